@@ -1,0 +1,26 @@
+"""Messages in the reader's language: gettext, English message ids, Chinese catalogue, following the locale."""
+
+import gettext
+from importlib import resources
+
+DOMAIN = "tanyun"
+LANGUAGES = ("zh_CN", "en")
+
+_current: gettext.NullTranslations = gettext.NullTranslations()
+
+
+def choose_language(locale: str | None) -> str:
+    """The catalogue for a POSIX locale name such as `zh_CN.UTF-8`; English for everything that is not Chinese."""
+    return "zh_CN" if (locale or "").lower().startswith("zh") else "en"
+
+
+def use(language: str) -> None:
+    """Switch this process to `language` (one of LANGUAGES)."""
+    global _current  # noqa: PLW0603  the language is a property of the process, like its locale
+    localedir = resources.files("metering") / "locale"
+    _current = gettext.translation(DOMAIN, str(localedir), languages=[language], fallback=True)
+
+
+def _(message: str) -> str:
+    """The message in the current language."""
+    return _current.gettext(message)

@@ -1,0 +1,190 @@
+"""The registry of a park: who is metered, by what, in which role, with which ratios. Read from `park.toml`; all mistakes at once."""
+
+import tomllib
+from collections import Counter
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from metering.ids import ID_PATTERN
+from metering.intervals import DEFAULT_ZONE
+from metering.reading_types import READING_TYPES, Kind
+from metering.roles import Role
+
+Id = Annotated[str, Field(pattern=ID_PATTERN)]
+
+
+class RegistryError(ValueError):
+    """The registry is wrong (the operator's fault). `mistakes` lists every one with its key path."""
+
+    def __init__(self, file: str, mistakes: list[str]) -> None:
+        super().__init__(f"{file}: " + "; ".join(mistakes))
+        self.file = file
+        self.mistakes = mistakes
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Term(_Strict):
+    """One term of a boundary formula: all totals of a role, added or taken off."""
+
+    role: Role
+    sign: Literal[1, -1] = 1
+
+
+class Enterprise(_Strict):
+    """An enterprise that reports. `formula` gives the purchased electricity of its boundary over roles."""
+
+    id: Id
+    name: str
+    name_en: str = ""
+    credit_code: str = ""
+    """统一社会信用代码 (GB 32100-2015), 18 characters; empty while unknown."""
+    industry: str = ""
+    formula: tuple[Term, ...] = (Term(role=Role.GRID_BOUNDARY), Term(role=Role.RESOLD, sign=-1))
+
+
+class Site(_Strict):
+    """A place whose emissions are reported."""
+
+    id: Id
+    enterprise: Id
+    name: str
+
+
+class Gateway(_Strict):
+    """A gateway (Sparkplug edge node) at a site."""
+
+    id: Id
+    site: Id
+
+
+class Meter(_Strict):
+    """A meter, the role of each of its totals, and its ratios as of commissioning."""
+
+    id: Id
+    gateway: Id
+    name: str = ""
+    profile: str = ""
+    roles: dict[str, Role]
+    """Reading type of a total → role, e.g. `{energy_import_total = "grid_boundary", energy_export_total = "export"}`."""
+    parent: str | None = None
+    ct: Fraction = Fraction(1)
+    """Current transformer ratio that the server applies (I1/I2); 1 when the meter already applies it."""
+    pt: Fraction = Fraction(1)
+    max_power_w: int | None = Field(default=None, gt=0)
+    """Above this × time a rise is implausible. Without it there is no such check."""
+
+    @field_validator("roles")
+    @classmethod
+    def _only_totals(cls, roles: dict[str, Role]) -> dict[str, Role]:
+        wrong = [name for name in roles if name not in READING_TYPES or READING_TYPES[name].kind is not Kind.TOTAL]
+        if wrong:
+            msg = f"not a total: {', '.join(wrong)}"
+            raise ValueError(msg)
+        return roles
+
+    @field_validator("ct", "pt", mode="before")
+    @classmethod
+    def _ratio(cls, value: object) -> Fraction:
+        ratio = Fraction(str(value))
+        if ratio <= 0:
+            msg = "a ratio is positive, e.g. 80 or \"400/5\""
+            raise ValueError(msg)
+        return ratio
+
+
+class Park(_Strict):
+    """The whole registry. `formula` gives the electricity that enters the park over roles of all its meters."""
+
+    id: Id
+    name: str
+    name_en: str = ""
+    zone: str = DEFAULT_ZONE
+    """IANA time zone of intervals, days and months."""
+    grid_scope: str
+    """Scope code of the provincial factor, e.g. CN-AH."""
+    formula: tuple[Term, ...] = (Term(role=Role.GRID_BOUNDARY),)
+    enterprises: tuple[Enterprise, ...]
+    sites: tuple[Site, ...]
+    gateways: tuple[Gateway, ...]
+    meters: tuple[Meter, ...]
+
+    @field_validator("zone")
+    @classmethod
+    def _known_zone(cls, zone: str) -> str:
+        if zone not in available_timezones():
+            msg = f"unknown IANA time zone {zone!r}"
+            raise ValueError(msg)
+        return zone
+
+    @property
+    def tz(self) -> ZoneInfo:
+        """The zone as tzinfo."""
+        return ZoneInfo(self.zone)
+
+    def meter(self, meter_id: str) -> Meter | None:
+        """The meter of that id."""
+        return next((meter for meter in self.meters if meter.id == meter_id), None)
+
+    def enterprise_of(self, meter: Meter) -> str:
+        """Id of the enterprise whose site the meter's gateway stands at."""
+        site_id = next(gateway.site for gateway in self.gateways if gateway.id == meter.gateway)
+        return next(site.enterprise for site in self.sites if site.id == site_id)
+
+    def meters_of(self, enterprise_id: str) -> tuple[Meter, ...]:
+        """The meters of an enterprise, in the registry's order."""
+        return tuple(meter for meter in self.meters if self.enterprise_of(meter) == enterprise_id)
+
+
+def load_registry(path: Path) -> Park:
+    """The park in a TOML file; RegistryError with all mistakes, OSError when it cannot be read."""
+    try:
+        return parse_registry(tomllib.loads(path.read_text(encoding="utf-8")), str(path))
+    except tomllib.TOMLDecodeError as error:
+        raise RegistryError(str(path), [f"not TOML: {error}"]) from error
+
+
+def parse_registry(data: dict[str, object], file: str = "registry") -> Park:
+    """The park in a parsed document."""
+    try:
+        park = Park.model_validate(data)
+    except ValidationError as error:
+        raise RegistryError(file, validation_mistakes(error)) from error
+    mistakes = [*_duplicates(park), *_dangling(park)]
+    if mistakes:
+        raise RegistryError(file, mistakes)
+    return park
+
+
+def validation_mistakes(error: ValidationError) -> list[str]:
+    """One line per mistake, with the key path: `meters[3].ct: a ratio is positive`."""
+    return [f"{_key_path(item['loc'])}: {item['msg'].removeprefix('Value error, ')}" for item in error.errors()]
+
+
+def _key_path(location: tuple[int | str, ...]) -> str:
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return path.removeprefix(".") or "(document)"
+
+
+def _duplicates(park: Park) -> list[str]:
+    mistakes = []
+    for table in ("enterprises", "sites", "gateways", "meters"):
+        counts = Counter(item.id for item in getattr(park, table))
+        mistakes += [f"{table}: id {key!r} is given {count} times" for key, count in counts.items() if count > 1]
+    return mistakes
+
+
+def _dangling(park: Park) -> list[str]:
+    enterprises, sites = {e.id for e in park.enterprises}, {s.id for s in park.sites}
+    gateways, meters = {g.id for g in park.gateways}, {m.id for m in park.meters}
+    links = [(f"sites[{i}].enterprise", site.enterprise, enterprises) for i, site in enumerate(park.sites)]
+    links += [(f"gateways[{i}].site", gateway.site, sites) for i, gateway in enumerate(park.gateways)]
+    links += [(f"meters[{i}].gateway", meter.gateway, gateways) for i, meter in enumerate(park.meters)]
+    links += [(f"meters[{i}].parent", m.parent, meters) for i, m in enumerate(park.meters) if m.parent is not None]
+    return [f"{key}: there is no {target!r}" for key, target, known in links if target not in known]
