@@ -1,0 +1,390 @@
+"""The journal: the server's append-only, hash-chained log of frames and births exactly as received. Written by ingest alone."""
+
+import json
+import secrets
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import msgspec
+
+from storage.errors import CorruptError
+from storage.merkle import CHAIN_START, chain_next, merkle_root
+from storage.segment import Record, packed, unpack_all
+from storage.sqlite import open_reader, open_writer
+
+SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE segment(
+  id INTEGER PRIMARY KEY, created_ms INTEGER NOT NULL, frames INTEGER NOT NULL,
+  root BLOB NOT NULL, chain BLOB NOT NULL, body BLOB NOT NULL);
+CREATE TABLE frame(
+  gateway TEXT NOT NULL, epoch INTEGER NOT NULL, number INTEGER NOT NULL, meter TEXT NOT NULL, t_ms INTEGER NOT NULL,
+  digest BLOB NOT NULL, segment INTEGER NOT NULL, idx INTEGER NOT NULL,
+  PRIMARY KEY(gateway, epoch, number)) WITHOUT ROWID;
+CREATE INDEX frame_time ON frame(gateway, meter, t_ms);
+CREATE TABLE birth(
+  gateway TEXT NOT NULL, meter TEXT NOT NULL, epoch INTEGER NOT NULL, segment INTEGER NOT NULL, idx INTEGER NOT NULL,
+  PRIMARY KEY(gateway, meter, epoch, segment, idx)) WITHOUT ROWID;
+CREATE TABLE gateway(
+  gateway TEXT PRIMARY KEY, online INTEGER NOT NULL, since_ms INTEGER NOT NULL,
+  last_received_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE quarantine(
+  id INTEGER PRIMARY KEY, received_ms INTEGER NOT NULL, topic TEXT NOT NULL, gateway TEXT NOT NULL,
+  reason TEXT NOT NULL, detail TEXT NOT NULL, payload BLOB NOT NULL);
+CREATE INDEX quarantine_reason ON quarantine(reason);
+CREATE TABLE event(
+  id INTEGER PRIMARY KEY, t_ms INTEGER NOT NULL, gateway TEXT NOT NULL, kind TEXT NOT NULL, detail TEXT NOT NULL);
+"""
+REFUSED = 0
+"""Segment number of a frame that stands in the quarantine instead of the journal."""
+
+
+class Offset(msgspec.Struct, frozen=True, order=True, gc=False):
+    """A place in the journal: segment, and record within it. As a cursor: everything before it has been read."""
+
+    segment: int
+    index: int
+
+
+class FrameIndex(msgspec.Struct, frozen=True, gc=False):
+    """Where a numbered frame belongs. Unsequenced frames of foreign nodes have epoch 0 and a number given by ingest."""
+
+    gateway: str
+    meter: str
+    epoch: int
+    number: int
+    t_ms: int
+    digest: bytes
+
+
+class BirthIndex(msgspec.Struct, frozen=True, gc=False):
+    """A birth: the meter is empty for the gateway's own."""
+
+    gateway: str
+    meter: str
+    epoch: int
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """A record to append, with its index."""
+
+    record: Record
+    index: FrameIndex | BirthIndex | None = None
+
+
+class Quarantined(msgspec.Struct, frozen=True, gc=False):
+    """A refused message, kept with the reason. A numbered one counts as stored, so its ack can pass."""
+
+    record: Record
+    gateway: str
+    reason: str
+    detail: str
+    index: FrameIndex | None = None
+
+
+class GatewayState(msgspec.Struct, frozen=True, gc=False):
+    """What ingest knows about a gateway's session."""
+
+    gateway: str
+    online: bool
+    since_ms: int
+    last_received_ms: int
+
+
+class NewEvent(msgspec.Struct, frozen=True, gc=False):
+    """Something that a person may have to look at."""
+
+    t_ms: int
+    gateway: str
+    kind: str
+    detail: dict[str, Any]
+
+
+class StoredFrame(msgspec.Struct, frozen=True, gc=False):
+    """A frame or birth read back."""
+
+    offset: Offset
+    topic: str
+    payload: bytes
+    received_ms: int
+    gateway: str
+    meter: str
+    epoch: int
+    number: int
+    t_ms: int
+
+
+class QuarantineRow(msgspec.Struct, frozen=True, gc=False):
+    """A refused message as the API shows it."""
+
+    id: int
+    received_ms: int
+    topic: str
+    gateway: str
+    reason: str
+    detail: str
+    size: int
+    payload: bytes
+
+
+class GatewayRow(msgspec.Struct, frozen=True, gc=False):
+    """A gateway's session and how far its frames are stored."""
+
+    gateway: str
+    online: bool
+    since_ms: int
+    epoch: int
+    number: int
+    last_received_ms: int
+    last_t_ms: int
+
+
+class JournalEvent(msgspec.Struct, frozen=True, gc=False):
+    """An event of ingest."""
+
+    id: int
+    t_ms: int
+    gateway: str
+    kind: str
+    detail: dict[str, Any]
+
+
+class JournalHead(NamedTuple):
+    """Where the journal ends. `offset` is exclusive."""
+
+    journal_id: str
+    offset: Offset
+    chain: bytes
+    segments: int
+    frames: int
+
+
+class Commit(msgspec.Struct, gc=False):
+    """Everything that one group commit makes durable, or none of it."""
+
+    entries: list[Entry] = []
+    quarantined: list[Quarantined] = []
+    events: list[NewEvent] = []
+    gateways: list[GatewayState] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.entries or self.quarantined or self.events or self.gateways)
+
+
+class JournalWriter:
+    """The one writer. `commit` returns when the segment is synced to disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = open_writer(path, _SCHEMA, SCHEMA_VERSION)
+        self._db.execute("INSERT OR IGNORE INTO meta VALUES('journal_id', ?)", (secrets.token_hex(8),))
+        self.journal_id: str = self._db.execute("SELECT value FROM meta WHERE key='journal_id'").fetchone()[0]
+        row = self._db.execute("SELECT id, chain FROM segment ORDER BY id DESC LIMIT 1").fetchone()
+        self._segment: int = row[0] if row else 0
+        self._chain: bytes = row[1] if row else CHAIN_START
+
+    def commit(self, commit: Commit, now_ms: int) -> int:
+        """Store it all in one transaction; the number of the segment written, or of the last one when none was."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            segment, chain = self._write(commit, now_ms)
+            self._db.execute("COMMIT")
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._segment, self._chain = segment, chain
+        return segment
+
+    def _write(self, commit: Commit, now_ms: int) -> tuple[int, bytes]:
+        segment, chain = self._segment, self._chain
+        if commit.entries:
+            segment += 1
+            chain = self._append(segment, commit.entries, now_ms)
+        for item in commit.quarantined:
+            self._quarantine(item)
+        self._db.executemany(
+            "INSERT INTO event(t_ms, gateway, kind, detail) VALUES(?,?,?,?)",
+            [(e.t_ms, e.gateway, e.kind, json.dumps(e.detail, ensure_ascii=False)) for e in commit.events],
+        )
+        self._db.executemany(
+            "INSERT OR REPLACE INTO gateway VALUES(?,?,?,?)",
+            [(g.gateway, g.online, g.since_ms, g.last_received_ms) for g in commit.gateways],
+        )
+        return segment, chain
+
+    def _append(self, segment: int, entries: Sequence[Entry], now_ms: int) -> bytes:
+        leaves = packed(entry.record for entry in entries)
+        root = merkle_root(leaves)
+        chain = chain_next(self._chain, segment, root)
+        frames = [(i, e.index) for i, e in enumerate(entries) if isinstance(e.index, FrameIndex)]
+        births = [(i, e.index) for i, e in enumerate(entries) if isinstance(e.index, BirthIndex)]
+        self._db.execute(
+            "INSERT INTO segment VALUES(?,?,?,?,?,?)", (segment, now_ms, len(leaves), root, chain, b"".join(leaves))
+        )
+        self._db.executemany(
+            "INSERT INTO frame VALUES(?,?,?,?,?,?,?,?)",
+            [(f.gateway, f.epoch, f.number, f.meter, f.t_ms, f.digest, segment, i) for i, f in frames],
+        )
+        self._db.executemany(
+            "INSERT INTO birth VALUES(?,?,?,?,?)", [(b.gateway, b.meter, b.epoch, segment, i) for i, b in births]
+        )
+        return chain
+
+    def _quarantine(self, item: Quarantined) -> None:
+        record = item.record
+        row = self._db.execute(
+            "INSERT INTO quarantine(received_ms, topic, gateway, reason, detail, payload) VALUES(?,?,?,?,?,?)",
+            (record.received_ms, record.topic, item.gateway, item.reason, item.detail, record.payload),
+        )
+        if item.index is not None:
+            f = item.index
+            values = (f.gateway, f.epoch, f.number, f.meter, f.t_ms, f.digest, REFUSED, row.lastrowid)
+            self._db.execute("INSERT INTO frame VALUES(?,?,?,?,?,?,?,?)", values)
+
+    def progress(self) -> dict[tuple[str, int], int]:
+        """(gateway, epoch) → highest contiguous frame number stored."""
+        rows = self._db.execute("SELECT gateway, epoch, max(number) FROM frame GROUP BY gateway, epoch")
+        return {(gateway, epoch): number for gateway, epoch, number in rows}
+
+    def digest_of(self, gateway: str, epoch: int, number: int) -> bytes | None:
+        """What the stored frame of that number said, or None when the number fell into a lost range."""
+        query = "SELECT digest FROM frame WHERE gateway=? AND epoch=? AND number=?"
+        row = self._db.execute(query, (gateway, epoch, number)).fetchone()
+        return bytes(row[0]) if row else None
+
+    def births(self) -> list[Record]:
+        """The newest birth of every gateway and meter and epoch, oldest first: what data messages decode with."""
+        query = "SELECT max(segment * 1000000 + idx) AS place FROM birth GROUP BY gateway, meter, epoch ORDER BY place"
+        return [_record(self._db, place // 1_000_000, place % 1_000_000) for (place,) in self._db.execute(query)]
+
+    def gateways(self) -> list[GatewayState]:
+        """The last known session of every gateway."""
+        rows = self._db.execute("SELECT gateway, online, since_ms, last_received_ms FROM gateway")
+        return [GatewayState(gateway, bool(online), since, last) for gateway, online, since, last in rows]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+
+class JournalReader:
+    """Reads the journal in short transactions, while ingest goes on writing."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = open_reader(path)
+        row = self._db.execute("SELECT value FROM meta WHERE key='journal_id'").fetchone()
+        self.journal_id: str = row[0] if row else ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def head(self) -> JournalHead:
+        """Where the journal ends now."""
+        row = self._db.execute("SELECT id, chain FROM segment ORDER BY id DESC LIMIT 1").fetchone()
+        segment, chain = row or (0, CHAIN_START)
+        frames = self._db.execute("SELECT coalesce(sum(frames), 0) FROM segment").fetchone()[0]
+        return JournalHead(self.journal_id, Offset(segment + 1, 0), bytes(chain), segment, frames)
+
+    def last_segment(self) -> int:
+        """Number of the newest segment; cheap enough to ask many times a second."""
+        row = self._db.execute("SELECT max(id) FROM segment").fetchone()
+        return int(row[0] or 0)
+
+    def segments(self, cursor: Offset, limit: int) -> list[tuple[int, list[Record]]]:
+        """At most `limit` segments from the cursor's on, whole; the caller skips the records it has read."""
+        query = "SELECT id, body FROM segment WHERE id >= ? ORDER BY id LIMIT ?"
+        return [(segment, unpack_all(body)) for segment, body in self._db.execute(query, (cursor.segment, limit))]
+
+    def verify_chain(self) -> int:
+        """Recompute every segment's Merkle root and the chain; the number of segments, or CorruptError naming the first bad one."""
+        chain, count = CHAIN_START, 0
+        for segment, root, stored, body in self._db.execute("SELECT id, root, chain, body FROM segment ORDER BY id"):
+            count += 1
+            found = merkle_root(packed(unpack_all(body)))
+            chain = chain_next(chain, segment, found)
+            if found != root or chain != stored or segment != count:
+                msg = f"journal segment {segment} does not match its digest"
+                raise CorruptError(msg)
+        return count
+
+    def gateways(self) -> list[GatewayRow]:
+        """Every gateway ever heard, with the progress of its newest epoch."""
+        query = """
+          SELECT g.gateway, g.online, g.since_ms, g.last_received_ms, f.epoch, f.number, f.t_ms FROM gateway g
+          LEFT JOIN frame f ON f.gateway = g.gateway AND (f.epoch, f.number) =
+            (SELECT epoch, number FROM frame WHERE gateway = g.gateway ORDER BY epoch DESC, number DESC LIMIT 1)
+          ORDER BY g.gateway"""
+        return [
+            GatewayRow(gateway, bool(online), since, epoch or 0, number or 0, last, t_ms or 0)
+            for gateway, online, since, last, epoch, number, t_ms in self._db.execute(query)
+        ]
+
+    def frame_before(self, gateway: str, meter: str, t_ms: int) -> StoredFrame | None:
+        """The last frame at or before `t_ms`."""
+        return self._one("t_ms <= ? ORDER BY t_ms DESC, epoch DESC, number DESC", gateway, meter, t_ms)
+
+    def frame_after(self, gateway: str, meter: str, t_ms: int) -> StoredFrame | None:
+        """The first frame at or after `t_ms`."""
+        return self._one("t_ms >= ? ORDER BY t_ms, epoch, number", gateway, meter, t_ms)
+
+    def _one(self, where: str, gateway: str, meter: str, t_ms: int) -> StoredFrame | None:
+        query = f"{_FRAME} WHERE gateway=? AND meter=? AND segment > 0 AND {where} LIMIT 1"
+        row = self._db.execute(query, (gateway, meter, t_ms)).fetchone()
+        return self._stored(row) if row else None
+
+    def frames(self, gateway: str, meter: str, start_ms: int, end_ms: int) -> Iterator[StoredFrame]:
+        """The frames of a meter in `[start_ms, end_ms)`, in time order."""
+        query = f"{_FRAME} WHERE gateway=? AND meter=? AND segment > 0 AND t_ms >= ? AND t_ms < ? ORDER BY t_ms, epoch, number"
+        for row in self._db.execute(query, (gateway, meter, start_ms, end_ms)).fetchall():
+            yield self._stored(row)
+
+    def birth(self, gateway: str, meter: str, epoch: int) -> StoredFrame | None:
+        """The newest birth that frames of this epoch decode with; an alias never changes its meaning within an epoch."""
+        query = (
+            "SELECT gateway, meter, epoch, 0, 0, segment, idx FROM birth "
+            "WHERE gateway=? AND meter=? AND epoch=? ORDER BY segment DESC, idx DESC LIMIT 1"
+        )
+        row = self._db.execute(query, (gateway, meter, epoch)).fetchone()
+        return self._stored(row) if row else None
+
+    def _stored(self, row: tuple[str, str, int, int, int, int, int]) -> StoredFrame:
+        gateway, meter, epoch, number, t_ms, segment, index = row
+        record = _record(self._db, segment, index)
+        return StoredFrame(
+            Offset(segment, index), record.topic, record.payload, record.received_ms, gateway, meter, epoch, number, t_ms
+        )
+
+    def quarantine(self, after_id: int = 0, limit: int = 100) -> list[QuarantineRow]:
+        """Refused messages, oldest first."""
+        query = (
+            "SELECT id, received_ms, topic, gateway, reason, detail, length(payload), payload "
+            "FROM quarantine WHERE id > ? ORDER BY id LIMIT ?"
+        )
+        return [QuarantineRow(*row) for row in self._db.execute(query, (after_id, limit))]
+
+    def quarantine_counts(self) -> dict[str, int]:
+        """Reason → number of refused messages."""
+        return dict(self._db.execute("SELECT reason, count(*) FROM quarantine GROUP BY reason").fetchall())
+
+    def events(self, after_id: int = 0, limit: int = 100) -> list[JournalEvent]:
+        """Events of ingest, oldest first."""
+        query = "SELECT id, t_ms, gateway, kind, detail FROM event WHERE id > ? ORDER BY id LIMIT ?"
+        rows = self._db.execute(query, (after_id, limit))
+        return [JournalEvent(i, t_ms, gateway, kind, json.loads(detail)) for i, t_ms, gateway, kind, detail in rows]
+
+
+_FRAME = "SELECT gateway, meter, epoch, number, t_ms, segment, idx FROM frame"
+
+
+def _record(db: sqlite3.Connection, segment: int, index: int) -> Record:
+    row = db.execute("SELECT body FROM segment WHERE id=?", (segment,)).fetchone()
+    return unpack_all(row[0])[index]

@@ -1,0 +1,85 @@
+"""Closed months: every revision of every scope's document, never overwritten. Written by `tanyun month close`."""
+
+import hashlib
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from storage.sqlite import open_reader, open_writer
+
+SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE month(
+  month TEXT NOT NULL, scope_kind TEXT NOT NULL, scope_id TEXT NOT NULL, revision INTEGER NOT NULL,
+  outcome TEXT NOT NULL, closed_at_ms INTEGER NOT NULL, reason TEXT, document BLOB NOT NULL, digest TEXT NOT NULL,
+  PRIMARY KEY(month, scope_kind, scope_id, revision)) WITHOUT ROWID;
+CREATE TRIGGER month_is_frozen BEFORE UPDATE ON month BEGIN SELECT raise(ABORT, 'a closed month never changes'); END;
+CREATE TRIGGER month_is_kept BEFORE DELETE ON month BEGIN SELECT raise(ABORT, 'a closed month is never deleted'); END;
+"""
+_COLUMNS = "month, scope_kind, scope_id, revision, outcome, closed_at_ms, reason, document, digest"
+
+
+class MonthRow(msgspec.Struct, frozen=True, gc=False):
+    """One revision of a closed month, for an enterprise or the park. `document` is canonical JSON, `digest` its SHA-256."""
+
+    month: str
+    scope_kind: str
+    scope_id: str
+    revision: int
+    outcome: str
+    closed_at_ms: int
+    reason: str | None
+    document: bytes
+    digest: str
+
+
+def digest_of(document: bytes) -> str:
+    """SHA-256 of a document, hex."""
+    return hashlib.sha256(document).hexdigest()
+
+
+class MonthStore:
+    """The closed months. Open with `writable=False` to read while another process closes a month."""
+
+    def __init__(self, path: Path, *, writable: bool = True) -> None:
+        self._db = open_writer(path, _SCHEMA, SCHEMA_VERSION) if writable else open_reader(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def add(self, rows: list[MonthRow]) -> None:
+        """Store revisions, all or none; sqlite3.IntegrityError when one is already there."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            self._db.executemany(
+                f"INSERT INTO month({_COLUMNS}) VALUES(?,?,?,?,?,?,?,?,?)", [msgspec.structs.astuple(r) for r in rows]
+            )
+            self._db.execute("COMMIT")
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+
+    def get(self, month: str, scope_kind: str, scope_id: str, revision: int | None = None) -> MonthRow | None:
+        """A revision, the newest when none is named."""
+        query = (
+            f"SELECT {_COLUMNS} FROM month WHERE month=? AND scope_kind=? AND scope_id=? "
+            "AND (? IS NULL OR revision = ?) ORDER BY revision DESC LIMIT 1"
+        )
+        row = self._db.execute(query, (month, scope_kind, scope_id, revision, revision)).fetchone()
+        return MonthRow(*row) if row else None
+
+    def list(self, month: str | None = None) -> list[MonthRow]:
+        """All revisions, newest month first."""
+        query = (
+            f"SELECT {_COLUMNS} FROM month WHERE (? IS NULL OR month = ?) "
+            "ORDER BY month DESC, scope_kind DESC, scope_id, revision"
+        )
+        return [MonthRow(*row) for row in self._db.execute(query, (month, month))]
