@@ -13,6 +13,7 @@ LOST_FROM: Final = "Frame/Lost From"
 """Node metric: frames from here up to this frame's own number are lost at the gateway; the ack may pass them."""
 BDSEQ: Final = "bdSeq"
 REBIRTH: Final = "Node Control/Rebirth"
+NEW_EPOCH: Final = "Node Control/New Epoch"
 ACK_JOURNAL: Final = "Node Control/Ack Journal"
 ACK_EPOCH: Final = "Node Control/Ack Epoch"
 ACK_NUMBER: Final = "Node Control/Ack Number"
@@ -53,12 +54,26 @@ def ack_payload(ack: Ack) -> Payload:
 def read_ack(payload: Payload) -> Ack | None:
     """The ack that an NCMD carries, or None when it carries none."""
     values = {metric.name: metric.value for metric in payload.metrics}
-    journal, epoch, number, t_ms = (values.get(name) for name in (ACK_JOURNAL, ACK_EPOCH, ACK_NUMBER, ACK_TIME))
-    if isinstance(journal, str) and isinstance(epoch, int) and isinstance(number, int) and isinstance(t_ms, int):
+    journal, epoch, number, t_ms = (
+        values.get(name) for name in (ACK_JOURNAL, ACK_EPOCH, ACK_NUMBER, ACK_TIME)
+    )
+    if (
+        isinstance(journal, str)
+        and isinstance(epoch, int)
+        and isinstance(number, int)
+        and isinstance(t_ms, int)
+    ):
         return Ack(journal, epoch, number, t_ms)
     return None
 
 
 def rebirth_payload(t_ms: int) -> Payload:
     """The NCMD that asks an edge node to send its births again (tck-id-operational-behavior-data-commands-rebirth-*)."""
-    return Payload((Metric(name=REBIRTH, timestamp=t_ms, datatype=DataType.BOOLEAN, value=True),), timestamp=t_ms)
+    return Payload(
+        (Metric(name=REBIRTH, timestamp=t_ms, datatype=DataType.BOOLEAN, value=True),), timestamp=t_ms
+    )
+
+
+def new_epoch_payload(t_ms: int) -> Payload:
+    """The NCMD that tells a gateway to number its frames anew: its outbox is a copy of another one, or an old one."""
+    return Payload((Metric(name=NEW_EPOCH, timestamp=t_ms, datatype=DataType.BOOLEAN, value=True),), timestamp=t_ms)

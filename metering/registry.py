@@ -1,4 +1,7 @@
-"""The registry of a park: who is metered, by what, in which role, with which ratios. Read from `park.toml`; all mistakes at once."""
+"""The registry of a park: who is metered, by what, in which role, with which ratios.
+
+Read from `park.toml`; all mistakes at once.
+"""
 
 import tomllib
 from collections import Counter
@@ -83,7 +86,9 @@ class Meter(_Strict):
     @field_validator("roles")
     @classmethod
     def _only_totals(cls, roles: dict[str, Role]) -> dict[str, Role]:
-        wrong = [name for name in roles if name not in READING_TYPES or READING_TYPES[name].kind is not Kind.TOTAL]
+        wrong = [
+            name for name in roles if name not in READING_TYPES or READING_TYPES[name].kind is not Kind.TOTAL
+        ]
         if wrong:
             msg = f"not a total: {', '.join(wrong)}"
             raise ValueError(msg)
@@ -94,7 +99,7 @@ class Meter(_Strict):
     def _ratio(cls, value: object) -> Fraction:
         ratio = Fraction(str(value))
         if ratio <= 0:
-            msg = "a ratio is positive, e.g. 80 or \"400/5\""
+            msg = 'a ratio is positive, e.g. 80 or "400/5"'
             raise ValueError(msg)
         return ratio
 
@@ -164,7 +169,9 @@ def parse_registry(data: dict[str, object], file: str = "registry") -> Park:
 
 def validation_mistakes(error: ValidationError) -> list[str]:
     """One line per mistake, with the key path: `meters[3].ct: a ratio is positive`."""
-    return [f"{_key_path(item['loc'])}: {item['msg'].removeprefix('Value error, ')}" for item in error.errors()]
+    return [
+        f"{_key_path(item['loc'])}: {item['msg'].removeprefix('Value error, ')}" for item in error.errors()
+    ]
 
 
 def _key_path(location: tuple[int | str, ...]) -> str:
@@ -176,7 +183,9 @@ def _duplicates(park: Park) -> list[str]:
     mistakes = []
     for table in ("enterprises", "sites", "gateways", "meters"):
         counts = Counter(item.id for item in getattr(park, table))
-        mistakes += [f"{table}: id {key!r} is given {count} times" for key, count in counts.items() if count > 1]
+        mistakes += [
+            f"{table}: id {key!r} is given {count} times" for key, count in counts.items() if count > 1
+        ]
     return mistakes
 
 
@@ -186,5 +195,7 @@ def _dangling(park: Park) -> list[str]:
     links = [(f"sites[{i}].enterprise", site.enterprise, enterprises) for i, site in enumerate(park.sites)]
     links += [(f"gateways[{i}].site", gateway.site, sites) for i, gateway in enumerate(park.gateways)]
     links += [(f"meters[{i}].gateway", meter.gateway, gateways) for i, meter in enumerate(park.meters)]
-    links += [(f"meters[{i}].parent", m.parent, meters) for i, m in enumerate(park.meters) if m.parent is not None]
+    links += [
+        (f"meters[{i}].parent", m.parent, meters) for i, m in enumerate(park.meters) if m.parent is not None
+    ]
     return [f"{key}: there is no {target!r}" for key, target, known in links if target not in known]

@@ -1,5 +1,6 @@
-"""A plain Sparkplug B codec (Eclipse Sparkplug 3.0, chapter 6): payload bytes ↔ values. Slow, obvious, and independent of `stream/`.
+"""A plain Sparkplug B codec (Eclipse Sparkplug 3.0, chapter 6): payload bytes ↔ values.
 
+Slow, obvious, and independent of `stream/`.
 The compiled decoder of `stream/` is tested against this one; verification recomputes with this one.
 """
 
@@ -110,11 +111,19 @@ def _encode_value(value: Value, datatype: int | None, first: int) -> bytes:
     if isinstance(value, bool):
         return wire.uint_field(first + 4, int(value))
     if isinstance(value, int):
-        bits = SIGNED_BITS.get(DataType(datatype), 0) or UNSIGNED_BITS.get(DataType(datatype), 64) if datatype else 64
+        bits = (
+            SIGNED_BITS.get(DataType(datatype), 0) or UNSIGNED_BITS.get(DataType(datatype), 64)
+            if datatype
+            else 64
+        )
         number = first if bits <= _BITS_32 else first + 1
         return wire.uint_field(number, value & ((1 << max(bits, 32)) - 1))
     if isinstance(value, float):
-        return wire.float_field(first + 2, value) if datatype == DataType.FLOAT else wire.double_field(first + 3, value)
+        return (
+            wire.float_field(first + 2, value)
+            if datatype == DataType.FLOAT
+            else wire.double_field(first + 3, value)
+        )
     raw = value.encode() if isinstance(value, str) else bytes(value or b"")
     return wire.bytes_field(first + 5 if isinstance(value, str) else first + 6, raw)
 
@@ -227,7 +236,9 @@ def _decode_properties(data: bytes, start: int, stop: int) -> dict[str, Property
     if len(keys) != len(values):
         msg = "a property set has more keys than values, or fewer"
         raise DecodeError(msg)
-    return {key: value for key, value in zip(keys, values, strict=True) if isinstance(value, int | float | str)}
+    return {
+        key: value for key, value in zip(keys, values, strict=True) if isinstance(value, int | float | str)
+    }
 
 
 def _decode_property(data: bytes, start: int, stop: int) -> Value:

@@ -157,7 +157,8 @@ class LedgerWriter:
             (_interval_values(row, seq) for row in results.intervals),
         )
         self._db.executemany(
-            "INSERT OR REPLACE INTO latest VALUES(?,?,?,?,?,?)",
+            "INSERT INTO latest VALUES(?,?,?,?,?,?) ON CONFLICT DO UPDATE SET t_ms=excluded.t_ms, value=excluded.value, "
+            "received_ms=excluded.received_ms, change_seq=excluded.change_seq WHERE excluded.t_ms >= latest.t_ms",
             ((r.meter, r.reading_type, r.t_ms, r.value, r.frame_received_ms, seq) for r in results.latest),
         )
         self._db.executemany(
@@ -205,7 +206,7 @@ class LedgerReader:
         )
         rows = self._db.execute(query, (meter, reading_type, start_ms, end_ms))
         newest = {(row[2], row[4]): row for row in rows}
-        return [IntervalRow(*row[:11], bool(row[11]), row[12], bool(row[13])) for row in newest.values()]
+        return [_interval(*row) for row in newest.values()]
 
     def latest(self) -> list[LatestRow]:
         """The newest reading of every meter and type."""
@@ -215,7 +216,8 @@ class LedgerReader:
     def progress(self) -> list[ProgressRow]:
         """How far every total has been accounted."""
         query = "SELECT meter, reading_type, t_ms, position, pending FROM progress ORDER BY meter, reading_type"
-        return [ProgressRow(*row[:4], bool(row[4])) for row in self._db.execute(query)]
+        rows = self._db.execute(query)
+        return [ProgressRow(meter, kind, t_ms, position, bool(pending)) for meter, kind, t_ms, position, pending in rows]
 
     def events(self, after_id: int = 0, limit: int = 100, meter: str | None = None) -> list[EventRow]:
         """Events in the order they were found."""
@@ -229,6 +231,11 @@ class LedgerReader:
         """The number of the last commit."""
         row = self._db.execute("SELECT change_seq FROM snapshot").fetchone()
         return int(row[0]) if row else 0
+
+
+def _interval(*row: Any) -> IntervalRow:
+    """A row as selected; SQLite keeps truth values as 0 and 1."""
+    return msgspec.convert(dict(zip(IntervalRow.__struct_fields__, row, strict=True)), IntervalRow, strict=False)
 
 
 def _events(rows: Iterable[tuple[int, int, str, str, str, str]]) -> Iterable[EventRow]:

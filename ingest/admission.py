@@ -1,0 +1,150 @@
+"""Admission: is this message what its sender's birth says it is? Judged with values, never with exceptions, never by content."""
+
+import math
+from collections.abc import Mapping
+from enum import StrEnum
+
+import msgspec
+
+from metering import frames
+from metering.protobuf_wire import DecodeError
+from metering.sparkplug import Metric, Payload, Value, decode, typed_value
+
+MAX_PAYLOAD_BYTES = 262_144
+FUTURE_TOLERANCE_MS = 300_000
+
+
+class Reason(StrEnum):
+    """Why a message is refused."""
+
+    BAD_TOPIC = "bad_topic"
+    UNKNOWN_PARK = "unknown_park"
+    UNKNOWN_GATEWAY = "unknown_gateway"
+    TOO_LARGE = "too_large"
+    MALFORMED = "malformed"
+    NO_METRICS = "no_metrics"
+    NO_BIRTH = "no_birth"
+    UNKNOWN_METRIC = "unknown_metric"
+    WRONG_TYPE = "wrong_type"
+    NOT_FINITE = "not_finite"
+    NO_TIME = "no_time"
+    FUTURE_TIME = "future_time"
+    BAD_NUMBER = "bad_number"
+    BAD_LOST_RANGE = "bad_lost_range"
+    NUMBER_CONFLICT = "number_conflict"
+
+
+class Refused(msgspec.Struct, frozen=True, gc=False):
+    """A judgement: what is wrong, in a word and in a sentence."""
+
+    reason: Reason
+    detail: str
+
+
+class Declared(msgspec.Struct, frozen=True, gc=False):
+    """What a birth declared about a metric."""
+
+    name: str
+    datatype: int
+
+
+class Declarations(msgspec.Struct):
+    """The metrics of one birth, by alias and by name."""
+
+    by_alias: dict[int, Declared]
+    by_name: dict[str, Declared]
+    epoch: int
+    """Outbox epoch of the gateway's frames; 0 for a foreign node."""
+
+
+class Admitted(msgspec.Struct, frozen=True, gc=False):
+    """A data message whose metrics are all as declared."""
+
+    payload: Payload
+    t_ms: int
+    """Newest time among its metrics."""
+    epoch: int
+    number: int
+    """Frame number; 0 with epoch 0 when the sender numbers nothing."""
+    lost_from: int
+    """First number of a range that the gateway declares lost; 0 when none."""
+
+
+def read_payload(data: bytes) -> Payload | Refused:
+    """The decoded payload, or why it is none."""
+    if len(data) > MAX_PAYLOAD_BYTES:
+        return Refused(Reason.TOO_LARGE, f"{len(data)} bytes, the limit is {MAX_PAYLOAD_BYTES}")
+    try:
+        payload = decode(data)
+    except DecodeError as error:
+        return Refused(Reason.MALFORMED, str(error))
+    return payload if payload.metrics else Refused(Reason.NO_METRICS, "the payload carries no metric")
+
+
+def declarations(birth: Payload) -> Declarations | Refused:
+    """What a birth declares; refused when a metric has no name or no data type."""
+    by_alias: dict[int, Declared] = {}
+    by_name: dict[str, Declared] = {}
+    epoch = 0
+    for metric in birth.metrics:
+        if not metric.name or metric.datatype is None:
+            return Refused(Reason.WRONG_TYPE, "a birth metric lacks its name or data type")
+        declared = by_name[metric.name] = Declared(metric.name, metric.datatype)
+        if metric.alias is not None:
+            if metric.alias in by_alias:
+                return Refused(Reason.WRONG_TYPE, f"alias {metric.alias} is given twice")
+            by_alias[metric.alias] = declared
+        if metric.name == frames.FRAME_EPOCH and isinstance(metric.value, int):
+            epoch = metric.value
+    return Declarations(by_alias, by_name, epoch)
+
+
+def admit(payload: Payload, declared: Declarations, now_ms: int) -> Admitted | Refused:
+    """Check every metric of a data message against its birth."""
+    values: dict[str, Value] = {}
+    newest = -1
+    for metric in payload.metrics:
+        found = declared.by_name.get(metric.name) if metric.name else declared.by_alias.get(_alias(metric))
+        if found is None:
+            return Refused(Reason.UNKNOWN_METRIC, f"metric {metric.name or metric.alias!r} is in no birth")
+        value = _judge(metric, found)
+        if isinstance(value, Refused):
+            return value
+        values[found.name] = value
+        t_ms = metric.timestamp if metric.timestamp is not None else payload.timestamp
+        if t_ms is None:
+            return Refused(Reason.NO_TIME, f"metric {found.name!r} has no time, nor has the payload")
+        newest = max(newest, t_ms)
+    if newest > now_ms + FUTURE_TOLERANCE_MS:
+        return Refused(Reason.FUTURE_TIME, f"{newest} is {newest - now_ms} ms in the future")
+    return _numbered(payload, values, newest)
+
+
+def _alias(metric: Metric) -> int:
+    return -1 if metric.alias is None else metric.alias
+
+
+def _judge(metric: Metric, declared: Declared) -> Value | Refused:
+    if metric.is_null:
+        return None
+    try:
+        value = typed_value(metric.value, declared.datatype)
+    except DecodeError as error:
+        return Refused(Reason.WRONG_TYPE, f"{declared.name}: {error}")
+    if value is None:
+        return Refused(Reason.WRONG_TYPE, f"{declared.name}: no value, and not marked null")
+    if isinstance(value, float) and not math.isfinite(value):
+        return Refused(Reason.NOT_FINITE, f"{declared.name} is {value}")
+    return value
+
+
+def _numbered(payload: Payload, values: Mapping[str, Value], t_ms: int) -> Admitted | Refused:
+    epoch, number = values.get(frames.FRAME_EPOCH, 0), values.get(frames.FRAME_NUMBER, 0)
+    lost_from = values.get(frames.LOST_FROM, 0)
+    if not (isinstance(epoch, int) and isinstance(number, int) and isinstance(lost_from, int)):
+        return Refused(Reason.BAD_NUMBER, "epoch, number or lost range is not an integer")
+    if (epoch == 0) != (number == 0) or max(epoch, number) >> 62:
+        return Refused(Reason.BAD_NUMBER, f"epoch {epoch} and number {number} do not name a frame")
+    if lost_from > number or (frames.LOST_FROM in values and lost_from < 1):
+        return Refused(Reason.BAD_LOST_RANGE, f"lost from {lost_from} to {number}")
+    return Admitted(payload, t_ms, epoch, number, lost_from)

@@ -1,0 +1,241 @@
+"""The host's judgement, without sockets or files: messages in, what to store and what to answer out.
+
+Frames of one outbox are taken in number order only (go-back-N): whatever comes ahead of a hole is left for the gateway
+to send again, so the journal holds every meter's readings in the order they were read.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from ingest.admission import Admitted, Declarations, Reason, Refused, admit, declarations, read_payload
+from metering import frames
+from metering.registry import Park
+from metering.sparkplug import Payload, body_digest
+from metering.topics import MessageType, Topic, parse_topic
+from storage.journal import BirthIndex, Commit, Entry, FrameIndex, GatewayState, NewEvent, Quarantined
+from storage.segment import Record
+
+REBIRTH_PAUSE_MS = 2_000
+
+
+class Answer(msgspec.Struct):
+    """What to send once the commit is on disk. Acks name (gateway, epoch); the number is looked up then."""
+
+    acks: set[tuple[str, int]]
+    rebirths: set[str]
+    new_epochs: set[str]
+
+
+class Session(msgspec.Struct):
+    """A gateway as this host knows it: its births and whether it is there."""
+
+    online: bool = False
+    since_ms: int = 0
+    last_received_ms: int = 0
+    bdseq: int | None = None
+    births: dict[str, Declarations] = {}
+    """Meter (empty: the gateway itself) → what its birth declared."""
+    asked_ms: int = -REBIRTH_PAUSE_MS
+
+
+class Stored:
+    """What the journal holds already: the highest number of each outbox, and what a stored frame said."""
+
+    def __init__(self, progress: Mapping[tuple[str, int], int]) -> None:
+        self.progress = dict(progress)
+        self.fresh: dict[tuple[str, int, int], bytes] = {}
+        """Digests of frames in the commit being built."""
+
+    def digest_of(self, gateway: str, epoch: int, number: int) -> bytes | None:
+        """Digest of a frame, or None when it fell into a lost range. Overridden to ask the journal."""
+        return self.fresh.get((gateway, epoch, number))
+
+
+class Host:
+    """Judges messages one by one and gathers the next group commit."""
+
+    def __init__(self, park: Park, stored: Stored) -> None:
+        self._park, self._stored = park, stored
+        self._gateways = {gateway.id for gateway in park.gateways}
+        self._sessions: dict[str, Session] = {}
+        self._unsequenced = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin a new commit."""
+        self.commit = Commit([], [], [], [])
+        self.answer = Answer(set(), set(), set())
+        self._stored.fresh.clear()
+        self._touched: set[str] = set()
+
+    def restore(self, births: list[Record], sessions: list[GatewayState]) -> None:
+        """Take up what the journal knows, so that frames decode after a restart of ingest. Nobody is online until heard."""
+        for state in sessions:
+            session = self._session(state.gateway)
+            session.since_ms, session.last_received_ms = state.since_ms, state.last_received_ms
+        for record in births:
+            topic, payload = parse_topic(record.topic), read_payload(record.payload)
+            if topic is not None and isinstance(payload, Payload):
+                found = declarations(payload)
+                if isinstance(found, Declarations):
+                    self._session(topic.gateway).births[topic.meter] = found
+
+    def receive(self, record: Record) -> None:
+        """Judge one message; the results gather in `commit` and `answer`."""
+        topic = parse_topic(record.topic)
+        refused = self._check_sender(topic)
+        if topic is None or refused is not None:
+            self._quarantine(record, topic, refused or Refused(Reason.BAD_TOPIC, "not a Sparkplug topic"))
+            return
+        session = self._session(topic.gateway)
+        session.last_received_ms = record.received_ms
+        self._touched.add(topic.gateway)
+        payload = read_payload(record.payload)
+        if isinstance(payload, Refused):
+            self._quarantine(record, topic, payload)
+        elif topic.type in {MessageType.NBIRTH, MessageType.DBIRTH}:
+            self._birth(record, topic, payload, session)
+        elif topic.type in {MessageType.NDEATH, MessageType.DDEATH}:
+            self._death(record, topic, payload, session)
+        elif topic.type in {MessageType.NDATA, MessageType.DDATA}:
+            self._data(record, topic, payload, session)
+
+    def close_commit(self) -> Commit:
+        """The commit, with the sessions that changed."""
+        self.commit.gateways = [
+            GatewayState(gateway, s.online, s.since_ms, s.last_received_ms)
+            for gateway, s in self._sessions.items()
+            if gateway in self._touched
+        ]
+        return self.commit
+
+    def _check_sender(self, topic: Topic | None) -> Refused | None:
+        if topic is None:
+            return Refused(Reason.BAD_TOPIC, "not a Sparkplug topic")
+        if topic.group != self._park.id:
+            return Refused(Reason.UNKNOWN_PARK, f"group {topic.group!r} is not park {self._park.id!r}")
+        if topic.gateway not in self._gateways:
+            return Refused(Reason.UNKNOWN_GATEWAY, f"gateway {topic.gateway!r} is not in the registry")
+        return None
+
+    def _session(self, gateway: str) -> Session:
+        return self._sessions.setdefault(gateway, Session())
+
+    def _quarantine(self, record: Record, topic: Topic | None, why: Refused, index: FrameIndex | None = None) -> None:
+        gateway = topic.gateway if topic else ""
+        self.commit.quarantined.append(Quarantined(record, gateway, why.reason, why.detail, index))
+
+    def _event(self, record: Record, gateway: str, kind: str, **detail: object) -> None:
+        self.commit.events.append(NewEvent(record.received_ms, gateway, kind, detail))
+
+    def _birth(self, record: Record, topic: Topic, payload: Payload, session: Session) -> None:
+        found = declarations(payload)
+        if isinstance(found, Refused):
+            self._quarantine(record, topic, found)
+            return
+        if topic.type is MessageType.NBIRTH:
+            session.births.clear()
+            session.bdseq = _bdseq(payload)
+            session.online, session.since_ms = True, record.received_ms
+        session.births[topic.meter] = found
+        index = BirthIndex(topic.gateway, topic.meter, found.epoch)
+        self.commit.entries.append(Entry(record, index))
+
+    def _death(self, record: Record, topic: Topic, payload: Payload, session: Session) -> None:
+        if topic.type is MessageType.DDEATH:
+            self._event(record, topic.gateway, "meter_offline", meter=topic.meter)
+        elif session.bdseq is None or _bdseq(payload) == session.bdseq:
+            session.online, session.since_ms = False, record.received_ms
+
+    def _data(self, record: Record, topic: Topic, payload: Payload, session: Session) -> None:
+        session.online = True
+        declared = session.births.get(topic.meter)
+        if declared is None:
+            self._quarantine(record, topic, Refused(Reason.NO_BIRTH, f"no birth of {topic.meter or topic.gateway!r} is known"))
+            self._ask_rebirth(record, topic, session)
+            return
+        found = admit(payload, declared, record.received_ms)
+        if isinstance(found, Refused):
+            if found.reason is Reason.UNKNOWN_METRIC:
+                self._ask_rebirth(record, topic, session)
+            self._refuse_data(record, topic, payload, declared, found)
+        elif found.epoch:
+            self._sequenced(record, topic, found)
+        else:
+            self._append_unsequenced(record, topic, found)
+
+    def _ask_rebirth(self, record: Record, topic: Topic, session: Session) -> None:
+        if record.received_ms - session.asked_ms >= REBIRTH_PAUSE_MS:
+            session.asked_ms = record.received_ms
+            self.answer.rebirths.add(topic.gateway)
+
+    def _refuse_data(
+        self, record: Record, topic: Topic, payload: Payload, declared: Declarations, why: Refused
+    ) -> None:
+        """Quarantine; a refused frame that is next in line counts as stored, so it does not block the ones behind it."""
+        epoch, number = _frame_name(payload, declared)
+        index = None
+        if epoch and number == self._expected(topic.gateway, epoch):
+            index = FrameIndex(topic.gateway, topic.meter, epoch, number, 0, body_digest(payload))
+            self._store(index)
+        self._quarantine(record, topic, why, index)
+
+    def _expected(self, gateway: str, epoch: int) -> int:
+        return self._stored.progress.get((gateway, epoch), 0) + 1
+
+    def _store(self, index: FrameIndex) -> None:
+        key = (index.gateway, index.epoch)
+        self._stored.progress[key] = index.number
+        self._stored.fresh[index.gateway, index.epoch, index.number] = index.digest
+        self.answer.acks.add(key)
+
+    def _sequenced(self, record: Record, topic: Topic, found: Admitted) -> None:
+        expected = self._expected(topic.gateway, found.epoch)
+        index = FrameIndex(topic.gateway, topic.meter, found.epoch, found.number, found.t_ms, body_digest(found.payload))
+        if found.number < expected:
+            self._repeated(record, topic, index)
+        elif found.number == expected or 0 < found.lost_from <= expected:
+            if expected == 1:
+                self._event(record, topic.gateway, "epoch_started", epoch=found.epoch, known=self._epochs(topic.gateway))
+            if found.lost_from:
+                self._event(record, topic.gateway, "frames_lost", epoch=found.epoch, first=expected, last=found.number)
+            self.commit.entries.append(Entry(record, index))
+            self._store(index)
+        else:
+            self.answer.acks.add((topic.gateway, found.epoch))
+
+    def _epochs(self, gateway: str) -> list[int]:
+        return sorted(epoch for known, epoch in self._stored.progress if known == gateway)
+
+    def _repeated(self, record: Record, topic: Topic, index: FrameIndex) -> None:
+        known = self._stored.digest_of(index.gateway, index.epoch, index.number)
+        if known is not None and known != index.digest:
+            detail = f"epoch {index.epoch} number {index.number} is stored with another body"
+            self._quarantine(record, topic, Refused(Reason.NUMBER_CONFLICT, detail))
+            self._event(record, topic.gateway, "number_conflict", epoch=index.epoch, number=index.number)
+            self.answer.new_epochs.add(topic.gateway)
+        else:
+            self.answer.acks.add((index.gateway, index.epoch))
+
+    def _append_unsequenced(self, record: Record, topic: Topic, found: Admitted) -> None:
+        self._unsequenced = max(self._unsequenced, self._stored.progress.get((topic.gateway, 0), 0)) + 1
+        digest = body_digest(found.payload)
+        index = FrameIndex(topic.gateway, topic.meter, 0, self._unsequenced, found.t_ms, digest)
+        self._stored.progress[topic.gateway, 0] = self._unsequenced
+        self.commit.entries.append(Entry(record, index))
+
+
+def _bdseq(payload: Payload) -> int | None:
+    value = next((metric.value for metric in payload.metrics if metric.name == frames.BDSEQ), None)
+    return value if isinstance(value, int) else None
+
+
+def _frame_name(payload: Payload, declared: Declarations) -> tuple[int, int]:
+    """(epoch, number) of a frame that was refused for something else; (0, 0) when it has none."""
+    values: dict[str, int] = {}
+    for metric in payload.metrics:
+        found = declared.by_alias.get(metric.alias) if metric.alias is not None else None
+        if found is not None and isinstance(metric.value, int):
+            values[found.name] = metric.value
+    return values.get(frames.FRAME_EPOCH, 0), values.get(frames.FRAME_NUMBER, 0)

@@ -1,0 +1,119 @@
+"""The Sparkplug host's MQTT session: paho in its own thread, a bounded queue, STATE with a will, commands out."""
+
+import json
+import logging
+import queue
+import time
+from collections.abc import Callable
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.reasoncodes import ReasonCode
+
+from ingest.config import IngestConfig
+from ingest.host import Host
+from ingest.writer import MAX_COMMIT, Command, StoredInJournal, Writer
+from metering.registry import Park
+from metering.sparkplug import encode
+from metering.topics import NAMESPACE, MessageType, Topic, state_topic
+from storage.journal import JournalWriter
+from storage.segment import Record
+
+log = logging.getLogger("tanyun.ingest")
+QUEUE_LIMIT = 20_000
+IDLE_S = 0.05
+
+
+class Subscriber:
+    """Connects, subscribes to the park, announces the host, and hands messages over in the order they came."""
+
+    def __init__(self, config: IngestConfig, park: Park, now_ms: Callable[[], int]) -> None:
+        self._park, self._host_id, self._now_ms = park, config.host_id, now_ms
+        self.messages: queue.Queue[Record] = queue.Queue(QUEUE_LIMIT)
+        self._client = mqtt.Client(
+            CallbackAPIVersion.VERSION2, client_id=f"host-{config.host_id}", clean_session=True, reconnect_on_failure=True
+        )
+        broker = config.broker
+        self._client.username_pw_set(broker.user, broker.password())
+        if broker.ca_file is not None:
+            self._client.tls_set(ca_certs=str(broker.ca_file))
+        self._client.reconnect_delay_set(min_delay=1, max_delay=30)
+        self._client.on_connect, self._client.on_message = self._on_connect, self._on_message
+        self._client.on_disconnect = self._on_disconnect
+        self._set_will()
+        self._client.connect_async(broker.host, broker.port, keepalive=20)
+
+    def start(self) -> None:
+        """Connect in the background, again and again until it works."""
+        self._client.loop_start()
+
+    def stop(self) -> None:
+        """Say that the host leaves, and leave."""
+        self._client.publish(state_topic(self._host_id), self._state(online=False), qos=1, retain=True).wait_for_publish(2)
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def send(self, command: Command) -> None:
+        """Publish an NCMD (QoS 0, not retained)."""
+        topic = Topic(self._park.id, MessageType.NCMD, command.gateway)
+        self._client.publish(str(topic), encode(command.payload))
+
+    def drain(self) -> list[Record]:
+        """What has come since the last call: waits a little for the first, takes what is there of the rest."""
+        try:
+            records = [self.messages.get(timeout=IDLE_S)]
+        except queue.Empty:
+            return []
+        while len(records) < MAX_COMMIT:
+            try:
+                records.append(self.messages.get_nowait())
+            except queue.Empty:
+                break
+        return records
+
+    def _state(self, *, online: bool) -> str:
+        return json.dumps({"online": online, "timestamp": self._since_ms})
+
+    def _set_will(self) -> None:
+        """The will and the announcement of one session carry the same time (tck-id-host-topic-phid-*-payload)."""
+        self._since_ms = self._now_ms()
+        self._client.will_set(state_topic(self._host_id), self._state(online=False), qos=1, retain=True)
+
+    def _on_connect(self, client: mqtt.Client, _u: object, _f: object, reason: ReasonCode, _p: object) -> None:
+        if reason.is_failure:
+            log.error("broker_refused reason=%s", reason)
+            return
+        client.subscribe([(state_topic(self._host_id), 1), (f"{NAMESPACE}/{self._park.id}/#", 0)])
+        client.publish(state_topic(self._host_id), self._state(online=True), qos=1, retain=True)
+        log.info("broker_connected park=%s host=%s", self._park.id, self._host_id)
+
+    def _on_disconnect(self, _c: object, _u: object, _f: object, reason: ReasonCode, _p: object) -> None:
+        log.warning("broker_lost reason=%s", reason)
+        self._set_will()
+
+    def _on_message(self, _client: object, _userdata: object, message: mqtt.MQTTMessage) -> None:
+        if message.topic.startswith(f"{NAMESPACE}/STATE/") or f"/{MessageType.NCMD}/" in message.topic:
+            return
+        # A full queue blocks this thread, and so the socket: the outboxes at the gateways are the buffer.
+        self.messages.put(Record(message.topic, bytes(message.payload), self._now_ms()))
+
+
+def wall_ms() -> int:
+    """The system clock."""
+    return time.time_ns() // 1_000_000
+
+
+def run(config: IngestConfig, park: Park, stopped: Callable[[], bool], now_ms: Callable[[], int] = wall_ms) -> None:
+    """Ingest until `stopped()`; what has been received by then is committed before it returns."""
+    journal = JournalWriter(config.journal)
+    stored = StoredInJournal(journal)
+    writer = Writer(journal, Host(park, stored), stored, now_ms)
+    subscriber = Subscriber(config, park, now_ms)
+    subscriber.start()
+    log.info("ingest_ready journal=%s", journal.journal_id)
+    while not stopped():
+        for command in writer.store(subscriber.drain()):
+            subscriber.send(command)
+    subscriber.stop()
+    writer.store(subscriber.drain())
+    journal.close()

@@ -1,0 +1,142 @@
+"""Sparkplug payloads to columns, without protobuf objects. The plain twin is `metering.sparkplug.decode`."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.kernels import kernel
+
+I64 = NDArray[np.int64]
+U8 = NDArray[np.uint8]
+
+NULL, INTEGER, REAL32, REAL64, TRUTH, OTHER = 0, 1, 2, 3, 4, 5
+"""Kinds of a value, by the field it came in."""
+OK, MALFORMED, NAMED = 0, 1, 2
+"""What became of a frame: columns, refused, or metrics that are named instead of aliased (left to the plain codec)."""
+FRAME, ALIAS, TIME, KIND, BITS = 0, 1, 2, 3, 4
+"""Columns of a decoded metric: frame's position in the batch, alias, UTC ms (-1: none), kind, value bits."""
+COLUMNS = 5
+
+
+@kernel
+def read_varint(buf: U8, at: int, end: int) -> tuple[int, int]:
+    """(value as int64 bits, place after it); place -1 when it runs past `end` or is longer than 10 bytes."""
+    value = 0
+    for i in range(10):
+        if at + i >= end:
+            return 0, -1
+        byte = int(buf[at + i])
+        value |= (byte & 0x7F) << (7 * i)
+        if byte < 0x80:
+            return value, at + i + 1
+    return 0, -1
+
+
+@kernel
+def field_end(buf: U8, wire: int, at: int, end: int) -> tuple[int, int]:
+    """(start, end) of a field that is not a varint; end -1 when it leaves its message or the wire type is unknown."""
+    size = -1
+    if wire == 2:
+        size, at = read_varint(buf, at, end)
+        if at < 0:
+            return 0, -1
+    elif wire == 1:
+        size = 8
+    elif wire == 5:
+        size = 4
+    if size < 0 or size > end - at:
+        return 0, -1
+    return at, at + size
+
+
+@kernel
+def little_endian(buf: U8, at: int, size: int) -> int:
+    """The bits of a fixed-width field."""
+    value = 0
+    for i in range(size):
+        value |= int(buf[at + i]) << (8 * i)
+    return value
+
+
+@kernel
+def decode_metric(buf: U8, at: int, end: int, row: I64) -> int:
+    """One metric into `row` (alias, time, kind, bits); OK, MALFORMED or NAMED."""
+    row[ALIAS], row[TIME], row[KIND], row[BITS] = -1, -1, NULL, 0
+    null = False
+    while at < end:
+        key, at = read_varint(buf, at, end)
+        if at < 0:
+            return MALFORMED
+        number, wire = key >> 3, key & 7
+        if number <= 0:
+            return MALFORMED
+        if wire == 0:
+            value, at = read_varint(buf, at, end)
+            if at < 0:
+                return MALFORMED
+            if number == 2:
+                row[ALIAS] = value
+            elif number == 3:
+                row[TIME] = value
+            elif number == 7:
+                null = value != 0
+            elif number == 10 or number == 11:
+                row[KIND], row[BITS] = INTEGER, value
+            elif number == 14:
+                row[KIND], row[BITS] = TRUTH, value
+            continue
+        start, at = field_end(buf, wire, at, end)
+        if at < 0:
+            return MALFORMED
+        if number == 12 and wire == 5:
+            row[KIND], row[BITS] = REAL32, little_endian(buf, start, 4)
+        elif number == 13 and wire == 1:
+            row[KIND], row[BITS] = REAL64, little_endian(buf, start, 8)
+        elif number >= 15 and number <= 19:
+            row[KIND] = OTHER
+    if null:
+        row[KIND] = NULL
+    return OK if row[ALIAS] >= 0 else NAMED
+
+
+@kernel
+def decode_frame(buf: U8, at: int, end: int, frame: int, out: I64, n: int) -> tuple[int, int]:
+    """All metrics of one payload into `out` from row `n` on; (rows now used, status). A bad frame leaves no rows."""
+    first, frame_time, status = n, -1, OK
+    while at < end:
+        key, at = read_varint(buf, at, end)
+        if at < 0 or key >> 3 <= 0:
+            return first, MALFORMED
+        number, wire = key >> 3, key & 7
+        if wire == 0:
+            value, at = read_varint(buf, at, end)
+            if at < 0:
+                return first, MALFORMED
+            if number == 1:
+                frame_time = value
+            continue
+        start, at = field_end(buf, wire, at, end)
+        if at < 0:
+            return first, MALFORMED
+        if number == 2 and wire == 2:
+            found = decode_metric(buf, start, at, out[n])
+            if found == MALFORMED:
+                return first, MALFORMED
+            status = max(status, found)
+            out[n, FRAME] = frame
+            n += 1
+    for i in range(first, n):
+        if out[i, TIME] < 0:
+            out[i, TIME] = frame_time
+    return (n, OK) if status == OK else (first, status)
+
+
+@kernel
+def decode_frames(buf: U8, offsets: I64, out: I64, status: I64) -> int:
+    """Payload i is `buf[offsets[i]:offsets[i+1]]`. Fills `out` (rows × COLUMNS) and `status`; the number of rows.
+
+    A metric takes at least two bytes, so `out` needs no more than half as many rows as `buf` has bytes.
+    """
+    n = 0
+    for i in range(offsets.size - 1):
+        n, status[i] = decode_frame(buf, offsets[i], offsets[i + 1], i, out, n)
+    return n
