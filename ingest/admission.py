@@ -7,10 +7,10 @@ from enum import StrEnum
 import msgspec
 
 from metering import frames
+from metering.mqtt import MESSAGE_BYTES
 from metering.protobuf_wire import DecodeError
 from metering.sparkplug import Metric, Payload, Value, decode, typed_value
 
-MAX_PAYLOAD_BYTES = 262_144
 FUTURE_TOLERANCE_MS = 300_000
 
 
@@ -72,8 +72,8 @@ class Admitted(msgspec.Struct, frozen=True, gc=False):
 
 def read_payload(data: bytes) -> Payload | Refused:
     """The decoded payload, or why it is none."""
-    if len(data) > MAX_PAYLOAD_BYTES:
-        return Refused(Reason.TOO_LARGE, f"{len(data)} bytes, the limit is {MAX_PAYLOAD_BYTES}")
+    if len(data) > MESSAGE_BYTES:
+        return Refused(Reason.TOO_LARGE, f"{len(data)} bytes, the limit is {MESSAGE_BYTES}")
     try:
         payload = decode(data)
     except DecodeError as error:

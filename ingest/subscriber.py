@@ -5,14 +5,15 @@ import logging
 import queue
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
-from ingest.config import IngestConfig
 from ingest.host import Host
 from ingest.writer import MAX_COMMIT, Command, StoredInJournal, Writer
+from metering.mqtt import BrokerSettings
 from metering.registry import Park
 from metering.sparkplug import encode
 from metering.topics import NAMESPACE, MessageType, Topic, state_topic
@@ -27,16 +28,16 @@ IDLE_S = 0.05
 class Subscriber:
     """Connects, subscribes to the park, announces the host, and hands messages over in the order they came."""
 
-    def __init__(self, config: IngestConfig, park: Park, now_ms: Callable[[], int]) -> None:
-        self._park, self._host_id, self._now_ms = park, config.host_id, now_ms
+    def __init__(self, broker: BrokerSettings, host_id: str, park: Park, now_ms: Callable[[], int]) -> None:
+        self._park, self._host_id, self._now_ms = park, host_id, now_ms
         self.messages: queue.Queue[Record] = queue.Queue(QUEUE_LIMIT)
         self._client = mqtt.Client(
-            CallbackAPIVersion.VERSION2, client_id=f"host-{config.host_id}", clean_session=True, reconnect_on_failure=True
+            CallbackAPIVersion.VERSION2, client_id=f"host-{host_id}", clean_session=True, reconnect_on_failure=True
         )
-        broker = config.broker
         self._client.username_pw_set(broker.user, broker.password())
-        if broker.ca_file is not None:
-            self._client.tls_set(ca_certs=str(broker.ca_file))
+        tls = broker.tls()
+        if tls is not None:
+            self._client.tls_set_context(tls)
         self._client.reconnect_delay_set(min_delay=1, max_delay=30)
         self._client.on_connect, self._client.on_message = self._on_connect, self._on_message
         self._client.on_disconnect = self._on_disconnect
@@ -103,12 +104,15 @@ def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def run(config: IngestConfig, park: Park, stopped: Callable[[], bool], now_ms: Callable[[], int] = wall_ms) -> None:
+def run(
+    broker: BrokerSettings, host_id: str, park: Park, journal_file: Path, stopped: Callable[[], bool],
+    now_ms: Callable[[], int] = wall_ms,
+) -> None:  # fmt: skip
     """Ingest until `stopped()`; what has been received by then is committed before it returns."""
-    journal = JournalWriter(config.journal)
+    journal = JournalWriter(journal_file)
     stored = StoredInJournal(journal)
     writer = Writer(journal, Host(park, stored), stored, now_ms)
-    subscriber = Subscriber(config, park, now_ms)
+    subscriber = Subscriber(broker, host_id, park, now_ms)
     subscriber.start()
     log.info("ingest_ready journal=%s", journal.journal_id)
     while not stopped():

@@ -26,6 +26,8 @@ PROPERTY_RESOLUTION: Final = "resolution"
 """For a float total: power of ten of one count; count = round half even(raw × 10^-resolution)."""
 PROPERTY_MODULUS: Final = "modulus"
 """Counts at which the total rolls over, where the profile knows it."""
+PROPERTY_SIGN: Final = "sign"
+"""-1 for a gauge whose meter counts the other direction as positive."""
 PROPERTY_PROFILE: Final = "profile"
 
 

@@ -3,44 +3,31 @@
 Read from `park.toml`; all mistakes at once.
 """
 
-import tomllib
 from collections import Counter
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
-from metering.ids import ID_PATTERN
+from metering.config import ConfigError, Id, Strict, load_toml, validate
 from metering.intervals import DEFAULT_ZONE
 from metering.reading_types import READING_TYPES, Kind
 from metering.roles import Role
 
-Id = Annotated[str, Field(pattern=ID_PATTERN)]
+class RegistryError(ConfigError):
+    """The registry is wrong (the operator's fault)."""
 
 
-class RegistryError(ValueError):
-    """The registry is wrong (the operator's fault). `mistakes` lists every one with its key path."""
-
-    def __init__(self, file: str, mistakes: list[str]) -> None:
-        super().__init__(f"{file}: " + "; ".join(mistakes))
-        self.file = file
-        self.mistakes = mistakes
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Term(_Strict):
+class Term(Strict):
     """One term of a boundary formula: all totals of a role, added or taken off."""
 
     role: Role
     sign: Literal[1, -1] = 1
 
 
-class Enterprise(_Strict):
+class Enterprise(Strict):
     """An enterprise that reports. `formula` gives the purchased electricity of its boundary over roles."""
 
     id: Id
@@ -52,7 +39,7 @@ class Enterprise(_Strict):
     formula: tuple[Term, ...] = (Term(role=Role.GRID_BOUNDARY), Term(role=Role.RESOLD, sign=-1))
 
 
-class Site(_Strict):
+class Site(Strict):
     """A place whose emissions are reported."""
 
     id: Id
@@ -60,14 +47,14 @@ class Site(_Strict):
     name: str
 
 
-class Gateway(_Strict):
+class Gateway(Strict):
     """A gateway (Sparkplug edge node) at a site."""
 
     id: Id
     site: Id
 
 
-class Meter(_Strict):
+class Meter(Strict):
     """A meter, the role of each of its totals, and its ratios as of commissioning."""
 
     id: Id
@@ -104,7 +91,7 @@ class Meter(_Strict):
         return ratio
 
 
-class Park(_Strict):
+class Park(Strict):
     """The whole registry. `formula` gives the electricity that enters the park over roles of all its meters."""
 
     id: Id
@@ -148,35 +135,20 @@ class Park(_Strict):
 
 
 def load_registry(path: Path) -> Park:
-    """The park in a TOML file; RegistryError with all mistakes, OSError when it cannot be read."""
-    try:
-        return parse_registry(tomllib.loads(path.read_text(encoding="utf-8")), str(path))
-    except tomllib.TOMLDecodeError as error:
-        raise RegistryError(str(path), [f"not TOML: {error}"]) from error
+    """The park in a TOML file; ConfigError with all mistakes, OSError when it cannot be read."""
+    return _checked(load_toml(path, Park), str(path))
 
 
 def parse_registry(data: dict[str, object], file: str = "registry") -> Park:
     """The park in a parsed document."""
-    try:
-        park = Park.model_validate(data)
-    except ValidationError as error:
-        raise RegistryError(file, validation_mistakes(error)) from error
+    return _checked(validate(data, Park, file), file)
+
+
+def _checked(park: Park, file: str) -> Park:
     mistakes = [*_duplicates(park), *_dangling(park)]
     if mistakes:
         raise RegistryError(file, mistakes)
     return park
-
-
-def validation_mistakes(error: ValidationError) -> list[str]:
-    """One line per mistake, with the key path: `meters[3].ct: a ratio is positive`."""
-    return [
-        f"{_key_path(item['loc'])}: {item['msg'].removeprefix('Value error, ')}" for item in error.errors()
-    ]
-
-
-def _key_path(location: tuple[int | str, ...]) -> str:
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
-    return path.removeprefix(".") or "(document)"
 
 
 def _duplicates(park: Park) -> list[str]:

@@ -347,14 +347,18 @@ class JournalReader:
         for row in self._db.execute(query, (gateway, meter, start_ms, end_ms)).fetchall():
             yield self._stored(row)
 
-    def birth(self, gateway: str, meter: str, epoch: int) -> StoredFrame | None:
-        """The newest birth that frames of this epoch decode with; an alias never changes its meaning within an epoch."""
+    def births(self, gateway: str, meter: str, epoch: int) -> Iterator[StoredFrame]:
+        """The births that frames of this epoch decode with, newest first. An alias keeps its meaning within an epoch."""
         query = (
             "SELECT gateway, meter, epoch, 0, 0, segment, idx FROM birth "
-            "WHERE gateway=? AND meter=? AND epoch=? ORDER BY segment DESC, idx DESC LIMIT 1"
+            "WHERE gateway=? AND meter=? AND epoch=? ORDER BY segment DESC, idx DESC"
         )
-        row = self._db.execute(query, (gateway, meter, epoch)).fetchone()
-        return self._stored(row) if row else None
+        for row in self._db.execute(query, (gateway, meter, epoch)).fetchall():
+            yield self._stored(row)
+
+    def birth(self, gateway: str, meter: str, epoch: int) -> StoredFrame | None:
+        """The newest of them."""
+        return next(self.births(gateway, meter, epoch), None)
 
     def _stored(self, row: tuple[str, str, int, int, int, int, int]) -> StoredFrame:
         gateway, meter, epoch, number, t_ms, segment, index = row

@@ -119,8 +119,9 @@ def _values(columns: I64, datatype: I64) -> tuple[I64, F64, NDArray[np.bool_]]:
     for signed, width in SIGNED_BITS.items():
         raw = np.where(datatype == signed, _signed(bits, width), raw)
     valid &= ~((datatype == DataType.UINT64) & (bits < 0))
-    real32 = bits.astype(np.uint32).view(np.float32).astype(np.float64)
-    real64 = np.ascontiguousarray(bits).view(np.float64)
+    bits32 = np.where(kind == d.REAL32, bits, 0).astype(np.uint32)
+    real32 = bits32.view(np.float32).astype(np.float64)
+    real64 = np.where(kind == d.REAL64, bits, 0).view(np.float64)
     real = np.where(kind == d.REAL32, real32, np.where(kind == d.REAL64, real64, raw.astype(np.float64)))
     return raw, real, valid & np.isfinite(real)
 

@@ -65,7 +65,9 @@ def _binding(meter: Meter, metric: Metric) -> Binding | None:
     scale = Fraction(10) ** _exponent(properties, frames.PROPERTY_SCALE)
     ratio = _ratio(meter, reading_type.name)
     if reading_type.kind is Kind.GAUGE:
-        return Binding("gauge", meter.id, reading_type.name, datatype, multiplier=float(unit.factor * scale * ratio))
+        sign = -1 if properties.get(frames.PROPERTY_SIGN) == -1 else 1
+        per_raw = sign * unit.factor * scale * ratio
+        return Binding("gauge", meter.id, reading_type.name, datatype, multiplier=float(per_raw))
     if reading_type.name not in meter.roles:
         return None
     count = Fraction(10) ** _exponent(properties, frames.PROPERTY_RESOLUTION) if datatype in FLOATS else scale

@@ -1,0 +1,21 @@
+"""The page, the API's own documentation page, and their files. Open to everybody: they hold no data."""
+
+from importlib import resources
+from pathlib import Path
+
+from fastapi import APIRouter
+from fastapi.responses import FileResponse
+
+STATIC = Path(str(resources.files("api") / "static"))
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/")
+def page() -> FileResponse:
+    return FileResponse(STATIC / "index.html", media_type="text/html")
+
+
+@router.get("/docs")
+def documentation() -> FileResponse:
+    return FileResponse(STATIC / "docs.html", media_type="text/html")

@@ -1,0 +1,140 @@
+// The page's own words, in both languages. What comes from the API carries its own Chinese and English.
+
+const WORDS = {
+  skip: ["跳到内容", "Skip to content"],
+  park: ["园区", "Park"],
+  enterprises: ["企业", "Enterprises"],
+  provisional: ["暂定", "Provisional"],
+  provisional_why: ["月度关账之前的数字均为暂定", "Every figure is provisional until its month is closed"],
+  power_now: ["当前功率", "Power now"],
+  power_today: ["今日功率", "Power today"],
+  mean_15: ["15 分钟平均，按边界公式", "15-minute means, by the boundary formula"],
+  energy_today: ["今日电量", "Energy today"],
+  co2_today: ["今日碳排放", "CO₂ today"],
+  month_to_date: ["本月累计", "Month to date"],
+  today: ["今日", "Today"],
+  month: ["本月", "This month"],
+  grid_import: ["关口受电", "Import at the grid boundary"],
+  by_formula: ["按边界公式", "By the boundary formula"],
+  pv: ["光伏", "PV"],
+  export: ["上网", "Export"],
+  incomplete: ["不完整：{meters} 无读数", "Incomplete: no reading from {meters}"],
+  power_incomplete: ["缺 {meters} 的功率", "Power of {meters} is missing"],
+  verification: ["月度核验", "Monthly verification"],
+  scope: ["范围", "Scope"],
+  outcome: ["结论", "Outcome"],
+  purchased: ["购入电量", "Purchased energy"],
+  emission: ["碳排放", "Emission"],
+  reports: ["报告", "Reports"],
+  no_months: ["尚无已关账的月份。", "No month has been closed yet."],
+  findings: ["{n} 项提示", { one: "{n} finding", other: "{n} findings" }],
+  not_printed: ["未打印", "not printed"],
+  whole_park: ["全园区", "Whole park"],
+  PASS: ["通过", "Pass"],
+  PASS_WITH_FINDINGS: ["通过（有提示）", "Pass with findings"],
+  FAIL: ["不通过", "Fail"],
+  INSUFFICIENT_DATA: ["数据不足", "Insufficient data"],
+  meters_gateways: ["网关与表计", "Gateways and meters"],
+  gateway: ["网关", "Gateway"],
+  meter: ["表计", "Meter"],
+  role: ["角色", "Role"],
+  model: ["型号", "Model"],
+  power: ["功率", "Power"],
+  state: ["状态", "State"],
+  last_reading: ["最近读数", "Last reading"],
+  ok: ["正常", "OK"],
+  silent: ["无响应", "Silent"],
+  pending: ["待确认", "Pending"],
+  never: ["未上线", "Never read"],
+  online: ["在线", "Online"],
+  offline: ["离线", "Offline"],
+  unheard: ["从未上线", "Never heard"],
+  backlog: ["积压 {age}", "Backlog {age}"],
+  states: ["{ok} 正常 · {bad} 需关注", "{ok} OK · {bad} need attention"],
+  all_ok: ["全部 {ok} 块正常", "All {ok} OK"],
+  factors: ["现行排放因子", "Emission factors in force"],
+  published: ["发布", "Published"],
+  source: ["来源", "Source"],
+  data_year: ["数据年份", "Data year"],
+  two_sources: ["两个来源一致，未核对原件", "Two sources agree; original not checked"],
+  one_source: ["单一来源转录，未核对原件", "Transcribed from one source; original not checked"],
+  unverified: ["未核实", "Not verified"],
+  by_definition: ["按规则", "By definition"],
+  footer: ["本页数字为暂定值，以月度核验报告为准。", "Figures on this page are provisional; the verified monthly report is what counts."],
+  api_docs: ["接口文档", "API documentation"],
+  connecting: ["连接中", "Connecting"],
+  live: ["实时", "Live"],
+  idle: ["无新数据", "No new data"],
+  catching_up: ["追赶中", "Catching up"],
+  reconnecting: ["重新连接", "Reconnecting"],
+  waiting: ["等待数据", "Waiting for data"],
+  locked: ["需要令牌", "Token needed"],
+  catching_up_notice: [
+    "正在补算历史数据：以下为 {time} 时的情况。",
+    "Older readings are still arriving: this is the picture as of {time}.",
+  ],
+  waiting_notice: ["服务器尚无数据，稍后自动重试。", "The server has no data yet; trying again by itself."],
+  lost_notice: ["与服务器的连接中断，数字可能已过时。", "The connection to the server is lost; figures may be out of date."],
+  as_of: ["截至 {time}", "As of {time}"],
+  ago: ["{age}前", "{age} ago"],
+  just_now: ["刚刚", "just now"],
+  s: ["{n} 秒", "{n} s"],
+  min: ["{n} 分钟", "{n} min"],
+  h: ["{n} 小时", "{n} h"],
+  d: ["{n} 天", "{n} d"],
+  chart: ["今日功率曲线，最新 {now}，最高 {max}", "Power today, latest {now}, highest {max}"],
+  no_data: ["今日尚无数据", "No data yet today"],
+  token_title: ["需要访问令牌", "Access token needed"],
+  token_text: ["令牌只保存在本浏览器标签页中。", "The token is kept in this browser tab only."],
+  token: ["访问令牌", "Access token"],
+  token_wrong: ["令牌不正确，请重试。", "That token is not right; try again."],
+  token_ok: ["进入", "Continue"],
+  theme_light: ["切换到浅色", "Switch to light"],
+  theme_dark: ["切换到深色", "Switch to dark"],
+  to_language: ["Switch to English", "切换到中文"],
+  download: ["下载 {name} {format} 报告", "Download the {format} report of {name}"],
+};
+
+let language = stored() ?? (navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en");
+
+function stored() {
+  const found = localStorage.getItem("tanyun.language");
+  return found === "zh" || found === "en" ? found : null;
+}
+
+export function lang() {
+  return language;
+}
+
+export function locale() {
+  return language === "zh" ? "zh-CN" : "en-GB";
+}
+
+export function useLanguage(next) {
+  language = next;
+  localStorage.setItem("tanyun.language", next);
+}
+
+/** The words for `key`, with `{name}` replaced. */
+export function t(key, values = {}) {
+  let text = (WORDS[key] ?? [key, key])[language === "zh" ? 0 : 1];
+  if (typeof text === "object") text = values.n === 1 ? text.one : text.other;
+  return text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
+}
+
+/** The value of a bilingual pair of fields: `label` reads `label_zh` or `label_en`. */
+export function pick(object, field) {
+  return object[`${field}_${language}`] ?? object[`${field}_zh`] ?? object[`${field}_en`] ?? "";
+}
+
+/** A name, in English when there is one and English is chosen. */
+export function nameOf(object) {
+  return (language === "en" && object.name_en) || object.name || object.id;
+}
+
+/** Put the words into the static parts of the page. */
+export function translatePage() {
+  document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
+  for (const node of document.querySelectorAll("[data-i18n]")) node.textContent = t(node.dataset.i18n);
+  for (const node of document.querySelectorAll("[data-i18n-title]")) node.title = t(node.dataset.i18nTitle);
+}

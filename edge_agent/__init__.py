@@ -1,0 +1,1 @@
+"""The gateway's role: polls meters over Modbus, keeps frames in an outbox, publishes them. Without numpy."""

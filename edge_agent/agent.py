@@ -1,0 +1,41 @@
+"""One gateway's agent: poller and publisher in one event loop, the outbox between them."""
+
+import asyncio
+import logging
+
+from edge_agent.clock import Clock, SteppedClock, SystemClock
+from edge_agent.config import EdgeConfig
+from edge_agent.outbox import Outbox
+from edge_agent.poller import Device, Poller, make_device
+from edge_agent.publisher import Publisher
+
+log = logging.getLogger("tanyun.edge")
+
+
+def devices_of(config: EdgeConfig, outbox: Outbox) -> list[Device]:
+    """The configured meters with their profiles, plans and declarations."""
+    profiles = config.profiles()
+    return [make_device(meter, profiles[meter.id], outbox) for meter in config.meters]
+
+
+def clock_of(config: EdgeConfig, outbox: Outbox) -> Clock:
+    """The clock that the configuration names."""
+    if config.clock.source == "system":
+        return SystemClock()
+    return SteppedClock(config.clock.host, config.clock.port, config.gateway, outbox.polled_ms)
+
+
+async def run(config: EdgeConfig, stop: asyncio.Event) -> None:
+    """Poll and publish until `stop` is set."""
+    outbox = Outbox(config.outbox.path, config.outbox.max_bytes)
+    devices = devices_of(config, outbox)
+    poller = Poller(config, devices, outbox, clock_of(config, outbox))
+    publisher = Publisher(config, outbox, devices, poller.stored)
+    log.info("edge_ready gateway=%s meters=%d backlog=%d", config.gateway, len(devices), outbox.backlog())
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(poller.run(), name="poll"), tasks.create_task(publisher.run(), name="publish")]
+        await stop.wait()
+        for task in running:
+            task.cancel()
+    poller.close()
+    outbox.close()

@@ -1,0 +1,137 @@
+"""Births and data messages of this gateway: which metrics it declares, under which aliases, and how a frame goes on the wire."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from edge_agent.outbox import Frame, Outbox
+from edge_agent.profile import Profile, Register
+from metering import frames
+from metering.sparkplug import DATATYPE_BY_NAME, DataType, Metric, Payload, Property, decode, encode, encode_metrics, mark_historical
+
+_U64 = DataType.UINT64
+
+
+class DeviceAliases(msgspec.Struct, frozen=True):
+    """The aliases of one device (or of the node itself, without readings)."""
+
+    epoch: int
+    number: int
+    readings: Mapping[str, int]
+    """Reading type → alias."""
+
+
+def register_properties(profile: Profile, register: Register) -> dict[str, Property]:
+    """What the birth declares of a register, so that the raw value can be read for ever."""
+    properties: dict[str, Property] = {
+        frames.PROPERTY_UNIT: register.unit,
+        frames.PROPERTY_SCALE: register.scale,
+        frames.PROPERTY_PROFILE: f"{profile.name}@{profile.revision}",
+    }
+    if register.resolution is not None:
+        properties[frames.PROPERTY_RESOLUTION] = register.resolution
+    if register.modulus is not None:
+        properties[frames.PROPERTY_MODULUS] = str(register.modulus)
+    if register.sign != 1:
+        properties[frames.PROPERTY_SIGN] = register.sign
+    return properties
+
+
+def device_aliases(outbox: Outbox, meter: str, profile: Profile, registers: Sequence[Register]) -> DeviceAliases:
+    """The aliases of a meter; a changed data type, unit or scale takes a new one, an old one keeps its meaning."""
+    readings = {}
+    for register in registers:
+        declaration = f"{register.datatype} {sorted(register_properties(profile, register).items())}"
+        readings[register.reading_type] = outbox.alias(meter, register.reading_type, declaration)
+    epoch, number = (outbox.alias(meter, name, "UInt64") for name in (frames.FRAME_EPOCH, frames.FRAME_NUMBER))
+    return DeviceAliases(epoch, number, readings)
+
+
+def nbirth(outbox: Outbox, bdseq: int, t_ms: int) -> Payload:
+    """The gateway's own birth: session number, rebirth and ack commands, and the metrics that declare a lost range."""
+    null = {frames.ACK_JOURNAL: DataType.STRING, frames.ACK_EPOCH: _U64, frames.ACK_NUMBER: _U64, frames.ACK_TIME: DataType.DATETIME}
+    metrics = [
+        Metric(name=frames.BDSEQ, timestamp=t_ms, datatype=DataType.INT64, value=bdseq),
+        Metric(name=frames.REBIRTH, timestamp=t_ms, datatype=DataType.BOOLEAN, value=False),
+        Metric(name=frames.NEW_EPOCH, timestamp=t_ms, datatype=DataType.BOOLEAN, value=False),
+        *(Metric(name=name, timestamp=t_ms, datatype=kind, is_null=True) for name, kind in null.items()),
+        Metric(name=frames.FRAME_EPOCH, alias=_node_alias(outbox, frames.FRAME_EPOCH), timestamp=t_ms, datatype=_U64, value=outbox.epoch),
+        *(
+            Metric(name=name, alias=_node_alias(outbox, name), timestamp=t_ms, datatype=_U64, is_null=True)
+            for name in (frames.FRAME_NUMBER, frames.LOST_FROM)
+        ),
+    ]
+    return Payload(tuple(metrics), timestamp=t_ms)
+
+
+def ndeath(bdseq: int) -> Payload:
+    """The gateway's will (tck-id-payloads-ndeath-*): only the session number, no seq."""
+    return Payload((Metric(name=frames.BDSEQ, datatype=DataType.INT64, value=bdseq),))
+
+
+def declaration(aliases: DeviceAliases, profile: Profile, registers: Sequence[Register]) -> bytes:
+    """A meter's birth without values: what its frames decode with, kept in the outbox beside them."""
+    metrics = [
+        Metric(name=frames.FRAME_EPOCH, alias=aliases.epoch, datatype=_U64, is_null=True),
+        Metric(name=frames.FRAME_NUMBER, alias=aliases.number, datatype=_U64, is_null=True),
+    ]
+    metrics += [
+        Metric(
+            name=register.reading_type,
+            alias=aliases.readings[register.reading_type],
+            datatype=DATATYPE_BY_NAME[register.datatype],
+            is_null=True,
+            properties=register_properties(profile, register),
+        )
+        for register in registers
+    ]
+    return encode(Payload(tuple(metrics)))
+
+
+def dbirth(declared: bytes, epoch: int, latest: Mapping[str, tuple[int, int | float]], t_ms: int) -> Payload:
+    """A DBIRTH from a declaration: the outbox epoch, and the last known values (null before the first read)."""
+    known = {**latest, frames.FRAME_EPOCH: (t_ms, epoch)}
+    metrics = []
+    for metric in decode(declared).metrics:
+        found = known.get(metric.name or "")
+        at_ms, value = found or (t_ms, None)
+        metrics.append(msgspec.structs.replace(metric, timestamp=at_ms, value=value, is_null=found is None))
+    return Payload(tuple(metrics), timestamp=t_ms)
+
+
+def frame_aliases(declared: bytes) -> tuple[int, int]:
+    """The aliases of epoch and number in a declaration."""
+    found = {metric.name: metric.alias for metric in decode(declared).metrics}
+    return found[frames.FRAME_EPOCH] or 0, found[frames.FRAME_NUMBER] or 0
+
+
+def readings_body(aliases: DeviceAliases, readings: Sequence[tuple[Register, int, int | float]]) -> bytes:
+    """The readings of a frame as encoded metrics: (register, UTC ms of its read, raw value)."""
+    metrics = [
+        Metric(alias=aliases.readings[r.reading_type], timestamp=t_ms, datatype=DATATYPE_BY_NAME[r.datatype], value=raw)
+        for r, t_ms, raw in readings
+    ]
+    return encode_metrics(metrics, with_datatype=False)
+
+
+def frame_metrics(aliases: tuple[int, int], epoch: int, frame: Frame, *, historical: bool) -> bytes:
+    """A frame as it goes on the wire, but for time stamp and seq: its name first, then what the meter said."""
+    name = (
+        Metric(alias=aliases[0], timestamp=frame.t_ms, datatype=_U64, value=epoch),
+        Metric(alias=aliases[1], timestamp=frame.t_ms, datatype=_U64, value=frame.number),
+    )
+    metrics = encode_metrics(name, with_datatype=False) + frame.body
+    return mark_historical(metrics) if historical else metrics
+
+
+def lost_metrics(outbox: Outbox, first: int, last: int, t_ms: int) -> bytes:
+    """The declaration that frames `first` to `last` are lost: an NDATA that bears the last one's number."""
+    values = {frames.FRAME_EPOCH: outbox.epoch, frames.FRAME_NUMBER: last, frames.LOST_FROM: first}
+    metrics = [
+        Metric(alias=_node_alias(outbox, name), timestamp=t_ms, datatype=_U64, value=value) for name, value in values.items()
+    ]
+    return encode_metrics(metrics, with_datatype=False)
+
+
+def _node_alias(outbox: Outbox, name: str) -> int:
+    return outbox.alias("", name, "UInt64")

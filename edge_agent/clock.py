@@ -1,0 +1,218 @@
+"""Clocks: when to poll, and what time it is. Real time, or the accelerated time that meters and gateways share."""
+
+import asyncio
+import json
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final, NamedTuple, Protocol
+
+_log = logging.getLogger(__name__)
+
+_LONGEST_SLEEP_S: Final = 1.0
+"""A clock step is noticed within this time."""
+_FIRST_BACKOFF_S: Final = 0.05
+_LONGEST_BACKOFF_S: Final = 2.0
+
+
+class Clock(Protocol):
+    """The time of readings. Keep-alives, retries and TLS do not use it: they live in real time."""
+
+    @property
+    def stepped(self) -> bool:
+        """True while time stands still between polls and jumps from one to the next."""
+        ...
+
+    def now_ms(self) -> int:
+        """UTC ms."""
+        ...
+
+    async def next_poll(self, period_ms: int) -> int:
+        """Wait for the next time to poll, and return it. Stepped, it is the same again until it was `polled`."""
+        ...
+
+    async def polled(self, t_ms: int) -> None:
+        """Say that the poll of `t_ms` is in the outbox."""
+        ...
+
+
+def system_now_ms() -> int:
+    """UTC ms of the system's clock."""
+    return time.time_ns() // 1_000_000
+
+
+class SystemClock:
+    """Real time: polls fall on multiples of the period, however long each poll takes.
+
+    No multiple comes twice when the clock steps back by less than a period. A larger step back starts over from the
+    new time, because waiting until the old time has come again could take years.
+    """
+
+    def __init__(
+        self,
+        wall_ms: Callable[[], int] = system_now_ms,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._wall_ms = wall_ms
+        self._sleep = sleep
+        self._last_ms: int | None = None
+
+    @property
+    def stepped(self) -> bool:
+        """Never."""
+        return False
+
+    def now_ms(self) -> int:
+        """UTC ms."""
+        return self._wall_ms()
+
+    async def next_poll(self, period_ms: int) -> int:
+        """Wait for the next multiple of the period; one that is missed by a whole period is skipped."""
+        target = self._following(self._wall_ms(), period_ms)
+        while (now := self._wall_ms()) < target:
+            # Counted in monotonic time; what the wall clock did meanwhile is read again.
+            await self._sleep(min((target - now) / 1000, _LONGEST_SLEEP_S))
+            now = self._wall_ms()
+            if not target - period_ms * 2 <= now < target + period_ms:
+                _log.warning("clock stepped from_about=%d to=%d", target, now)
+                target = self._following(now, period_ms)
+        self._last_ms = target
+        return target
+
+    async def polled(self, t_ms: int) -> None:
+        """Nothing waits for it."""
+
+    def _following(self, now_ms: int, period_ms: int) -> int:
+        target = (now_ms // period_ms + 1) * period_ms
+        if self._last_ms is not None and target <= self._last_ms < target + period_ms:
+            return self._last_ms + period_ms
+        return target
+
+
+class _Connection(NamedTuple):
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+
+class SteppedClock:
+    """The accelerated clock's client at a gateway: polls at the server's ticks, then, once live, at real time.
+
+    It keeps the connection while live, too: a clock server that starts anew asks for the ticks that were missed.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        gateway: str,
+        last_polled_ms: int | None = None,
+        system: SystemClock | None = None,
+    ) -> None:
+        self._address = (host, port)
+        self._gateway = gateway
+        self._polled_ms = last_polled_ms
+        self._system = system or SystemClock()
+        self._connection: _Connection | None = None
+        self._tick_ms: int | None = None
+        self._live = False
+        self._backoff_s = _FIRST_BACKOFF_S
+
+    @property
+    def stepped(self) -> bool:
+        """True until the server has said that everybody is live."""
+        return not self._live
+
+    def now_ms(self) -> int:
+        """The tick; before there is one, the last polled time, else the system's."""
+        if self._live:
+            return self._system.now_ms()
+        known = self._polled_ms if self._tick_ms is None else self._tick_ms
+        return self._system.now_ms() if known is None else known
+
+    async def next_poll(self, period_ms: int) -> int:
+        """Wait for the server's next tick; the same one again until it was polled. Live: the next multiple."""
+        while True:
+            if self._live:
+                due = await self._due_or_heard(period_ms)
+                if due is not None:
+                    return due
+            elif self._tick_ms is not None and (self._polled_ms is None or self._tick_ms > self._polled_ms):
+                return self._tick_ms
+            else:
+                await self._hear()
+
+    async def polled(self, t_ms: int) -> None:
+        """Tell the server, so that time may go on. While the connection is lost, the next hello tells it."""
+        self._polled_ms = t_ms
+        if self._connection is not None and not self._live:
+            try:
+                await self._send(self._connection)
+            except OSError as error:
+                self._lose(error)
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            connection.writer.close()
+            with suppress(OSError):
+                await connection.writer.wait_closed()
+
+    async def _due_or_heard(self, period_ms: int) -> int | None:
+        """The next time to poll; None when the server has spoken, or has gone, before it came."""
+        due = asyncio.ensure_future(self._system.next_poll(period_ms))
+        heard = asyncio.ensure_future(self._hear())
+        try:
+            await asyncio.wait((due, heard), return_when=asyncio.FIRST_COMPLETED)
+            return due.result() if due.done() and self._live else None
+        finally:
+            due.cancel()
+            heard.cancel()
+            await asyncio.gather(due, heard, return_exceptions=True)
+
+    async def _hear(self) -> None:
+        """Take in the server's next line; connect first, and wait a little after a failure."""
+        try:
+            connection = self._connection or await self._connect()
+            line = await connection.reader.readline()
+            if not line:
+                message = "the clock server has closed the connection"
+                raise ConnectionResetError(message)
+            self._take(json.loads(line))
+        except (OSError, ValueError) as error:
+            self._lose(error)
+            await asyncio.sleep(self._backoff_s * random.uniform(0.5, 1))  # noqa: S311  jitter, not a secret
+            self._backoff_s = min(self._backoff_s * 2, _LONGEST_BACKOFF_S)
+
+    async def _connect(self) -> _Connection:
+        connection = _Connection(*await asyncio.open_connection(*self._address))
+        self._connection = connection
+        await self._send(connection)
+        _log.info("clock connected gateway=%s polled=%s", self._gateway, self._polled_ms)
+        return connection
+
+    async def _send(self, connection: _Connection) -> None:
+        message = json.dumps({"gateway": self._gateway, "polled": self._polled_ms})
+        connection.writer.write(message.encode() + b"\n")
+        await connection.writer.drain()
+
+    def _take(self, answer: object) -> None:
+        if not isinstance(answer, dict) or "error" in answer:
+            message = f"the clock server says {answer!r}"
+            raise ValueError(message)
+        if answer.get("live") is True and not self._live:
+            _log.info("clock live gateway=%s", self._gateway)
+            self._live = True
+        elif isinstance(answer.get("tick"), int):
+            self._tick_ms = answer["tick"]
+        self._backoff_s = _FIRST_BACKOFF_S
+
+    def _lose(self, error: Exception) -> None:
+        if self._connection is not None:
+            _log.warning("clock lost gateway=%s error=%s", self._gateway, error)
+            self._connection.writer.close()
+        self._connection = None
+        self._tick_ms = None
+        self._live = False

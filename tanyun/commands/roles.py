@@ -1,0 +1,126 @@
+"""`tanyun ingest | stream | api | serve`: the server's roles, one process each, or all of them supervised."""
+
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+
+import click
+from pydantic import SecretStr
+
+from metering.i18n import _
+from metering.intervals import MINUTE_MS
+from tanyun.commands.common import config_option, errors_as_sentences, fail, load_server, start_logging, stop_event
+from tanyun.config import ServerConfig
+from tanyun.supervisor import EX_CONFIG, Child, ChildConfigError, Supervisor
+
+_FIRST_SANE_MS = 1_735_689_600_000
+"""2025-01-01: no server of ours ran before."""
+
+
+@click.group(help=_("The Sparkplug host: admits frames, appends them to the journal, acknowledges after the disk has them."))
+def ingest() -> None:
+    """The group."""
+
+
+@ingest.command("run", help=_("Run ingest until stopped. Refused messages are quarantined with a reason, nothing is dropped."))
+@config_option
+def run_ingest(config_file: Path) -> None:
+    """Run ingest."""
+    from ingest import subscriber  # noqa: PLC0415  each role imports only what it needs
+
+    start_logging()
+    with errors_as_sentences():
+        config, park = load_server(config_file)
+        if time.time_ns() // 1_000_000 < _FIRST_SANE_MS:
+            fail(_("The clock of this machine says {time}. Set it (NTP), then start again.").format(time=time.ctime()), EX_CONFIG)
+        subscriber.run(config.broker, config.host_id, park, config.journal, stop_event().is_set)
+
+
+@click.group(help=_("The stream: turns the journal into intervals, energy and emissions in the ledger."))
+def stream() -> None:
+    """The group."""
+
+
+@stream.command(
+    "run", help=_("Run the stream until stopped. State, cursor and results are committed together: a restart resumes exactly.")
+)
+@config_option
+def run_stream(config_file: Path) -> None:
+    """Run the stream."""
+    from factors.policy import enterprise_policy  # noqa: PLC0415
+    from factors.table import FactorTable  # noqa: PLC0415
+    from stream import runner, state  # noqa: PLC0415
+    from tanyun.commands.warm import warm_once  # noqa: PLC0415
+
+    start_logging()
+    with errors_as_sentences():
+        config, park = load_server(config_file)
+        warm_once()
+        try:
+            runner.run(
+                park, config.journal, config.ledger, FactorTable.load(), enterprise_policy(),
+                lambda: datetime.now(park.tz).date(), stop_event().is_set,
+            )  # fmt: skip
+        except state.StateError as error:
+            fail(str(error), EX_CONFIG)
+
+
+@click.group(help=_("The API and the live page."))
+def api() -> None:
+    """The group."""
+
+
+@api.command("run", help=_("Serve the API and the page until stopped. Beyond this machine it needs api.token_file."))
+@config_option
+def run_api(config_file: Path) -> None:
+    """Run the API."""
+    import uvicorn  # noqa: PLC0415
+
+    from api.app import create_app  # noqa: PLC0415
+    from api.settings import ApiSettings  # noqa: PLC0415
+
+    start_logging()
+    with errors_as_sentences():
+        config, _park = load_server(config_file)
+        token = SecretStr(config.api.token_file.read_text(encoding="utf-8").strip()) if config.api.token_file else None
+        settings = ApiSettings(
+            park=config.registry, ledger=config.ledger, journal=config.journal, months=config.months,
+            reports=config.reports, token=token,
+        )  # fmt: skip
+        uvicorn.run(
+            create_app(settings), host=config.api.host, port=config.api.port, log_config=None, access_log=False,
+            timeout_graceful_shutdown=2, server_header=False,
+        )  # fmt: skip
+
+
+def server_children(config_file: Path, logs: Path) -> list[Child]:
+    """Ingest, stream and API as supervised processes."""
+    roles = {"ingest": ("ingest", "run"), "stream": ("stream", "run"), "api": ("api", "run")}
+    return [
+        Child(name, (sys.executable, "-m", "tanyun", *words, "--config", str(config_file)), logs / f"{name}.log")
+        for name, words in roles.items()
+    ]
+
+
+@click.command(help=_("Run all server roles (ingest, stream, API) and restart one that dies."))
+@config_option
+def serve(config_file: Path) -> None:
+    """Run all server roles."""
+    start_logging()
+    with errors_as_sentences():
+        config, park = load_server(config_file)
+        stop = stop_event()
+        supervisor = Supervisor(server_children(config_file.resolve(), config.data / "log"), config.data / "run" / "processes.json")
+        try:
+            with supervisor:
+                click.echo(_("{park}: page and API at {url}").format(park=park.name, url=api_url(config)))
+                while not stop.wait(MINUTE_MS / 600_000):
+                    supervisor.poll()
+        except ChildConfigError as error:
+            fail(str(error), EX_CONFIG)
+
+
+def api_url(config: ServerConfig) -> str:
+    """Where the page is."""
+    return f"http://{config.api.host}:{config.api.port}/"

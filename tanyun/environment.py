@@ -1,0 +1,39 @@
+"""The only place that reads the process's environment: language, cache folder, log level."""
+
+import hashlib
+import os
+import platform
+from importlib import metadata, resources
+from pathlib import Path
+
+from metering import i18n
+
+VERSION = metadata.version("tanyun")
+
+
+def language(wanted: str | None = None) -> str:
+    """The reader's language: what the command line asks for, else the locale (LC_ALL, LC_MESSAGES, LANG)."""
+    names = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    return i18n.choose_language(wanted or next((name for name in names if name), None))
+
+
+def kernel_cache() -> Path:
+    """Where compiled kernels are kept: a folder per version of the kernels, of numba and of Python."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    key = hashlib.sha256(f"{platform.python_version()} {_numba()} {platform.machine()}".encode())
+    folder = resources.files("stream") / "kernels"
+    for name in sorted(item.name for item in folder.iterdir() if item.name.endswith(".py")):
+        key.update((folder / name).read_bytes())
+    return Path(base) / "tanyun" / f"kernels-{VERSION}-{key.hexdigest()[:12]}"
+
+
+def _numba() -> str:
+    try:
+        return metadata.version("numba")
+    except metadata.PackageNotFoundError:
+        return "none"
+
+
+def use_kernel_cache() -> None:
+    """Tell numba where its cache is; before numba is imported."""
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(kernel_cache()))

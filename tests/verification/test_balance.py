@@ -1,0 +1,183 @@
+"""The balance, against a journal held in a list."""
+
+from fractions import Fraction
+from math import floor
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metering.intervals import QUARTER_MS, Span
+from metering.registry import Meter
+from metering.roles import Role
+from metering.sparkplug import DataType, Metric, Payload, Property, Value, encode
+from storage.journal import Offset, StoredFrame
+from verification.balance import MAX_STEPS, JournalMonth, read_edge, read_month
+
+ENERGY, VOLUME = "energy_import_total", "volume_total"
+MONTH = Span(100 * QUARTER_MS, 200 * QUARTER_MS)
+
+
+def meter(name: str = ENERGY, *, ct: str = "1", pt: str = "1") -> Meter:
+    return Meter(id="m", gateway="g", roles={name: Role.GRID_BOUNDARY}, ct=Fraction(ct), pt=Fraction(pt))
+
+
+# ruff: noqa: ARG002  the arguments are those of a journal reader; there is one meter here
+
+
+class ListedFrames:
+    """Frames and births of one meter, as a journal reader would find them."""
+
+    def __init__(
+        self,
+        readings: list[tuple[int, Value]],
+        *,
+        name: str = ENERGY,
+        datatype: DataType = DataType.UINT32,
+        properties: dict[str, Property] | None = None,
+    ) -> None:
+        declared = {"engUnit": "kWh", "scale": -2} if properties is None else properties
+        self._birth = Payload((Metric(name=name, alias=5, datatype=datatype, properties=declared),))
+        self._frames = [self._frame(i, t, value, datatype) for i, (t, value) in enumerate(readings)]
+
+    @staticmethod
+    def _frame(number: int, t_ms: int, value: Value, datatype: DataType) -> StoredFrame:
+        total = Metric(alias=5, datatype=datatype, value=value, is_null=value is None)
+        other = Metric(alias=6, datatype=DataType.FLOAT, value=1.5)
+        payload = encode(Payload((other, total), t_ms))
+        return StoredFrame(Offset(1, number), "", payload, t_ms, "g", "m", 1, number, t_ms)
+
+    def frame_before(self, gateway: str, meter: str, t_ms: int) -> StoredFrame | None:
+        return max((f for f in self._frames if f.t_ms <= t_ms), key=lambda f: f.t_ms, default=None)
+
+    def frame_after(self, gateway: str, meter: str, t_ms: int) -> StoredFrame | None:
+        return min((f for f in self._frames if f.t_ms >= t_ms), key=lambda f: f.t_ms, default=None)
+
+    def birth(self, gateway: str, meter: str, epoch: int) -> StoredFrame | None:
+        return StoredFrame(Offset(1, 99), "", encode(self._birth), 0, "g", "m", 1, 0, 0)
+
+
+class WithoutBirths(ListedFrames):
+    def birth(self, gateway: str, meter: str, epoch: int) -> StoredFrame | None:
+        return None
+
+
+def edges(*values: Value) -> list[tuple[int, Value]]:
+    """Readings exactly at both edges."""
+    return list(zip(MONTH, values, strict=True))
+
+
+def month_of(frames: ListedFrames, of: Meter | None = None, name: str = ENERGY) -> JournalMonth:
+    return read_month(frames, of or meter(name), name, MONTH)
+
+
+def test_readings_on_both_edges_give_their_difference() -> None:
+    found = month_of(ListedFrames(edges(1000, 4321)))
+    assert found.energy == 33_210
+    assert found.opening is not None
+    assert found.opening.before == found.opening.after
+    assert found.opening.distance_ms == 0
+
+
+def test_current_and_voltage_ratios_apply_to_energy() -> None:
+    assert month_of(ListedFrames(edges(1000, 1001)), meter(ct="400/5", pt="100")).energy == 80_000
+
+
+def test_ratios_leave_water_alone() -> None:
+    frames = ListedFrames(edges(10, 17), name=VOLUME, properties={"engUnit": "m3", "scale": -1})
+    assert month_of(frames, meter(VOLUME, ct="80"), VOLUME).energy == 700
+
+
+def test_a_position_between_two_readings_is_linear_and_rounded_down() -> None:
+    at = MONTH.start_ms
+    frames = ListedFrames([(at - 100, 0), (at + 200, 1)], properties={"engUnit": "kWh", "scale": 0})
+    edge = read_edge(frames, meter(), ENERGY, at)
+    assert edge is not None
+    assert edge.position() == 333
+    assert edge.distance_ms == 100
+
+
+def test_a_frame_without_the_total_is_stepped_over() -> None:
+    at = MONTH.start_ms
+    frames = ListedFrames([(at - 20, 7), (at - 10, None), (at, None), (at + 10, None), (at + 20, 9)])
+    edge = read_edge(frames, meter(), ENERGY, at)
+    assert edge is not None
+    assert (edge.before.count, edge.after.count) == (7, 9)
+
+
+def test_the_search_ends_after_its_limit() -> None:
+    at = MONTH.start_ms
+    empty: list[tuple[int, Value]] = [(at - i, None) for i in range(1, MAX_STEPS + 1)]
+    assert (
+        read_edge(ListedFrames([(at - MAX_STEPS - 1, 7), *empty, (at + 1, 8)]), meter(), ENERGY, at) is None
+    )
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_no_number_is_no_reading(value: float) -> None:
+    properties: dict[str, Property] = {"engUnit": "kWh", "scale": 0, "resolution": -2}
+    frames = ListedFrames(edges(value, 1.0), datatype=DataType.DOUBLE, properties=properties)
+    assert month_of(frames).energy is None
+
+
+def test_a_float_total_is_counted_by_one_rounding_half_to_even() -> None:
+    properties: dict[str, Property] = {"engUnit": "kWh", "scale": 0, "resolution": -1}
+    found = month_of(ListedFrames(edges(0.25, 0.75), datatype=DataType.DOUBLE, properties=properties))
+    assert found.opening is not None
+    assert found.closing is not None
+    assert (found.opening.before.count, found.closing.before.count) == (2, 8)
+    assert found.energy == 600
+
+
+def test_a_float_total_that_counts_tens_of_its_unit() -> None:
+    properties: dict[str, Property] = {"engUnit": "Wh", "scale": 0, "resolution": 1}
+    found = month_of(ListedFrames(edges(0.0, 1234.0), datatype=DataType.DOUBLE, properties=properties))
+    assert found.energy == 1230
+
+
+def test_a_total_that_rolls_over_once_counts_on() -> None:
+    properties: dict[str, Property] = {"engUnit": "kWh", "scale": 0, "modulus": 10_000}
+    found = month_of(ListedFrames(edges(9_990, 25), properties=properties))
+    assert (found.energy, found.rollovers) == (35_000, 1)
+
+
+def test_a_roll_over_between_the_readings_around_an_edge_is_counted_once() -> None:
+    at = MONTH.start_ms
+    readings: list[tuple[int, Value]] = [(at - 10, 9_990), (at + 10, 10), (MONTH.end_ms, 100)]
+    properties: dict[str, Property] = {"engUnit": "kWh", "scale": 0, "modulus": 10_000}
+    found = month_of(ListedFrames(readings, properties=properties))
+    assert found.opening_position == 10_000_000
+    assert found.energy == 100_000
+
+
+def test_a_fall_without_a_modulus_stays_a_fall() -> None:
+    assert month_of(ListedFrames(edges(5000, 10))).energy == -49_900
+
+
+def test_an_edge_needs_a_reading_on_each_side() -> None:
+    found = month_of(ListedFrames([(MONTH.start_ms, 1), (MONTH.end_ms - 1, 2)]))
+    assert found.closing is None
+    assert found.energy is None
+
+
+def test_frames_that_no_birth_decodes_are_no_evidence() -> None:
+    assert month_of(WithoutBirths(edges(1, 2))).energy is None
+
+
+@given(
+    times=st.lists(st.integers(1, 10**6), min_size=2, max_size=2, unique=True).map(sorted),
+    counts=st.lists(st.integers(0, 2**32 - 1), min_size=2, max_size=2).map(sorted),
+    ct=st.fractions(min_value=1, max_value=1000, max_denominator=50),
+)
+def test_a_position_equals_the_fractions_it_stands_for(
+    times: list[int], counts: list[int], ct: Fraction
+) -> None:
+    (t0, t1), (c0, c1) = times, counts
+    at = (t0 + t1) // 2
+    frames = ListedFrames([(t0, c0), (t1, c1)])
+    edge = read_edge(frames, meter(ct=str(ct)), ENERGY, at)
+    assert edge is not None
+    b0, b1 = floor(c0 * 10 * ct), floor(c1 * 10 * ct)
+    # An edge that a reading lies on takes that reading on both sides.
+    expected = b0 if at == t0 else b0 + floor(Fraction((b1 - b0) * (at - t0), t1 - t0))
+    assert edge.position() == expected

@@ -1,0 +1,259 @@
+"""The balance: a total's readings around both month edges, straight from the journal, against the stored intervals.
+
+Independent of `stream/` on purpose: frames are decoded with metering's plain codec and computed in fractions.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from math import floor, isfinite
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+from metering.frames import PROPERTY_MODULUS, PROPERTY_RESOLUTION, PROPERTY_SCALE, PROPERTY_UNIT
+from metering.intervals import Span, iso
+from metering.protobuf_wire import DecodeError
+from metering.registry import Meter
+from metering.sparkplug import FLOATS, Metric, Property, decode, typed_value
+from metering.units import UNITS
+from storage.journal import StoredFrame
+from verification.document import Balance, Bracket, count_text
+
+MAX_STEPS = 200
+"""Frames looked at on each side of an edge for one that has the total."""
+
+
+TRANSFORMED_UNITS = frozenset({"Wh", "varh"})
+"""Base units of totals that stand behind current and voltage transformers; water and heat do not."""
+
+
+class Frames(Protocol):
+    """The part of a journal reader that the balance needs."""
+
+    def frame_before(self, gateway: str, meter: str, t_ms: int) -> StoredFrame | None: ...
+    def frame_after(self, gateway: str, meter: str, t_ms: int) -> StoredFrame | None: ...
+    def birth(self, gateway: str, meter: str, epoch: int) -> StoredFrame | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What a birth declares about a total."""
+
+    alias: int | None
+    datatype: int
+    unit: str
+    scale: int
+    resolution: int | None
+    modulus: int | None
+
+    @property
+    def base_per_count(self) -> Fraction:
+        """Base units per count on the meter's own side; a float's count is 10^resolution of its raw value."""
+        exponent = self.scale if self.resolution is None else self.scale + self.resolution
+        return UNITS[self.unit].factor * Fraction(10) ** exponent
+
+    def count(self, raw: float) -> int:
+        """The integer count that a raw value stands for."""
+        if isinstance(raw, int):
+            return raw
+        # One float64 product, rounded half to even: the rounding that the frame's contract states.
+        return round(raw * float(Fraction(10) ** -(self.resolution or 0)))
+
+
+@dataclass(frozen=True, slots=True)
+class TotalReading:
+    """One reading of a total in the journal."""
+
+    t_ms: int
+    raw: int | float
+    count: int
+    base_per_count: Fraction
+    """On the primary side: the ratios are in it."""
+    modulus: int | None
+    segment: int
+    index: int
+
+    def position(self, turns: int = 0) -> int:
+        """Base units, rounded down, after the total has rolled over `turns` times."""
+        return floor((self.count + turns * (self.modulus or 0)) * self.base_per_count)
+
+    def turned_since(self, earlier: "TotalReading") -> int:
+        """1 when the total fell since an earlier reading and has a modulus: two readings cannot show more turns."""
+        return int(self.modulus is not None and self.count < earlier.count)
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """The two readings around a month edge; the same one twice when it lies on the edge."""
+
+    at_ms: int
+    before: TotalReading
+    after: TotalReading
+
+    def position(self, turns: int = 0) -> int:
+        """Where the total stood at the edge: linear between the two readings, rounded down."""
+        b0 = self.before.position(turns)
+        duration = self.after.t_ms - self.before.t_ms
+        if duration == 0:
+            return b0
+        b1 = self.after.position(turns + self.after.turned_since(self.before))
+        return b0 + (b1 - b0) * (self.at_ms - self.before.t_ms) // duration
+
+    @property
+    def distance_ms(self) -> int:
+        """How far the nearer reading is from the edge."""
+        return min(self.at_ms - self.before.t_ms, self.after.t_ms - self.at_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class JournalMonth:
+    """A total's month by the journal alone. None where no two readings enclose an edge."""
+
+    opening: Edge | None
+    closing: Edge | None
+
+    @property
+    def rollovers(self) -> int:
+        """Turns of the total within the month, 0 or 1."""
+        if self.opening is None or self.closing is None:
+            return 0
+        return self.closing.before.turned_since(self.opening.before)
+
+    @property
+    def opening_position(self) -> int | None:
+        """Base units at the month's start."""
+        return None if self.opening is None else self.opening.position()
+
+    @property
+    def closing_position(self) -> int | None:
+        """Base units at the month's end, counted on through a roll-over."""
+        return None if self.closing is None else self.closing.position(self.rollovers)
+
+    @property
+    def energy(self) -> int | None:
+        """Closing − opening position."""
+        opening, closing = self.opening_position, self.closing_position
+        return None if opening is None or closing is None else closing - opening
+
+
+def read_month(journal: Frames, meter: Meter, reading_type: str, month: Span) -> JournalMonth:
+    """The readings around both edges of a month."""
+    return JournalMonth(
+        read_edge(journal, meter, reading_type, month.start_ms),
+        read_edge(journal, meter, reading_type, month.end_ms),
+    )
+
+
+def read_edge(journal: Frames, meter: Meter, reading_type: str, at_ms: int) -> Edge | None:
+    """The nearest readings at or before, and at or after, an edge."""
+    before = _search(journal, meter, reading_type, at_ms, -1)
+    after = _search(journal, meter, reading_type, at_ms, +1)
+    return Edge(at_ms, before, after) if before is not None and after is not None else None
+
+
+def _search(
+    journal: Frames, meter: Meter, reading_type: str, at_ms: int, direction: int
+) -> TotalReading | None:
+    """Step away from the edge, frame by frame, until one has the total: a frame may lack it."""
+    find = journal.frame_before if direction < 0 else journal.frame_after
+    births: dict[int, Declared | None] = {}
+    for _ in range(MAX_STEPS):
+        frame = find(meter.gateway, meter.id, at_ms)
+        if frame is None:
+            return None
+        if frame.epoch not in births:
+            births[frame.epoch] = _declared(journal, frame, reading_type)
+        found = _reading(frame, births[frame.epoch], meter, reading_type)
+        if found is not None:
+            return found
+        at_ms = frame.t_ms + direction
+    return None
+
+
+def _declared(journal: Frames, frame: StoredFrame, reading_type: str) -> Declared | None:
+    birth = journal.birth(frame.gateway, frame.meter, frame.epoch)
+    if birth is None:
+        return None
+    named = (metric for metric in decode(birth.payload).metrics if metric.name == reading_type)
+    metric = next(named, None)
+    if metric is None or metric.datatype is None:
+        return None
+    properties = metric.properties or {}
+    unit = properties.get(PROPERTY_UNIT)
+    if not isinstance(unit, str) or unit not in UNITS:
+        return None
+    scale, modulus = _integer(properties, PROPERTY_SCALE) or 0, _integer(properties, PROPERTY_MODULUS)
+    resolution = _integer(properties, PROPERTY_RESOLUTION) or 0 if metric.datatype in FLOATS else None
+    return Declared(metric.alias, metric.datatype, unit, scale, resolution, modulus)
+
+
+def _integer(properties: Mapping[str, Property], key: str) -> int | None:
+    value = properties.get(key)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _reading(
+    frame: StoredFrame, declared: Declared | None, meter: Meter, reading_type: str
+) -> TotalReading | None:
+    if declared is None:
+        return None
+    for metric in decode(frame.payload).metrics:
+        if _is(metric, declared, reading_type):
+            raw = _raw(metric, declared.datatype)
+            return None if raw is None else _placed(frame, declared, meter, raw)
+    return None
+
+
+def _is(metric: Metric, declared: Declared, reading_type: str) -> bool:
+    return metric.name == reading_type or (metric.alias is not None and metric.alias == declared.alias)
+
+
+def _raw(metric: Metric, datatype: int) -> int | float | None:
+    """The value as the meter said it; None when there is none, or none that is a number."""
+    try:
+        value = typed_value(None if metric.is_null else metric.value, datatype)
+    except DecodeError:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if isfinite(value) else None
+
+
+def _placed(frame: StoredFrame, declared: Declared, meter: Meter, raw: float) -> TotalReading:
+    transformed = UNITS[declared.unit].base in TRANSFORMED_UNITS
+    ratio = declared.base_per_count * (meter.ct * meter.pt if transformed else 1)
+    where = frame.offset
+    return TotalReading(
+        frame.t_ms, raw, declared.count(raw), ratio, declared.modulus, where.segment, where.index
+    )
+
+
+def balance_line(found: JournalMonth, ledger_wh: int | None, zone: ZoneInfo) -> Balance:
+    """The balance as the document shows it: equal only when both sides have a figure and it is the same one."""
+    opening, closing = found.opening, found.closing
+    return Balance(
+        opening_bracket=_brackets(opening, zone),
+        closing_bracket=_brackets(closing, zone),
+        journal_opening_wh=count_text(found.opening_position),
+        journal_closing_wh=count_text(found.closing_position),
+        journal_wh=count_text(found.energy),
+        ledger_wh=count_text(ledger_wh),
+        rollovers=found.rollovers,
+        equal=found.energy is not None and found.energy == ledger_wh,
+    )
+
+
+def _brackets(edge: Edge | None, zone: ZoneInfo) -> tuple[Bracket, ...]:
+    return () if edge is None else (_bracket(edge.before, zone), _bracket(edge.after, zone))
+
+
+def _bracket(reading: TotalReading, zone: ZoneInfo) -> Bracket:
+    return Bracket(
+        t=iso(reading.t_ms, zone),
+        t_ms=reading.t_ms,
+        raw=repr(reading.raw),
+        count=str(reading.count),
+        base_wh=str(reading.position()),
+        segment=reading.segment,
+        index=reading.index,
+    )

@@ -1,0 +1,390 @@
+"""The month document: what a closed month says, as typed values, canonical JSON and a JSON Schema.
+
+Amounts in base units and micrograms are integers as text, because a JSON number is exact only below 2^53.
+None is "not determined", never zero.
+"""
+
+import json
+from collections.abc import Iterator
+from decimal import ROUND_HALF_UP, Decimal, localcontext
+from fractions import Fraction
+from math import floor
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from factors.policy import LatestPublished, MissingFactor
+from factors.table import Factor
+
+SCHEMA: Literal["tanyun-month/1"] = "tanyun-month/1"
+SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
+NOT_FIGURES = frozenset({"revision", "reason", "closed_at", "journal", "changes"})
+"""Fields that differ between two closes of the same figures."""
+_KEYS = ("meter", "parent", "id", "day", "use", "role")
+"""What names an item of a list in a change's path, the first that it has."""
+_DIGITS = 60
+"""More than any figure here has: 128-bit products have 39."""
+
+Count = Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]+$", description="An integer as text.")]
+Ratio = Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]+(/[0-9]+)?$", description="An integer or a fraction.")]
+Amount = Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]+(\.[0-9]+)?$", description="An exact decimal.")]
+Month = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
+Use = Literal["enterprise", "park", "pv_generation", "export"]
+Outcome = Literal["PASS", "PASS_WITH_FINDINGS", "FAIL", "INSUFFICIENT_DATA"]
+CheckOutcome = Literal["PASS", "FINDING", "FAIL", "INSUFFICIENT_DATA"]
+
+
+class Scope(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Whose month it is."""
+
+    kind: Literal["enterprise", "park"]
+    id: str
+    name: str
+    name_en: str
+    credit_code: str
+
+
+class ParkHead(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """The park that the scope belongs to."""
+
+    id: str
+    name: str
+    name_en: str
+    grid_scope: str
+
+
+class JournalEnd(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Where the journal ended at the close (exclusive), and its chain digest there."""
+
+    id: str
+    segment: int
+    index: int
+    chain: str
+
+
+class FormulaTerm(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """All totals of a role, added or taken off."""
+
+    role: str
+    sign: Literal[1, -1]
+    label_zh: str
+    label_en: str
+
+
+class FactorLine(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A factor that a figure of this document uses, with the notice it comes from."""
+
+    use: Use
+    id: str
+    scope_code: str
+    data_year: int | None
+    value_kg_per_kwh: str
+    factor_ug_per_wh: Ratio
+    notice: str
+    published: str | None
+    verified: str
+    label_zh: str
+    label_en: str
+
+
+class Energy(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Electricity of the scope. Imports and exports are never netted, sub-meters never added to their parent."""
+
+    purchased_wh: Count | None
+    """What the formula gives."""
+    grid_import_wh: Count | None
+    resold_wh: Count | None
+    pv_generation_wh: Count | None
+    export_wh: Count | None
+    pv_self_use_wh: Count | None
+    """Generation − export."""
+    sub_meter_wh: Count | None
+    unmetered_wh: Count | None
+    """What reached the parents less what their children measured; None where no meter has children."""
+    standard_coal_kgce: Amount | None
+    """Of the purchased energy, by the printed coefficient."""
+    standard_coal_kgce_per_kwh: Amount
+    """The equivalent-value coefficient (当量值) used."""
+
+
+class EmissionLine(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """The purchased energy under one factor; without a factor there is no figure, and `missing_*` says why."""
+
+    use: Literal["enterprise", "park"]
+    primary: bool
+    label_zh: str
+    label_en: str
+    factor_id: str | None
+    factor_ug_per_wh: Ratio | None
+    energy_wh: Count | None
+    emission_ug: Count | None
+    missing_zh: str = ""
+    missing_en: str = ""
+
+
+class DayLine(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """The formula's energy of one local day and its emission under the primary factor."""
+
+    day: str
+    energy_wh: Count | None
+    emission_ug: Count | None
+
+
+class Bracket(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One reading beside a month edge, as the journal has it."""
+
+    t: str
+    t_ms: int
+    raw: str
+    """As the meter said it."""
+    count: Count
+    base_wh: Count
+    """The count on the primary side, in base units, rounded down."""
+    segment: int
+    index: int
+
+
+class Balance(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """The stored intervals against the readings around both month edges."""
+
+    opening_bracket: tuple[Bracket, ...]
+    closing_bracket: tuple[Bracket, ...]
+    journal_opening_wh: Count | None
+    journal_closing_wh: Count | None
+    journal_wh: Count | None
+    ledger_wh: Count | None
+    rollovers: int
+    """Times that the total passed its modulus between the edges."""
+    equal: bool
+
+
+class MeterLine(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One total of one meter over the month."""
+
+    meter: str
+    name: str
+    gateway: str
+    profile: str
+    reading_type: str
+    role: str
+    role_zh: str
+    role_en: str
+    unit: str
+    """Base unit that the `_wh` fields of this line count in."""
+    ct: str
+    pt: str
+    opening_wh: Count | None
+    closing_wh: Count | None
+    opening_at: str | None
+    closing_at: str | None
+    energy_wh: Count | None
+    emission_ug: Count | None
+    factor_ug_per_wh: Ratio | None
+    factor_id: str | None
+    completeness: float
+    """Points read ÷ expected, rounded down to 4 places."""
+    points_read: int
+    points_expected: int
+    estimated_wh: Count
+    """Energy of intervals whose shape, not whose sum, is estimated."""
+    pending: bool
+    balance: Balance
+
+
+class ParentLine(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A meter with children: what flowed into the node, what its children measured, and the rest."""
+
+    parent: str
+    name: str
+    inflow_wh: Count | None
+    outflow_wh: Count | None
+    unmetered_wh: Count | None
+
+
+class EnterpriseLine(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """An enterprise's figures within the park's document."""
+
+    id: str
+    name: str
+    purchased_wh: Count | None
+    emission_ug: Count | None
+    provincial_emission_ug: Count | None
+    outcome: Outcome
+
+
+class CheckLine(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What a check found."""
+
+    id: str
+    title_zh: str
+    title_en: str
+    outcome: CheckOutcome
+    value: str
+    threshold: str
+    threshold_source: str
+    detail_zh: str
+    detail_en: str
+    meters: tuple[str, ...] = ()
+
+
+class Change(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A figure that differs from the revision before."""
+
+    path: str
+    old: str
+    new: str
+
+
+class MonthDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """A closed month of an enterprise or the park."""
+
+    schema: Literal["tanyun-month/1"]
+    scope: Scope
+    park: ParkHead
+    month: Month
+    zone: str
+    start: str
+    end: str
+    start_ms: int
+    end_ms: int
+    revision: Annotated[int, msgspec.Meta(ge=1)]
+    reason: str | None
+    closed_at: str
+    journal: JournalEnd
+    outcome: Outcome
+    formula: tuple[FormulaTerm, ...]
+    factors: tuple[FactorLine, ...]
+    energy: Energy
+    emissions: tuple[EmissionLine, ...]
+    daily: tuple[DayLine, ...]
+    meters: tuple[MeterLine, ...]
+    parents: tuple[ParentLine, ...]
+    enterprises: tuple[EnterpriseLine, ...]
+    """Of the park's document only."""
+    checks: tuple[CheckLine, ...]
+    changes: tuple[Change, ...] = ()
+    """Against the revision before; empty in the first."""
+
+
+def canonical(document: MonthDocument) -> bytes:
+    """The document's bytes: UTF-8 JSON, keys sorted, no spaces."""
+    return msgspec.json.encode(document, order="sorted")
+
+
+def parse(data: bytes) -> MonthDocument:
+    """The document in bytes that `canonical` made; msgspec.ValidationError when they are something else."""
+    return msgspec.json.decode(data, type=MonthDocument)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of the document, as kept in docs/month-document.schema.json."""
+    return {"$schema": SCHEMA_ID, "title": SCHEMA, **msgspec.json.schema(MonthDocument)}
+
+
+def differences(old: MonthDocument, new: MonthDocument) -> tuple[Change, ...]:
+    """Every figure that differs, by its path; an empty text where one side has none."""
+    before, after = _figures(old), _figures(new)
+    paths = dict.fromkeys([*before, *after])
+    return tuple(
+        Change(path=path, old=before.get(path, ""), new=after.get(path, ""))
+        for path in paths
+        if before.get(path) != after.get(path)
+    )
+
+
+def _figures(document: MonthDocument) -> dict[str, str]:
+    plain = {key: value for key, value in msgspec.to_builtins(document).items() if key not in NOT_FIGURES}
+    return dict(_leaves("", plain))
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _leaves(f"{path}.{key}" if path else key, item)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _leaves(f"{path}[{_item_name(item, index)}]", item)
+    else:
+        yield path, value if isinstance(value, str) else json.dumps(value)
+
+
+def _item_name(item: Any, index: int) -> str:
+    if not isinstance(item, dict):
+        return str(index)
+    name = next((str(item[key]) for key in _KEYS if key in item), str(index))
+    # A two-way meter has two lines, one per reading type.
+    return f"{name}/{item['reading_type']}" if "reading_type" in item else name
+
+
+def ratio_text(ratio: Fraction) -> str:
+    """`530600`, or `1/3` where it is not an integer."""
+    return str(ratio)
+
+
+def count_text(count: int | None) -> str | None:
+    """An integer for the document."""
+    return None if count is None else str(count)
+
+
+def emission(energy: int | None, factor: Factor | MissingFactor) -> int | None:
+    """Energy × factor, exactly; rounded down where the factor is no integer per base unit."""
+    return None if energy is None or isinstance(factor, MissingFactor) else floor(energy * factor.ratio)
+
+
+def emission_line(
+    use: Use, primary: bool, policy: LatestPublished, factor: Factor | MissingFactor, energy: int | None
+) -> EmissionLine:
+    """A scope's purchased energy under one policy, or why there is no figure."""
+    missing = factor if isinstance(factor, MissingFactor) else None
+    known = None if isinstance(factor, MissingFactor) else factor
+    return EmissionLine(
+        use="enterprise" if use == "enterprise" else "park",
+        primary=primary,
+        label_zh=policy.label_zh,
+        label_en=policy.label_en,
+        factor_id=known.id if known else None,
+        factor_ug_per_wh=ratio_text(known.ratio) if known else None,
+        energy_wh=count_text(energy),
+        emission_ug=count_text(emission(energy, factor)),
+        missing_zh=missing.reason_zh if missing else "",
+        missing_en=missing.reason if missing else "",
+    )
+
+
+def factor_line(use: Use, factor: Factor) -> FactorLine:
+    """A factor as the document shows it."""
+    return FactorLine(
+        use=use,
+        id=factor.id,
+        scope_code=factor.scope_code,
+        data_year=factor.data_year,
+        value_kg_per_kwh=factor.value_text,
+        factor_ug_per_wh=ratio_text(factor.ratio),
+        notice=factor.notice,
+        published=factor.published.isoformat() if factor.published else None,
+        verified=factor.verified,
+        label_zh=factor.label_zh,
+        label_en=factor.label_en,
+    )
+
+
+def exact_decimal(value: Fraction) -> str:
+    """All digits of a fraction that has finitely many."""
+    with localcontext(prec=_DIGITS):
+        text = format(Decimal(value.numerator) / Decimal(value.denominator), "f")
+    if Fraction(text) != value:
+        msg = f"{value} has no finite decimal form"
+        raise ValueError(msg)
+    return text
+
+
+def half_up(value: Fraction, places: int) -> str:
+    """The value rounded half up (away from zero), with thousands separated: for people, never for sums."""
+    scaled = value * 10**places
+    whole = int(Decimal(_floor_half_up(abs(scaled))))
+    number = Decimal(-whole if scaled < 0 else whole).scaleb(-places)
+    return f"{number.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP):,f}"
+
+
+def _floor_half_up(value: Fraction) -> int:
+    return (2 * value.numerator + value.denominator) // (2 * value.denominator)
