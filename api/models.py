@@ -74,7 +74,7 @@ class GatewayOut(_Out):
     last_seen_ms: int | None = Field(description="When its last message arrived.")
     last_reading_ms: int | None = Field(description="Time of the newest stored reading.")
     backlog_ms: int | None = Field(description="How far its newest stored reading lay behind its arrival.")
-    epoch: int | None
+    epoch: Exact | None = Field(description="Outbox epoch; sent as text.")
     number: int | None = Field(description="Highest frame number stored of that epoch.")
 
 

@@ -8,7 +8,7 @@ from api.inventory import Key
 from metering.intervals import Span
 from storage.ledger import LedgerReader
 
-KEEP_S = 15.0
+KEEP_S = 60.0
 
 
 class PastDays:
@@ -24,9 +24,13 @@ class PastDays:
         """Energy of each total within `span`; totals without any interval are absent. Up to KEEP_S seconds old."""
         with self._lock:
             now_s = time.monotonic()
-            if span != self._span or now_s - self._read_at_s > KEEP_S:
-                self._sums = interval_sums(ledger, keys, span)
-                self._span, self._read_at_s = span, now_s
+            known = self._span
+            grows = span.start_ms == known.start_ms and span.end_ms >= known.end_ms
+            if not grows or now_s - self._read_at_s > KEEP_S:
+                known, self._sums, self._read_at_s = Span(span.start_ms, span.start_ms), {}, now_s
+            for key, energy in interval_sums(ledger, keys, Span(known.end_ms, span.end_ms)).items():
+                self._sums[key] = self._sums.get(key, 0) + energy
+            self._span = span
             return dict(self._sums)
 
 

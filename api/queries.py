@@ -17,6 +17,7 @@ from metering.intervals import (
     local_day,
     local_month,
     month_of,
+    quarter_start,
     to_local,
 )
 from metering.registry import Enterprise, Gateway, Meter, Park
@@ -29,8 +30,6 @@ Mode = Literal["live", "catching_up", "idle"]
 CATCHING_UP_AFTER_MS = HOUR_MS
 ARRIVED_LATELY_MS = 2 * MINUTE_MS
 CATCHING_UP_SILENT_MS = HOUR_MS
-SHORTEST_MEAN_MS = 30_000
-"""A mean power over less time says more about when the reads came than about the load."""
 
 
 class Moment(NamedTuple):
@@ -146,8 +145,7 @@ class _Picture:
 
     def _profile(self, terms: Sequence[Flow]) -> list[int | None]:
         means = [(flow.sign, quarter_means(self.rows.get(flow.key, []))) for flow in terms]
-        end_ms = min(self.at.as_of_ms, self.day.end_ms)
-        starts = range(self.day.start_ms, end_ms, QUARTER_MS)
+        starts = range(self.day.start_ms, quarter_start(self.at.as_of_ms), QUARTER_MS)
         return [_signed_sum([(sign, of_flow.get(start)) for sign, of_flow in means]) for start in starts]
 
 
@@ -168,18 +166,18 @@ def _signed_sum(parts: Sequence[tuple[int, int | None]]) -> int | None:
 
 
 def quarter_means(rows: Iterable[IntervalRow]) -> dict[int, int]:
-    """Mean power in W of each 15-minute interval; of the running one over the time measured so far."""
+    """Mean power in W of each 15-minute interval that is closed.
+
+    The running one is left out: on a coarse total, which steps by many kWh, its mean says little until the end.
+    """
     energy: dict[int, int] = defaultdict(int)
-    measured: dict[int, int] = defaultdict(int)
+    length_ms: dict[int, int] = defaultdict(int)
     for row in rows:
-        start_ms = row.start_ms - row.start_ms % QUARTER_MS
-        energy[start_ms] += row.energy
-        measured[start_ms] += row.end_ms - row.start_ms if row.closed else row.coverage_ms
-    return {
-        start_ms: round(energy[start_ms] * HOUR_MS / measured[start_ms])
-        for start_ms in energy
-        if measured[start_ms] >= SHORTEST_MEAN_MS
-    }
+        if row.closed:
+            start_ms = quarter_start(row.start_ms)
+            energy[start_ms] += row.energy
+            length_ms[start_ms] += row.end_ms - row.start_ms
+    return {start_ms: round(energy[start_ms] * HOUR_MS / length_ms[start_ms]) for start_ms in energy}
 
 
 def fresh_power(readings: Newest, at: Moment, meter_id: str) -> float | None:

@@ -8,7 +8,8 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -24,7 +25,9 @@ CREATE TABLE alias(
 CREATE TABLE declaration(
   id INTEGER PRIMARY KEY, meter TEXT NOT NULL, birth BLOB NOT NULL, UNIQUE(meter, birth));
 """
-_EVICT_FRAMES = 500
+_MOST_EVICTED = 500
+_EVICTED_PART = 16
+"""At most this part of the ring goes at once, so that a small ring with large frames is not emptied."""
 
 
 class OutboxError(Exception):
@@ -63,7 +66,7 @@ class Outbox:
         self.polled_ms: int | None = self._meta("polled_ms") or None
         """Time of the newest poll whose frames are here."""
         last = self._db.execute("SELECT max(number) FROM frame").fetchone()[0]
-        self.last = max(last or 0, self.acked)
+        self.last = max(last or 0, self._meta("last"), self.acked)
         """Highest number given."""
 
     def _meta(self, key: str) -> int:
@@ -84,23 +87,36 @@ class Outbox:
         with self._lock:
             first = self.last + 1
             rows = [(first + i, draft.declaration, draft.t_ms, draft.body) for i, draft in enumerate(drafts)]
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
+            last = first + len(rows) - 1
+            with self._transaction():
                 self._db.executemany("INSERT INTO frame VALUES(?,?,?,?)", rows)
-                self._set({"polled_ms": polled_ms, "acked": self.acked, "journal_id": self.journal_id})
+                self._set({"polled_ms": polled_ms, "acked": self.acked, "journal_id": self.journal_id, "last": last})
                 self._evict()
-                self._db.execute("COMMIT")
-            except BaseException:
+            self.last, self.polled_ms = last, polled_ms
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing; OutboxError when the disk takes no more."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+            self._db.execute("COMMIT")
+        except BaseException as error:
+            # On some errors, a full disk among them, SQLite has rolled back already.
+            if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-                raise
-            self.last, self.polled_ms = first + len(rows) - 1, polled_ms
+            if isinstance(error, sqlite3.OperationalError):
+                raise _unwritable(self._path, error) from error
+            raise
 
     def _evict(self) -> None:
         """Oldest first, whatever it takes to stay within the ring's bytes; acked frames are the oldest."""
         while self._used_bytes() > self._max_bytes:
-            query = "DELETE FROM frame WHERE number IN (SELECT number FROM frame ORDER BY number LIMIT ?)"
-            if not self._db.execute(query, (_EVICT_FRAMES,)).rowcount:
+            first, last = self._db.execute("SELECT (SELECT min(number) FROM frame), (SELECT max(number) FROM frame)").fetchone()
+            if first is None:
                 return
+            count = min(_MOST_EVICTED, (last - first) // _EVICTED_PART + 1)
+            self._db.execute("DELETE FROM frame WHERE number < ?", (first + count,))
 
     def _used_bytes(self) -> int:
         pages, free, size = (
@@ -131,7 +147,8 @@ class Outbox:
         """The birth/death number of the next session (0 to 255)."""
         with self._lock:
             value = (self._meta("bdseq") + 1) % 256
-            self._set({"bdseq": value})
+            with self._transaction():
+                self._set({"bdseq": value})
             return value
 
     def alias(self, meter: str, name: str, declaration: str) -> int:
@@ -158,13 +175,13 @@ class Outbox:
     def renew_epoch(self) -> None:
         """Number what is not acked anew, from 1, under a new epoch: this outbox turned out to be a copy of another."""
         with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute("DELETE FROM frame WHERE number <= ?", (self.acked,))
-            self._db.execute("UPDATE frame SET number = number - ?", (self.acked,))
-            self.epoch = max(self.epoch + 1, time.time_ns() // 1_000_000 << 16 | secrets.randbits(16))
-            self.last, self.acked = self.last - self.acked, 0
-            self._set({"epoch": self.epoch, "acked": 0})
-            self._db.execute("COMMIT")
+            epoch = max(self.epoch + 1, time.time_ns() // 1_000_000 << 16 | secrets.randbits(16))
+            last = self.last - self.acked
+            with self._transaction():
+                self._db.execute("DELETE FROM frame WHERE number <= ?", (self.acked,))
+                self._db.execute("UPDATE frame SET number = number - ?", (self.acked,))
+                self._set({"epoch": epoch, "acked": 0, "last": last})
+            self.epoch, self.last, self.acked = epoch, last, 0
 
     def backlog(self) -> int:
         """Frames that the journal does not have yet."""
@@ -175,6 +192,10 @@ class Outbox:
         with self._lock:
             self._set({"acked": self.acked, "journal_id": self.journal_id})
             self._db.close()
+
+
+def _unwritable(path: Path, error: sqlite3.Error) -> OutboxError:
+    return OutboxError(f"{path}: the outbox cannot be written ({error}); check the card and its free space")
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -10,12 +10,13 @@ import logging
 import random
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import aiomqtt
 
 from edge_agent.births import dbirth, frame_aliases, frame_metrics, lost_metrics, nbirth, ndeath
 from edge_agent.config import EdgeConfig
-from edge_agent.outbox import Frame, Outbox
+from edge_agent.outbox import Frame, Outbox, OutboxError
 from edge_agent.poller import Device
 from metering import frames
 from metering.protobuf_wire import DecodeError, uint_field
@@ -27,6 +28,7 @@ _FIRST_PAUSE_S = 0.3
 _LONGEST_PAUSE_S = 30.0
 _LONGEST_ACK_TIMEOUT_S = 60.0
 _READ_AHEAD = 64
+_GOODBYE_S = 2.0
 
 
 class HostOffline(Exception):
@@ -54,6 +56,7 @@ class Publisher:
         """Highest number sent in this session."""
         self._history = self._outbox.last
         """Frames up to here are not news when they are sent."""
+        self._born = False
         self._host_since_ms = -1
         self._online.clear()
         self._offline.clear()
@@ -65,7 +68,7 @@ class Publisher:
             started = time.monotonic()
             try:
                 await self._session()
-            except* (aiomqtt.MqttError, HostOffline, OSError) as group:
+            except* (aiomqtt.MqttError, HostOffline, OSError, OutboxError) as group:
                 log.warning("session_ended gateway=%s reason=%s", self._config.gateway, group.exceptions[0])
             if time.monotonic() - started > _LONGEST_PAUSE_S:
                 pause = _FIRST_PAUSE_S
@@ -81,20 +84,32 @@ class Publisher:
             identifier=f"{self._config.park}-{self._config.gateway}", will=will, keepalive=20, clean_session=True, timeout=10,
         ) as client:  # fmt: skip
             await client.subscribe([(self._topic(MessageType.NCMD), 1), (state_topic(self._config.host_id), 1)])
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._receive(client), name="receive")
-                tasks.create_task(self._send(client), name="send")
-                tasks.create_task(self._leave_with_host(client), name="host")
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._receive(client), name="receive")
+                    tasks.create_task(self._send(client), name="send")
+                    tasks.create_task(self._leave_with_host(), name="host")
+            finally:
+                await self._say_goodbye(client)
 
     def _topic(self, kind: MessageType, meter: str = "") -> str:
         return str(Topic(self._config.park, kind, self._config.gateway, meter))
 
-    async def _leave_with_host(self, client: aiomqtt.Client) -> None:
-        """When the primary host goes, say goodbye and end the session (tck-id-operational-behavior-edge-node-termination-host-*)."""
+    async def _leave_with_host(self) -> None:
+        """When the primary host goes, end the session (tck-id-operational-behavior-edge-node-termination-host-offline)."""
         await self._offline.wait()
-        await client.publish(self._topic(MessageType.NDEATH), encode(ndeath(self._bdseq)), qos=1)
         msg = f"host {self._config.host_id} is offline"
         raise HostOffline(msg)
+
+    async def _say_goodbye(self, client: aiomqtt.Client) -> None:
+        """NDEATH before a DISCONNECT of ours, after which the broker drops the will.
+
+        tck-id-operational-behavior-edge-node-intentional-disconnect-ndeath
+        """
+        if self._born:
+            with suppress(aiomqtt.MqttError):
+                will = encode(ndeath(self._bdseq))
+                await client.publish(self._topic(MessageType.NDEATH), will, qos=1, timeout=_GOODBYE_S)
 
     async def _receive(self, client: aiomqtt.Client) -> None:
         async for message in client.messages:
@@ -165,7 +180,7 @@ class Publisher:
         self._stored.clear()
 
     async def _births(self, client: aiomqtt.Client) -> None:
-        self._rebirth, self._seq = False, 0
+        self._rebirth, self._seq, self._born = False, 0, True
         t_ms = time.time_ns() // 1_000_000
         await self._publish(client, MessageType.NBIRTH, "", encode(nbirth(self._outbox, self._bdseq, t_ms)))
         self._declared.clear()
@@ -192,23 +207,36 @@ class Publisher:
         """Frames behind the last one sent, as far as the window reaches."""
         while not self._rebirth and self._sent < self._outbox.acked + self._config.window:
             room = min(_READ_AHEAD, self._outbox.acked + self._config.window - self._sent)
+            at = self._place()
             found = await asyncio.to_thread(self._outbox.after, self._sent, room)
-            if not found:
+            if not found and self._place() == at:
                 return
             for frame in found:
-                if frame.number != self._sent + 1:
-                    await self._declare_lost(client, self._sent + 1, frame.number - 1)
-                await self._send_frame(client, frame)
+                # While this task waited, an ack or a command may have moved the place: what was read is then old.
+                if self._place() != at:
+                    break
+                hole = range(self._sent + 1, frame.number)
+                await self._declare(client, frame.declaration)
+                if self._place() != at:
+                    break
                 self._sent = frame.number
+                at = self._place()
+                if hole:
+                    await self._declare_lost(client, hole[0], hole[-1])
+                await self._send_frame(client, frame)
+
+    def _place(self) -> tuple[int, int, bool]:
+        """Where sending stands: the outbox epoch, the last number sent, and whether births are due first."""
+        return self._outbox.epoch, self._sent, self._rebirth
 
     async def _declare_lost(self, client: aiomqtt.Client, first: int, last: int) -> None:
         log.error("frames_lost gateway=%s first=%d last=%d", self._config.gateway, first, last)
-        body = lost_metrics(self._outbox, first, last, time.time_ns() // 1_000_000)
+        t_ms = time.time_ns() // 1_000_000
+        body = uint_field(1, t_ms) + lost_metrics(self._outbox, first, last, t_ms)
         await self._publish(client, MessageType.NDATA, "", body)
 
     async def _send_frame(self, client: aiomqtt.Client, frame: Frame) -> None:
-        """A frame under the birth it was made for, which is sent before it where another is in force."""
-        await self._declare(client, frame.declaration)
+        """A frame under the birth it was made for, which was sent before it where another was in force."""
         meter, aliases = self._aliases[frame.declaration]
         historical = frame.number <= self._history
         metrics = frame_metrics(aliases, self._outbox.epoch, frame, historical=historical)

@@ -6,7 +6,7 @@ None is "not determined", never zero.
 
 import json
 from collections.abc import Iterator
-from decimal import ROUND_HALF_UP, Decimal, localcontext
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from math import floor
 from typing import Annotated, Any, Literal
@@ -20,7 +20,7 @@ SCHEMA: Literal["tanyun-month/1"] = "tanyun-month/1"
 SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
 NOT_FIGURES = frozenset({"revision", "reason", "closed_at", "journal", "changes"})
 """Fields that differ between two closes of the same figures."""
-_KEYS = ("meter", "parent", "id", "day", "use", "role")
+_KEYS = ("meter", "parent", "use", "id", "day", "role")
 """What names an item of a list in a change's path, the first that it has."""
 _DIGITS = 60
 """More than any figure here has: 128-bit products have 39."""
@@ -380,11 +380,8 @@ def exact_decimal(value: Fraction) -> str:
 
 def half_up(value: Fraction, places: int) -> str:
     """The value rounded half up (away from zero), with thousands separated: for people, never for sums."""
-    scaled = value * 10**places
-    whole = int(Decimal(_floor_half_up(abs(scaled))))
-    number = Decimal(-whole if scaled < 0 else whole).scaleb(-places)
-    return f"{number.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP):,f}"
-
-
-def _floor_half_up(value: Fraction) -> int:
-    return (2 * value.numerator + value.denominator) // (2 * value.denominator)
+    scaled = abs(value) * 10**places
+    rounded = (2 * scaled.numerator + scaled.denominator) // (2 * scaled.denominator)
+    whole, part = divmod(rounded, 10**places)
+    sign = "-" if value < 0 and rounded else ""
+    return f"{sign}{whole:,}" + (f".{part:0{places}d}" if places else "")

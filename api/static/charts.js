@@ -66,7 +66,7 @@ export class PowerChart {
   }
 
   measure(width, known) {
-    const highest = Math.max(...known, 1);
+    const highest = Math.max(...known, known.length ? 1000 : 100_000);
     const step = niceStep(highest, 4);
     this.top = this.axes ? Math.ceil(highest / step) * step : highest * 1.08;
     this.step = step;

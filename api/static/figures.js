@@ -42,7 +42,7 @@ export class ParkView {
     say(this.energy.sub, warningOf(park.today) || t("by_formula"));
     showEmission(this.co2.number, primaryOf(park.today.emissions));
     this.labelled(this.co2.sub, park.today.emissions, format.mass);
-    show(this.month.number, format.energy(park.month.energy_wh));
+    show(this.month.number, format.megawattHours(park.month.energy_wh));
     this.labelled(this.month.sub, park.month.emissions, format.tonnes);
     this.chart.update(park.power_15min_w, live.day_start_ms, live.day_end_ms, live.zone);
   }
@@ -53,6 +53,7 @@ export class ParkView {
     emissions.forEach((figure, index) => {
       const [label, value] = node.children[index].children;
       say(label, pick(figure, "label"));
+      value.classList.toggle("why", figure.emission_ug === null);
       say(value, figure.emission_ug === null ? reasonOf(figure) : format.joined(as(figure.emission_ug)));
     });
   }
@@ -93,8 +94,9 @@ class EnterpriseCard {
     show(this.power, format.power(figures.power_w));
     say(this.side, sidePowers(figures));
     for (const { key, energy, co2 } of this.stats) {
-      show(energy, format.energy(figures[key].energy_wh));
-      showEmission(co2, primaryOf(figures[key].emissions), key === "month" ? format.tonnes : format.mass);
+      const [asEnergy, asMass] = key === "month" ? [format.megawattHours, format.tonnes] : [format.energy, format.mass];
+      show(energy, asEnergy(figures[key].energy_wh));
+      showEmission(co2, primaryOf(figures[key].emissions), asMass);
     }
     const primary = primaryOf(figures.today.emissions);
     say(this.factor, primary.factor_id === null ? reasonOf(primary) : pick(primary, "label"));

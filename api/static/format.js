@@ -17,7 +17,7 @@ function scaled(value, steps) {
   const size = Math.abs(value);
   const [unit, divisor] = steps.find(([, , from]) => size >= from) ?? steps.at(-1);
   const shown = value / divisor;
-  const digits = Math.abs(shown) >= 1000 ? 0 : Math.abs(shown) >= 100 ? 1 : 2;
+  const digits = shown === 0 || Math.abs(shown) >= 1000 ? 0 : Math.abs(shown) >= 100 ? 1 : 2;
   return { value: number(shown, digits), unit };
 }
 

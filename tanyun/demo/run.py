@@ -52,9 +52,8 @@ class Course:
             progress = self._watch.progress
             if self._stop.is_set() or progress is None:
                 return
-            months = finished_months(progress.start_ms, progress.now_ms, self._layout.park)
-            for month in months:
-                self._until(partial(self._accounted, month))
+            self._until(partial(self._accounted, progress.tick_ms))
+            for month in finished_months(progress.start_ms, progress.now_ms, self._layout.park):
                 if not self._stop.is_set():
                     self._close(month)
             if not once and not self._stop.is_set():
@@ -98,12 +97,11 @@ class Course:
         )
         click.echo(("\r" if terminal else "") + text, nl=not terminal or progress.live)
 
-    def _accounted(self, month: str, _progress: Progress | None) -> bool:
-        """True when every total with a role has been accounted past the month's end."""
-        end_ms = local_month(month, self._layout.park.tz).end_ms
+    def _accounted(self, until_ms: int, _progress: Progress | None) -> bool:
+        """True when every total with a role is in the ledger up to a time."""
         wanted = {(meter.id, kind) for meter in self._layout.park.meters for kind in meter.roles}
         with suppress(FileNotFoundError), LedgerReader(self._config.ledger) as ledger:
-            return wanted <= {(row.meter, row.reading_type) for row in ledger.progress() if row.t_ms >= end_ms}
+            return wanted <= {(row.meter, row.reading_type) for row in ledger.progress() if row.t_ms >= until_ms}
         return False
 
     def _close(self, month: str) -> None:

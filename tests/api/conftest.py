@@ -193,7 +193,7 @@ def write_journal(path: Path, now_ms: int) -> None:
     """Two gateways heard, one of them gone; one refused message."""
     writer = JournalWriter(path)
     record = Record("spBv1.0/demo/DDATA/gw-a/a-in", b"\x01\x02", now_ms - 3_700)
-    frame = FrameIndex("gw-a", "a-in", 1, 7, now_ms - 4_000, b"d" * 32)
+    frame = FrameIndex("gw-a", "a-in", 117_649_850_526_317_627, 7, now_ms - 4_000, b"d" * 32)
     late = FrameIndex("gw-b", "b-in", 1, 5, now_ms - HOUR_MS, b"e" * 32)
     writer.commit(
         Commit(

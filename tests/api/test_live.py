@@ -12,7 +12,7 @@ from api import queries
 from api.app import create_app
 from api.inventory import Flow, flows, tally
 from api.stream_events import HEARTBEAT, LiveFeed
-from metering.intervals import HOUR_MS, QUARTER_MS, local_day, local_month
+from metering.intervals import HOUR_MS, QUARTER_MS, Span, local_day, local_month
 from metering.roles import Role
 from storage.ledger import IntervalRow, LatestRow
 
@@ -72,6 +72,16 @@ def test_the_curve_has_a_gap_where_a_meter_has_no_interval() -> None:
         "m", "energy_import_total", 0, QUARTER_MS, 0, 1, 0, 250, None, None, QUARTER_MS, True, 0, True
     )
     assert queries.quarter_means([row]) == {0: 1000}
+
+
+def test_days_are_added_to_what_is_known_of_the_month(files: Any, now_ms: int) -> None:
+    sources = create_app(files.settings(), lambda: now_ms).state.sources
+    start_ms, key = local_month("2026-11", files.park.tz).start_ms, ("b-in", "energy_import_total")
+    with sources.ledger() as ledger:
+        for days in (0, 3, 10, 2, 10):
+            span = Span(start_ms, start_ms + days * 24 * HOUR_MS)
+            expected = {key: files.energy_wh(*key, *span)} if days else {}
+            assert sources.past_days.sums(ledger, [key], span) == expected
 
 
 def test_a_tally_names_the_meters_it_lacks() -> None:

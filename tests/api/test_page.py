@@ -209,7 +209,7 @@ def test_everything_that_can_be_clicked_has_a_name_and_can_be_focused(tab: Tab, 
     tab.run("document.querySelector('#park-chart svg').focus()")
     for kind in ("keyDown", "keyUp"):
         tab.call("Input.dispatchKeyEvent", type=kind, key="ArrowLeft", code="ArrowLeft")
-    assert "14:30" in tab.run("document.querySelector('.tip-text').textContent")
+    assert "14:15" in tab.run("document.querySelector('.tip-text').textContent")
 
 
 def test_page_asks_for_the_token_once_and_streams_with_it(tab: Tab, serve: Any) -> None:

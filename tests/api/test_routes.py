@@ -41,6 +41,7 @@ def test_a_gateway_shows_whether_it_is_online_and_how_far_it_lags(client: httpx.
     gateways = {gateway["id"]: gateway for gateway in ok(client, "/gateways")}
     assert gateways["gw-a"]["online"] is True
     assert gateways["gw-a"]["backlog_ms"] == 300
+    assert gateways["gw-a"]["epoch"] == str(117_649_850_526_317_627)  # past 2^53: text
     assert gateways["gw-b"]["online"] is False
     assert gateways["gw-c"]["last_reading_ms"] is None
 

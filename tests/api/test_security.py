@@ -25,13 +25,8 @@ def locked(serve: Any) -> Iterator[httpx.Client]:
 
 @pytest.mark.parametrize("path", GUARDED)
 def test_data_needs_the_token(locked: httpx.Client, path: str) -> None:
-    for headers in (
-        {},
-        {"Authorization": "Bearer wrong"},
-        {"Authorization": "Bearer s\u00e9c"},
-        {"Authorization": "Basic s3cret"},
-    ):
-        answer = locked.get(path, headers=headers)
+    for given in (b"", b"Bearer wrong", b"Bearer s\xe9cret", b"Basic s3cret"):
+        answer = locked.get(path, headers=httpx.Headers({b"Authorization": given}))
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"] == "Bearer"
         assert "示范" not in answer.text

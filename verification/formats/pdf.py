@@ -4,7 +4,7 @@ Data reaches the template through `sys_inputs` alone, where nothing in a name ca
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from noto_cjk_sans_otc import FONT_PATH
 from metering.reading_types import READING_TYPES
 from storage.months import MonthRow
 from verification.document import (
+    Change,
     CheckLine,
     Energy,
     FactorLine,
@@ -145,9 +146,16 @@ def _view(document: MonthDocument, digest: str) -> dict[str, Any]:
             for e in document.enterprises
         ],
         "checks": [_check_row(line) for line in document.checks],
-        "changes": [[c.path, c.old or NONE, c.new or NONE] for c in document.changes[:CHANGES_SHOWN]],
+        "changes": [
+            [c.path, c.old or NONE, c.new or NONE] for c in _days_last(document.changes)[:CHANGES_SHOWN]
+        ],
         "changes_count": str(len(document.changes)),
     }
+
+
+def _days_last(changes: Sequence[Change]) -> list[Change]:
+    """What a reader looks for first: the month's figures, then the meters', then the days'."""
+    return sorted(changes, key=lambda change: change.path.startswith("daily["))
 
 
 def _outcome(code: str) -> dict[str, str]:
@@ -233,7 +241,7 @@ def _balance_row(line: MeterLine) -> list[Any]:
 
 def _bracket_rows(line: MeterLine) -> Iterator[list[str]]:
     kind = READING_TYPES[line.reading_type].label_zh
-    edges = (("期初 opening", line.balance.opening_bracket), ("期末 closing", line.balance.closing_bracket))
+    edges = (("期初 start", line.balance.opening_bracket), ("期末 end", line.balance.closing_bracket))
     for edge, pair in edges:
         # A reading on the edge stands on both sides of it: once is enough.
         for item in dict.fromkeys(pair):
