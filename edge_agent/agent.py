@@ -29,13 +29,21 @@ async def run(config: EdgeConfig, stop: asyncio.Event) -> None:
     """Poll and publish until `stop` is set."""
     outbox = Outbox(config.outbox.path, config.outbox.max_bytes)
     devices = devices_of(config, outbox)
-    poller = Poller(config, devices, outbox, clock_of(config, outbox))
+    clock = clock_of(config, outbox)
+    poller = Poller(config, devices, outbox, clock)
     publisher = Publisher(config, outbox, devices, poller.stored)
     log.info("edge_ready gateway=%s meters=%d backlog=%d", config.gateway, len(devices), outbox.backlog())
-    async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(poller.run(), name="poll"), tasks.create_task(publisher.run(), name="publish")]
-        await stop.wait()
-        for task in running:
-            task.cancel()
-    poller.close()
-    outbox.close()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            running = [
+                tasks.create_task(poller.run(), name="poll"),
+                tasks.create_task(publisher.run(), name="publish"),
+            ]
+            await stop.wait()
+            for task in running:
+                task.cancel()
+    finally:
+        poller.close()
+        outbox.close()
+        if isinstance(clock, SteppedClock):
+            await clock.aclose()

@@ -7,7 +7,17 @@ import msgspec
 from edge_agent.outbox import Frame, Outbox
 from edge_agent.profile import Profile, Register
 from metering import frames
-from metering.sparkplug import DATATYPE_BY_NAME, DataType, Metric, Payload, Property, decode, encode, encode_metrics, mark_historical
+from metering.sparkplug import (
+    DATATYPE_BY_NAME,
+    DataType,
+    Metric,
+    Payload,
+    Property,
+    decode,
+    encode,
+    encode_metrics,
+    mark_historical,
+)
 
 _U64 = DataType.UINT64
 
@@ -37,25 +47,40 @@ def register_properties(profile: Profile, register: Register) -> dict[str, Prope
     return properties
 
 
-def device_aliases(outbox: Outbox, meter: str, profile: Profile, registers: Sequence[Register]) -> DeviceAliases:
+def device_aliases(
+    outbox: Outbox, meter: str, profile: Profile, registers: Sequence[Register]
+) -> DeviceAliases:
     """The aliases of a meter; a changed data type, unit or scale takes a new one, an old one keeps its meaning."""
     readings = {}
     for register in registers:
         declaration = f"{register.datatype} {sorted(register_properties(profile, register).items())}"
         readings[register.reading_type] = outbox.alias(meter, register.reading_type, declaration)
-    epoch, number = (outbox.alias(meter, name, "UInt64") for name in (frames.FRAME_EPOCH, frames.FRAME_NUMBER))
+    epoch, number = (
+        outbox.alias(meter, name, "UInt64") for name in (frames.FRAME_EPOCH, frames.FRAME_NUMBER)
+    )
     return DeviceAliases(epoch, number, readings)
 
 
 def nbirth(outbox: Outbox, bdseq: int, t_ms: int) -> Payload:
     """The gateway's own birth: session number, rebirth and ack commands, and the metrics that declare a lost range."""
-    null = {frames.ACK_JOURNAL: DataType.STRING, frames.ACK_EPOCH: _U64, frames.ACK_NUMBER: _U64, frames.ACK_TIME: DataType.DATETIME}
+    null = {
+        frames.ACK_JOURNAL: DataType.STRING,
+        frames.ACK_EPOCH: _U64,
+        frames.ACK_NUMBER: _U64,
+        frames.ACK_TIME: DataType.DATETIME,
+    }
     metrics = [
         Metric(name=frames.BDSEQ, timestamp=t_ms, datatype=DataType.INT64, value=bdseq),
         Metric(name=frames.REBIRTH, timestamp=t_ms, datatype=DataType.BOOLEAN, value=False),
         Metric(name=frames.NEW_EPOCH, timestamp=t_ms, datatype=DataType.BOOLEAN, value=False),
         *(Metric(name=name, timestamp=t_ms, datatype=kind, is_null=True) for name, kind in null.items()),
-        Metric(name=frames.FRAME_EPOCH, alias=_node_alias(outbox, frames.FRAME_EPOCH), timestamp=t_ms, datatype=_U64, value=outbox.epoch),
+        Metric(
+            name=frames.FRAME_EPOCH,
+            alias=_node_alias(outbox, frames.FRAME_EPOCH),
+            timestamp=t_ms,
+            datatype=_U64,
+            value=outbox.epoch,
+        ),
         *(
             Metric(name=name, alias=_node_alias(outbox, name), timestamp=t_ms, datatype=_U64, is_null=True)
             for name in (frames.FRAME_NUMBER, frames.LOST_FROM)
@@ -108,7 +133,12 @@ def frame_aliases(declared: bytes) -> tuple[int, int]:
 def readings_body(aliases: DeviceAliases, readings: Sequence[tuple[Register, int, int | float]]) -> bytes:
     """The readings of a frame as encoded metrics: (register, UTC ms of its read, raw value)."""
     metrics = [
-        Metric(alias=aliases.readings[r.reading_type], timestamp=t_ms, datatype=DATATYPE_BY_NAME[r.datatype], value=raw)
+        Metric(
+            alias=aliases.readings[r.reading_type],
+            timestamp=t_ms,
+            datatype=DATATYPE_BY_NAME[r.datatype],
+            value=raw,
+        )
         for r, t_ms, raw in readings
     ]
     return encode_metrics(metrics, with_datatype=False)
@@ -128,7 +158,8 @@ def lost_metrics(outbox: Outbox, first: int, last: int, t_ms: int) -> bytes:
     """The declaration that frames `first` to `last` are lost: an NDATA that bears the last one's number."""
     values = {frames.FRAME_EPOCH: outbox.epoch, frames.FRAME_NUMBER: last, frames.LOST_FROM: first}
     metrics = [
-        Metric(alias=_node_alias(outbox, name), timestamp=t_ms, datatype=_U64, value=value) for name, value in values.items()
+        Metric(alias=_node_alias(outbox, name), timestamp=t_ms, datatype=_U64, value=value)
+        for name, value in values.items()
     ]
     return encode_metrics(metrics, with_datatype=False)
 

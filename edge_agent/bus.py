@@ -1,6 +1,5 @@
 """A Modbus/TCP bus: one connection, one request at a time, words or nothing."""
 
-import asyncio
 import logging
 
 from pymodbus.client import AsyncModbusTcpClient
@@ -22,7 +21,11 @@ class ModbusBus:
     def __init__(self, settings: Bus) -> None:
         self._settings = settings
         self._client = AsyncModbusTcpClient(
-            settings.host, port=settings.port, timeout=settings.timeout_s, retries=settings.retries, reconnect_delay=0
+            settings.host,
+            port=settings.port,
+            timeout=settings.timeout_s,
+            retries=settings.retries,
+            reconnect_delay=0,
         )
 
     async def read(self, unit: int, block: Block) -> list[int]:
@@ -33,10 +36,15 @@ class ModbusBus:
         ask = self._client.read_holding_registers if block.fc == 3 else self._client.read_input_registers  # noqa: PLR2004
         try:
             answer = await ask(block.addr, count=block.count, device_id=unit)
-        except (ModbusException, asyncio.TimeoutError, OSError) as error:
+        except (TimeoutError, ModbusException, OSError) as error:
             self._client.close()
             msg = f"no answer from unit {unit} ({error})"
             raise ReadFailed(msg) from error
+        if answer.transaction_id == 0 or answer.function_code & 0x7F != block.fc:
+            # pymodbus lets both pass, and so would the late answer to another block.
+            self._client.close()
+            msg = f"unit {unit} answers another request (transaction {answer.transaction_id}, fc {answer.function_code})"
+            raise ReadFailed(msg)
         if answer.isError():
             msg = f"unit {unit} refuses fc {block.fc} address {block.addr} count {block.count}: {answer}"
             raise ReadFailed(msg)
@@ -48,7 +56,7 @@ class ModbusBus:
     async def _connect(self) -> bool:
         try:
             return bool(await self._client.connect())
-        except (ModbusException, asyncio.TimeoutError, OSError):
+        except (TimeoutError, ModbusException, OSError):
             return False
 
     def close(self) -> None:

@@ -1,16 +1,38 @@
 """Configuration of one gateway: one TOML file, every mistake reported at once with its key path."""
 
-from collections import Counter
+import tomllib
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from edge_agent.plan import select
 from edge_agent.profile import Profile, ProfileError, load_profile
 from metering.config import ConfigError, ConfigPath, Id, Strict, load_toml
 from metering.i18n import _
 from metering.mqtt import BrokerSettings
+
+Row = Mapping[str, Any]
+Table = TypeVar("Table", bound=Strict)
+
+
+def _profile_path(name: str, folder: Path) -> str:
+    """A bundled profile by name; a `.toml` file like every path, from the configuration's own folder."""
+    return str(folder / name) if name.endswith(".toml") else name
+
+
+def _from_folder(name: str, info: ValidationInfo) -> str:
+    context = info.context if isinstance(info.context, dict) else {}
+    return _profile_path(name, Path(context.get("folder", "")))
+
+
+def _some(rows: tuple[Table, ...]) -> tuple[Table, ...]:
+    """At least one. A length limit of pydantic would also complain of a table whose only row has another mistake."""
+    if not rows:
+        raise ValueError(_("at least one is needed"))
+    return rows
 
 
 class Bus(Strict):
@@ -29,7 +51,7 @@ class PolledMeter(Strict):
     id: Id
     bus: Id
     unit: int = Field(default=1, ge=1, le=247)
-    profile: str
+    profile: Annotated[str, AfterValidator(_from_folder)]
     read: tuple[str, ...] | None = None
 
 
@@ -39,6 +61,12 @@ class ClockSettings(Strict):
     source: Literal["system", "stepped"] = "system"
     host: str = "127.0.0.1"
     port: int = Field(default=0, ge=0, le=65535)
+
+    @model_validator(mode="after")
+    def _a_stepped_clock_has_a_port(self) -> Self:
+        if self.source == "stepped" and not self.port:
+            raise ValueError(_("port is needed: the stepped clock is served by the simulator"))
+        return self
 
 
 class OutboxSettings(Strict):
@@ -61,8 +89,8 @@ class EdgeConfig(Strict):
     broker: BrokerSettings
     outbox: OutboxSettings
     clock: ClockSettings = ClockSettings()
-    buses: tuple[Bus, ...] = Field(min_length=1)
-    meters: tuple[PolledMeter, ...] = Field(min_length=1)
+    buses: Annotated[tuple[Bus, ...], AfterValidator(_some)]
+    meters: Annotated[tuple[PolledMeter, ...], AfterValidator(_some)]
 
     def profiles(self) -> dict[str, Profile]:
         """Meter id → its profile."""
@@ -71,43 +99,67 @@ class EdgeConfig(Strict):
 
 def load_config(path: Path) -> EdgeConfig:
     """The configuration in a TOML file; ConfigError with all mistakes, OSError when it cannot be read."""
-    config = load_toml(path, EdgeConfig)
-    mistakes = [*_twice(config), *_no_such_bus(config), *_profiles(config)]
-    if mistakes:
-        raise ConfigError(str(path), mistakes)
+    try:
+        config, refused = load_toml(path, EdgeConfig), None
+    except ConfigError as error:
+        config, refused = None, error
+    mistakes = [*(refused.mistakes if refused else []), *_mistakes(path)]
+    if config is None or mistakes:
+        raise ConfigError(str(path), mistakes) from refused
     return config
 
 
-def _twice(config: EdgeConfig) -> list[str]:
-    places = {
-        "buses": [bus.id for bus in config.buses],
-        "meters": [meter.id for meter in config.meters],
-        "meters (bus, unit)": [f"{meter.bus}, {meter.unit}" for meter in config.meters],
-    }
+def _mistakes(path: Path) -> list[str]:
+    """What no single key shows. Judged on the plain document, so that it is said in the same breath as the rest."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        return []
+    buses, meters = _rows(document, "buses"), _rows(document, "meters")
+    return [*_twice(buses, meters), *_no_such_bus(buses, meters), *_profiles(meters, path.parent)]
+
+
+def _rows(document: Row, table: str) -> list[tuple[int, Row]]:
+    rows = document.get(table)
+    return [(i, row) for i, row in enumerate(rows) if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
+def _twice(buses: list[tuple[int, Row]], meters: list[tuple[int, Row]]) -> list[str]:
+    places: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for i, bus in buses:
+        places["bus", str(bus.get("id"))].append(f"buses[{i}].id")
+    for i, meter in meters:
+        places["meter", str(meter.get("id"))].append(f"meters[{i}].id")
+        on = f"bus {meter.get('bus')} unit {meter.get('unit', 1)}"
+        places["unit", on].append(f"meters[{i}].unit")
     text = _("{key}: {name!r} is given {count} times")
     return [
-        text.format(key=key, name=name, count=count)
-        for key, names in places.items()
-        for name, count in Counter(names).items()
-        if count > 1
+        text.format(key=", ".join(keys), name=name, count=len(keys))
+        for (_kind, name), keys in places.items()
+        if len(keys) > 1 and name != "None"
     ]
 
 
-def _no_such_bus(config: EdgeConfig) -> list[str]:
-    known = {bus.id for bus in config.buses}
+def _no_such_bus(buses: list[tuple[int, Row]], meters: list[tuple[int, Row]]) -> list[str]:
+    known = {str(bus.get("id")) for _i, bus in buses}
     text = _("meters[{index}].bus: there is no bus {bus!r}; known are {known}")
     return [
-        text.format(index=i, bus=meter.bus, known=", ".join(sorted(known)))
-        for i, meter in enumerate(config.meters)
-        if meter.bus not in known
+        text.format(index=i, bus=meter["bus"], known=", ".join(sorted(known)))
+        for i, meter in meters
+        if isinstance(meter.get("bus"), str) and meter["bus"] not in known
     ]
 
 
-def _profiles(config: EdgeConfig) -> list[str]:
+def _profiles(meters: list[tuple[int, Row]], folder: Path) -> list[str]:
     mistakes = []
-    for i, meter in enumerate(config.meters):
+    for i, meter in meters:
+        name, read = meter.get("profile"), meter.get("read")
+        if not isinstance(name, str):
+            continue
         try:
-            select(load_profile(meter.profile), meter.read)
+            select(
+                load_profile(_profile_path(name, folder)), map(str, read) if isinstance(read, list) else None
+            )
         except ProfileError as error:
             mistakes += [f"meters[{i}].profile: {mistake}" for mistake in error.mistakes]
         except ValueError as error:

@@ -90,7 +90,9 @@ class Outbox:
             last = first + len(rows) - 1
             with self._transaction():
                 self._db.executemany("INSERT INTO frame VALUES(?,?,?,?)", rows)
-                self._set({"polled_ms": polled_ms, "acked": self.acked, "journal_id": self.journal_id, "last": last})
+                self._set(
+                    {"polled_ms": polled_ms, "acked": self.acked, "journal_id": self.journal_id, "last": last}
+                )
                 self._evict()
             self.last, self.polled_ms = last, polled_ms
 
@@ -112,7 +114,9 @@ class Outbox:
     def _evict(self) -> None:
         """Oldest first, whatever it takes to stay within the ring's bytes; acked frames are the oldest."""
         while self._used_bytes() > self._max_bytes:
-            first, last = self._db.execute("SELECT (SELECT min(number) FROM frame), (SELECT max(number) FROM frame)").fetchone()
+            first, last = self._db.execute(
+                "SELECT (SELECT min(number) FROM frame), (SELECT max(number) FROM frame)"
+            ).fetchone()
             if first is None:
                 return
             count = min(_MOST_EVICTED, (last - first) // _EVICTED_PART + 1)
@@ -120,14 +124,17 @@ class Outbox:
 
     def _used_bytes(self) -> int:
         pages, free, size = (
-            int(self._db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "freelist_count", "page_size")
+            int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
+            for name in ("page_count", "freelist_count", "page_size")
         )
         return (pages - free) * size
 
     def after(self, number: int, limit: int) -> list[Frame]:
         """The next frames behind a number. The first may leave a hole: then what lies between is lost."""
         with self._lock:
-            query = "SELECT number, declaration, t_ms, body FROM frame WHERE number > ? ORDER BY number LIMIT ?"
+            query = (
+                "SELECT number, declaration, t_ms, body FROM frame WHERE number > ? ORDER BY number LIMIT ?"
+            )
             return [Frame(*row) for row in self._db.execute(query, (number, limit))]
 
     def acknowledge(self, journal_id: str, epoch: int, number: int) -> bool:
@@ -169,7 +176,9 @@ class Outbox:
     def declaration(self, id_: int) -> tuple[str, bytes]:
         """(meter, birth) of a declaration."""
         with self._lock:
-            meter, birth = self._db.execute("SELECT meter, birth FROM declaration WHERE id=?", (id_,)).fetchone()
+            meter, birth = self._db.execute(
+                "SELECT meter, birth FROM declaration WHERE id=?", (id_,)
+            ).fetchone()
             return str(meter), bytes(birth)
 
     def renew_epoch(self) -> None:

@@ -10,12 +10,14 @@ from edge_agent.births import DeviceAliases, declaration, device_aliases, readin
 from edge_agent.bus import ModbusBus, ReadFailed
 from edge_agent.clock import Clock
 from edge_agent.config import EdgeConfig, PolledMeter
-from edge_agent.outbox import Draft, Outbox
+from edge_agent.outbox import Draft, Outbox, OutboxError
 from edge_agent.plan import Block, plan, select
 from edge_agent.profile import Profile, Register
 from edge_agent.registers import decode
 
 log = logging.getLogger("tanyun.edge")
+_REST_S = 0.5
+"""After a poll that could not be stored: a stepped clock gives the same tick again at once."""
 STEPPED_TRIES = 5
 """While time stands still a failed read can be tried again without costing the others anything."""
 
@@ -51,6 +53,7 @@ class Poller:
         self._buses = {bus.id: ModbusBus(bus) for bus in config.buses}
         self._devices, self._outbox, self._clock = devices, outbox, clock
         self._period_ms = config.poll_interval_s * 1000
+        self._outbox_failing = False
         self.stored = asyncio.Event()
         """Set after every poll that has reached the outbox."""
 
@@ -58,10 +61,25 @@ class Poller:
         """Poll for ever."""
         while True:
             t_ms = await self._clock.next_poll(self._period_ms)
-            drafts = await self._poll()
+            if await self._store(await self._poll(), t_ms):
+                await self._clock.polled(t_ms)
+                self.stored.set()
+            else:
+                await asyncio.sleep(_REST_S)
+
+    async def _store(self, drafts: list[Draft], t_ms: int) -> bool:
+        """False when the disk took nothing: that poll is a gap, which the totals of the next one bridge."""
+        try:
             await asyncio.to_thread(self._outbox.append, drafts, t_ms)
-            await self._clock.polled(t_ms)
-            self.stored.set()
+        except OutboxError as error:
+            if not self._outbox_failing:
+                log.error("outbox_lost error=%s", error)  # noqa: TRY400  the sentence says it all
+            self._outbox_failing = True
+            return False
+        if self._outbox_failing:
+            log.warning("outbox_recovered")
+        self._outbox_failing = False
+        return True
 
     def close(self) -> None:
         """Close the buses."""
@@ -89,7 +107,9 @@ class Poller:
         if not readings:
             return None
         device.latest.update({register.reading_type: (t_ms, raw) for register, t_ms, raw in readings})
-        return Draft(device.declaration, max(t_ms for _, t_ms, _ in readings), readings_body(device.aliases, readings))
+        return Draft(
+            device.declaration, max(t_ms for _, t_ms, _ in readings), readings_body(device.aliases, readings)
+        )
 
     async def _read(self, bus: ModbusBus, device: Device) -> tuple[list[Reading], str | None]:
         """Every block that answers, each with its own time; the last error. A failing block costs the others nothing."""
@@ -112,8 +132,13 @@ def _decoded(block: Block, words: Sequence[int], t_ms: int) -> list[Reading]:
 
 def _log_transition(device: Device, error: str | None) -> None:
     if error is not None and not device.failing:
-        log.warning("meter_lost meter=%s bus=%s unit=%d error=%s", device.meter.id, device.meter.bus, device.meter.unit, error)
+        log.warning(
+            "meter_lost meter=%s bus=%s unit=%d error=%s",
+            device.meter.id,
+            device.meter.bus,
+            device.meter.unit,
+            error,
+        )
     elif error is None and device.failing:
         log.warning("meter_recovered meter=%s", device.meter.id)
     device.failing = error is not None
-

@@ -38,7 +38,9 @@ class HostOffline(Exception):
 class Publisher:
     """One edge node. `run` keeps one session after the other; the outbox carries everything between them."""
 
-    def __init__(self, config: EdgeConfig, outbox: Outbox, devices: Sequence[Device], stored: asyncio.Event) -> None:
+    def __init__(
+        self, config: EdgeConfig, outbox: Outbox, devices: Sequence[Device], stored: asyncio.Event
+    ) -> None:
         self._config, self._outbox, self._stored = config, outbox, stored
         self._devices = {device.meter.id: device for device in devices}
         self._declared: dict[str, int] = {}
@@ -83,7 +85,9 @@ class Publisher:
             broker.host, broker.port, username=broker.user, password=broker.password(), tls_context=broker.tls(),
             identifier=f"{self._config.park}-{self._config.gateway}", will=will, keepalive=20, clean_session=True, timeout=10,
         ) as client:  # fmt: skip
-            await client.subscribe([(self._topic(MessageType.NCMD), 1), (state_topic(self._config.host_id), 1)])
+            await client.subscribe(
+                [(self._topic(MessageType.NCMD), 1), (state_topic(self._config.host_id), 1)]
+            )
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._receive(client), name="receive")
@@ -167,7 +171,9 @@ class Publisher:
             if self._outbox.acked != acked or self._sent <= self._outbox.acked:
                 progress, timeout_s, acked = now, self._config.ack_timeout_s, self._outbox.acked
             elif now - progress > timeout_s:
-                log.warning("ack_overdue gateway=%s sent=%d acked=%d", self._config.gateway, self._sent, acked)
+                log.warning(
+                    "ack_overdue gateway=%s sent=%d acked=%d", self._config.gateway, self._sent, acked
+                )
                 self._history, self._sent = max(self._history, self._sent), acked
                 progress, timeout_s = now, min(timeout_s * 2, _LONGEST_ACK_TIMEOUT_S)
 
@@ -207,31 +213,30 @@ class Publisher:
         """Frames behind the last one sent, as far as the window reaches."""
         while not self._rebirth and self._sent < self._outbox.acked + self._config.window:
             room = min(_READ_AHEAD, self._outbox.acked + self._config.window - self._sent)
-            at = self._place()
-            found = await asyncio.to_thread(self._outbox.after, self._sent, room)
-            if not found and self._place() == at:
+            epoch, sent = self._outbox.epoch, self._sent
+            found = await asyncio.to_thread(self._outbox.after, sent, room)
+            if not self._stands_at(epoch, sent):
+                continue
+            if not found:
                 return
+            if found[0].number > sent + 1:
+                await self._declare_lost(client, sent + 1, found[0].number - 1)
+                continue
             for frame in found:
-                # While this task waited, an ack or a command may have moved the place: what was read is then old.
-                if self._place() != at:
-                    break
-                hole = range(self._sent + 1, frame.number)
                 await self._declare(client, frame.declaration)
-                if self._place() != at:
+                if not self._stands_at(epoch, frame.number - 1):
                     break
                 self._sent = frame.number
-                at = self._place()
-                if hole:
-                    await self._declare_lost(client, hole[0], hole[-1])
                 await self._send_frame(client, frame)
 
-    def _place(self) -> tuple[int, int, bool]:
-        """Where sending stands: the outbox epoch, the last number sent, and whether births are due first."""
-        return self._outbox.epoch, self._sent, self._rebirth
+    def _stands_at(self, epoch: int, sent: int) -> bool:
+        """False when an ack or a command came while this task waited: then what it has read is not what comes next."""
+        return not self._rebirth and (self._outbox.epoch, self._sent) == (epoch, sent)
 
     async def _declare_lost(self, client: aiomqtt.Client, first: int, last: int) -> None:
         log.error("frames_lost gateway=%s first=%d last=%d", self._config.gateway, first, last)
         t_ms = time.time_ns() // 1_000_000
+        self._sent = last
         body = uint_field(1, t_ms) + lost_metrics(self._outbox, first, last, t_ms)
         await self._publish(client, MessageType.NDATA, "", body)
 

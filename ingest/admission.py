@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import TypeGuard
 
 import msgspec
 
@@ -70,7 +71,7 @@ class Admitted(msgspec.Struct, frozen=True, gc=False):
     """First number of a range that the gateway declares lost; 0 when none."""
 
 
-def read_payload(data: bytes) -> Payload | Refused:
+def read_payload(data: bytes, *, may_be_empty: bool = False) -> Payload | Refused:
     """The decoded payload, or why it is none."""
     if len(data) > MESSAGE_BYTES:
         return Refused(Reason.TOO_LARGE, f"{len(data)} bytes, the limit is {MESSAGE_BYTES}")
@@ -78,7 +79,7 @@ def read_payload(data: bytes) -> Payload | Refused:
         payload = decode(data)
     except DecodeError as error:
         return Refused(Reason.MALFORMED, str(error))
-    return payload if payload.metrics else Refused(Reason.NO_METRICS, "the payload carries no metric")
+    return payload if payload.metrics or may_be_empty else Refused(Reason.NO_METRICS, "the payload carries no metric")
 
 
 def declarations(birth: Payload) -> Declarations | Refused:
@@ -94,9 +95,16 @@ def declarations(birth: Payload) -> Declarations | Refused:
             if metric.alias in by_alias:
                 return Refused(Reason.WRONG_TYPE, f"alias {metric.alias} is given twice")
             by_alias[metric.alias] = declared
-        if metric.name == frames.FRAME_EPOCH and isinstance(metric.value, int):
+        if metric.name == frames.FRAME_EPOCH and metric.value is not None:
+            if not is_frame_number(metric.value):
+                return Refused(Reason.BAD_NUMBER, f"epoch {metric.value!r} names no outbox")
             epoch = metric.value
     return Declarations(by_alias, by_name, epoch)
+
+
+def is_frame_number(value: Value) -> TypeGuard[int]:
+    """An epoch or a frame number: at most 62 bits, so that it fits every store and a signed column."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 62
 
 
 def admit(payload: Payload, declared: Declarations, now_ms: int) -> Admitted | Refused:
@@ -104,7 +112,7 @@ def admit(payload: Payload, declared: Declarations, now_ms: int) -> Admitted | R
     values: dict[str, Value] = {}
     newest = -1
     for metric in payload.metrics:
-        found = declared.by_name.get(metric.name) if metric.name else declared.by_alias.get(_alias(metric))
+        found = declared_as(metric, declared)
         if found is None:
             return Refused(Reason.UNKNOWN_METRIC, f"metric {metric.name or metric.alias!r} is in no birth")
         value = _judge(metric, found)
@@ -120,8 +128,11 @@ def admit(payload: Payload, declared: Declarations, now_ms: int) -> Admitted | R
     return _numbered(payload, values, newest)
 
 
-def _alias(metric: Metric) -> int:
-    return -1 if metric.alias is None else metric.alias
+def declared_as(metric: Metric, declared: Declarations) -> Declared | None:
+    """What the birth says of a metric, by its name or else its alias; None when it says nothing."""
+    if metric.name:
+        return declared.by_name.get(metric.name)
+    return None if metric.alias is None else declared.by_alias.get(metric.alias)
 
 
 def _judge(metric: Metric, declared: Declared) -> Value | Refused:
@@ -141,9 +152,9 @@ def _judge(metric: Metric, declared: Declared) -> Value | Refused:
 def _numbered(payload: Payload, values: Mapping[str, Value], t_ms: int) -> Admitted | Refused:
     epoch, number = values.get(frames.FRAME_EPOCH, 0), values.get(frames.FRAME_NUMBER, 0)
     lost_from = values.get(frames.LOST_FROM, 0)
-    if not (isinstance(epoch, int) and isinstance(number, int) and isinstance(lost_from, int)):
-        return Refused(Reason.BAD_NUMBER, "epoch, number or lost range is not an integer")
-    if (epoch == 0) != (number == 0) or max(epoch, number) >> 62:
+    if not (is_frame_number(epoch) and is_frame_number(number) and isinstance(lost_from, int)):
+        return Refused(Reason.BAD_NUMBER, f"epoch {epoch!r} and number {number!r} do not name a frame")
+    if (epoch == 0) != (number == 0):
         return Refused(Reason.BAD_NUMBER, f"epoch {epoch} and number {number} do not name a frame")
     if lost_from > number or (frames.LOST_FROM in values and lost_from < 1):
         return Refused(Reason.BAD_LOST_RANGE, f"lost from {lost_from} to {number}")

@@ -8,7 +8,17 @@ from collections.abc import Mapping
 
 import msgspec
 
-from ingest.admission import Admitted, Declarations, Reason, Refused, admit, declarations, read_payload
+from ingest.admission import (
+    Admitted,
+    Declarations,
+    Reason,
+    Refused,
+    admit,
+    declarations,
+    declared_as,
+    is_frame_number,
+    read_payload,
+)
 from metering import frames
 from metering.registry import Park
 from metering.sparkplug import Payload, body_digest
@@ -37,6 +47,8 @@ class Session(msgspec.Struct):
     births: dict[str, Declarations] = {}
     """Meter (empty: the gateway itself) → what its birth declared."""
     asked_ms: int = -REBIRTH_PAUSE_MS
+    doubted: dict[str, bool] = {}
+    """Meters whose frames have metrics that their birth lacks → whether a birth has come since."""
 
 
 class Stored:
@@ -91,7 +103,8 @@ class Host:
         session = self._session(topic.gateway)
         session.last_received_ms = record.received_ms
         self._touched.add(topic.gateway)
-        payload = read_payload(record.payload)
+        # The death of a device has nothing to say but its topic (tck-id-payloads-ddeath-*).
+        payload = read_payload(record.payload, may_be_empty=topic.type is MessageType.DDEATH)
         if isinstance(payload, Refused):
             self._quarantine(record, topic, payload)
         elif topic.type in {MessageType.NBIRTH, MessageType.DBIRTH}:
@@ -139,6 +152,8 @@ class Host:
             session.bdseq = _bdseq(payload)
             session.online, session.since_ms = True, record.received_ms
         session.births[topic.meter] = found
+        if topic.meter in session.doubted:
+            session.doubted[topic.meter] = True
         index = BirthIndex(topic.gateway, topic.meter, found.epoch)
         self.commit.entries.append(Entry(record, index))
 
@@ -149,16 +164,20 @@ class Host:
             session.online, session.since_ms = False, record.received_ms
 
     def _data(self, record: Record, topic: Topic, payload: Payload, session: Session) -> None:
-        session.online = True
+        if not session.online:
+            session.online, session.since_ms = True, record.received_ms
         declared = session.births.get(topic.meter)
         if declared is None:
             self._quarantine(record, topic, Refused(Reason.NO_BIRTH, f"no birth of {topic.meter or topic.gateway!r} is known"))
             self._ask_rebirth(record, topic, session)
             return
         found = admit(payload, declared, record.received_ms)
-        if isinstance(found, Refused):
-            if found.reason is Reason.UNKNOWN_METRIC:
-                self._ask_rebirth(record, topic, session)
+        if isinstance(found, Refused) and found.reason is Reason.UNKNOWN_METRIC and not session.doubted.get(topic.meter):
+            # Births travel at QoS 0: this one may have been lost. The frame is not stored before it has come again.
+            session.doubted[topic.meter] = False
+            self._quarantine(record, topic, found)
+            self._ask_rebirth(record, topic, session)
+        elif isinstance(found, Refused):
             self._refuse_data(record, topic, payload, declared, found)
         elif found.epoch:
             self._sequenced(record, topic, found)
@@ -175,11 +194,18 @@ class Host:
     ) -> None:
         """Quarantine; a refused frame that is next in line counts as stored, so it does not block the ones behind it."""
         epoch, number = _frame_name(payload, declared)
-        index = None
-        if epoch and number == self._expected(topic.gateway, epoch):
-            index = FrameIndex(topic.gateway, topic.meter, epoch, number, 0, body_digest(payload))
+        if not epoch or not number:
+            self._quarantine(record, topic, why)
+            return
+        expected = self._expected(topic.gateway, epoch)
+        index = FrameIndex(topic.gateway, topic.meter, epoch, number, 0, body_digest(payload))
+        if number < expected:
+            self._repeated(record, topic, index)
+        elif number == expected:
             self._store(index)
-        self._quarantine(record, topic, why, index)
+            self._quarantine(record, topic, why, index)
+        else:
+            self.answer.acks.add((topic.gateway, epoch))
 
     def _expected(self, gateway: str, epoch: int) -> int:
         return self._stored.progress.get((gateway, epoch), 0) + 1
@@ -235,7 +261,7 @@ def _frame_name(payload: Payload, declared: Declarations) -> tuple[int, int]:
     """(epoch, number) of a frame that was refused for something else; (0, 0) when it has none."""
     values: dict[str, int] = {}
     for metric in payload.metrics:
-        found = declared.by_alias.get(metric.alias) if metric.alias is not None else None
-        if found is not None and isinstance(metric.value, int):
+        found = declared_as(metric, declared)
+        if found is not None and is_frame_number(metric.value):
             values[found.name] = metric.value
     return values.get(frames.FRAME_EPOCH, 0), values.get(frames.FRAME_NUMBER, 0)

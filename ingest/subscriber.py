@@ -5,6 +5,7 @@ import logging
 import queue
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
@@ -31,6 +32,7 @@ class Subscriber:
     def __init__(self, broker: BrokerSettings, host_id: str, park: Park, now_ms: Callable[[], int]) -> None:
         self._park, self._host_id, self._now_ms = park, host_id, now_ms
         self.messages: queue.Queue[Record] = queue.Queue(QUEUE_LIMIT)
+        self._stopping = False
         self._client = mqtt.Client(
             CallbackAPIVersion.VERSION2, client_id=f"host-{host_id}", clean_session=True, reconnect_on_failure=True
         )
@@ -50,7 +52,10 @@ class Subscriber:
 
     def stop(self) -> None:
         """Say that the host leaves, and leave."""
-        self._client.publish(state_topic(self._host_id), self._state(online=False), qos=1, retain=True).wait_for_publish(2)
+        self._stopping = True
+        leaving = self._client.publish(state_topic(self._host_id), self._state(online=False), qos=1, retain=True)
+        with suppress(RuntimeError):  # not connected: the will has said it
+            leaving.wait_for_publish(2)
         self._client.disconnect()
         self._client.loop_stop()
 
@@ -96,7 +101,11 @@ class Subscriber:
         if message.topic.startswith(f"{NAMESPACE}/STATE/") or f"/{MessageType.NCMD}/" in message.topic:
             return
         # A full queue blocks this thread, and so the socket: the outboxes at the gateways are the buffer.
-        self.messages.put(Record(message.topic, bytes(message.payload), self._now_ms()))
+        record = Record(message.topic, bytes(message.payload), self._now_ms())
+        while not self._stopping:
+            with suppress(queue.Full):
+                self.messages.put(record, timeout=IDLE_S)
+                return
 
 
 def wall_ms() -> int:
@@ -119,5 +128,6 @@ def run(
         for command in writer.store(subscriber.drain()):
             subscriber.send(command)
     subscriber.stop()
-    writer.store(subscriber.drain())
+    while records := subscriber.drain():
+        writer.store(records)
     journal.close()

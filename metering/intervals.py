@@ -42,16 +42,24 @@ def quarter_start(t_ms: int) -> int:
 
 def local_day(t_ms: int, zone: ZoneInfo) -> Span:
     """The local calendar day that holds `t_ms`."""
-    midnight = to_local(t_ms, zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    midnight = to_local(t_ms, zone).replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
     next_day = (midnight + timedelta(days=1)).replace(hour=0)
     return Span(to_ms(midnight), to_ms(next_day))
 
 
 def local_month(month: str, zone: ZoneInfo) -> Span:
     """The calendar month `YYYY-MM` in local time; ValueError when the text is not a month."""
-    first = datetime.strptime(month, "%Y-%m").replace(tzinfo=zone)
+    first = _first_day(month).replace(tzinfo=zone)
     following = (first + timedelta(days=32)).replace(day=1)
     return Span(to_ms(first), to_ms(following))
+
+
+def _first_day(month: str) -> datetime:
+    """Its first midnight, naive. One text per month: `2026-1` is none, because months are kept under their text."""
+    if len(month) != len("YYYY-MM"):
+        msg = f"{month!r} is not a month YYYY-MM"
+        raise ValueError(msg)
+    return datetime.strptime(month, "%Y-%m")  # noqa: DTZ007  a calendar month has no zone of its own
 
 
 def month_of(t_ms: int, zone: ZoneInfo) -> str:
@@ -61,14 +69,12 @@ def month_of(t_ms: int, zone: ZoneInfo) -> str:
 
 def previous_month(month: str) -> str:
     """The calendar month before `YYYY-MM`."""
-    first = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
-    return (first - timedelta(days=1)).strftime("%Y-%m")
+    return (_first_day(month) - timedelta(days=1)).strftime("%Y-%m")
 
 
 def next_month(month: str) -> str:
     """The calendar month after `YYYY-MM`."""
-    first = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
-    return (first + timedelta(days=32)).strftime("%Y-%m")
+    return (_first_day(month) + timedelta(days=32)).strftime("%Y-%m")
 
 
 def quarters(span: Span) -> Iterator[int]:
@@ -81,14 +87,22 @@ def bucket_start(t_ms: int, size: str, zone: ZoneInfo) -> int:
     if size == "15min":
         return quarter_start(t_ms)
     if size == "hour":
-        offset = _offset_ms(t_ms, zone)
-        return t_ms - (t_ms + offset) % HOUR_MS
+        return _hour_start(t_ms, zone)
     if size == "day":
         return local_day(t_ms, zone).start_ms
     if size == "month":
         return local_month(month_of(t_ms, zone), zone).start_ms
     msg = f"unknown interval size {size!r}: use 15min, hour, day or month"
     raise ValueError(msg)
+
+
+def _hour_start(t_ms: int, zone: ZoneInfo) -> int:
+    """Start of the local hour. A change of offset within an hour cuts it (Lord Howe moves by 30 minutes)."""
+    offset = _offset_ms(t_ms, zone)
+    start = t_ms - (t_ms + offset) % HOUR_MS
+    while _offset_ms(start, zone) != offset:
+        start = quarter_start(start) + QUARTER_MS
+    return start
 
 
 def _offset_ms(t_ms: int, zone: ZoneInfo) -> int:

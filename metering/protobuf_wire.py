@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _U64 = (1 << 64) - 1
+_MAX_FIELD_NUMBER = (1 << 29) - 1
 
 
 class DecodeError(ValueError):
@@ -65,8 +66,8 @@ def fields(data: bytes, start: int = 0, end: int | None = None) -> Iterator[tupl
     while at < stop:
         key, at = _read_varint(data, at, stop)
         number, wire = key >> 3, key & 7
-        if number == 0:
-            msg = "field number 0"
+        if not 0 < number <= _MAX_FIELD_NUMBER:
+            msg = f"field number {number}"
             raise DecodeError(msg)
         if wire == VARINT:
             value, at = _read_varint(data, at, stop)

@@ -16,6 +16,7 @@ from metering.intervals import DEFAULT_ZONE
 from metering.reading_types import READING_TYPES, Kind
 from metering.roles import Role
 
+
 class RegistryError(ConfigError):
     """The registry is wrong (the operator's fault)."""
 
@@ -37,6 +38,10 @@ class Enterprise(Strict):
     """统一社会信用代码 (GB 32100-2015), 18 characters; empty while unknown."""
     industry: str = ""
     formula: tuple[Term, ...] = (Term(role=Role.GRID_BOUNDARY), Term(role=Role.RESOLD, sign=-1))
+    contract_demand_w: int | None = Field(default=None, gt=0)
+    """Demand agreed with the grid company; alerts compare the 15-minute demand with it."""
+    monthly_carbon_budget_t: float | None = Field(default=None, gt=0)
+    """tCO2 that the enterprise plans to stay under each month, by the enterprise's own factor."""
 
 
 class Site(Strict):
@@ -84,9 +89,12 @@ class Meter(Strict):
     @field_validator("ct", "pt", mode="before")
     @classmethod
     def _ratio(cls, value: object) -> Fraction:
-        ratio = Fraction(str(value))
+        msg = 'a ratio is positive, e.g. 80 or "400/5"'
+        try:
+            ratio = Fraction(str(value))
+        except (ValueError, ZeroDivisionError) as error:
+            raise ValueError(msg) from error
         if ratio <= 0:
-            msg = 'a ratio is positive, e.g. 80 or "400/5"'
             raise ValueError(msg)
         return ratio
 

@@ -53,6 +53,19 @@ FLOATS: Final = frozenset({DataType.FLOAT, DataType.DOUBLE})
 TEXTS: Final = frozenset({DataType.STRING, DataType.TEXT, DataType.UUID})
 _KNOWN: Final = frozenset(DataType)
 _BITS_32: Final = 32
+_METRIC_VALUE: Final = 10
+_PROPERTY_VALUE: Final = 3
+"""Field number of the first member of the value's one-of."""
+_BOOLEAN, _STRING, _BYTES = 4, 5, 6
+_VALUE_WIRES: Final = {
+    0: wire.VARINT, 1: wire.VARINT, 2: wire.FIXED32, 3: wire.FIXED64, _BOOLEAN: wire.VARINT,
+    _STRING: wire.BYTES, _BYTES: wire.BYTES, 7: wire.BYTES, 8: wire.BYTES, 9: wire.BYTES,
+}  # fmt: skip
+"""Place in the one-of → wire type: int, long, float, double, boolean, string, bytes, and three that are not read.
+
+As the protobuf encoding guide has it, a known field of another wire type is skipped like an unknown one,
+and of a field or one-of given several times the last holds.
+"""
 
 
 class Metric(msgspec.Struct, frozen=True, gc=False):
@@ -168,49 +181,41 @@ def decode(data: bytes) -> Payload:
 
 
 def _decode_metric(data: bytes, start: int, stop: int) -> Metric:
-    found: dict[int, Value] = {}
+    name: str | None = None
     properties: dict[str, Property] | None = None
+    value: Value = None
+    numbers: dict[int, int] = {}
     for number, kind, at, end in wire.fields(data, start, stop):
-        if number == 9 and kind == wire.BYTES:  # noqa: PLR2004
+        if number == 1 and kind == wire.BYTES:
+            name = _text(data[at:end])
+        elif number == 9 and kind == wire.BYTES:  # noqa: PLR2004
             properties = _decode_properties(data, at, end)
-        else:
-            found[number] = _scalar(data, kind, at, end)
-    null = bool(found.get(7))
+        elif number < _METRIC_VALUE and kind == wire.VARINT:
+            numbers[number] = at
+        elif _VALUE_WIRES.get(number - _METRIC_VALUE) == kind:
+            value = _value(number - _METRIC_VALUE, data, at, end)
+    null = bool(numbers.get(7))
     return Metric(
-        name=_text(found.get(1)), alias=_uint(found.get(2)), timestamp=_uint(found.get(3)),
-        datatype=_uint(found.get(4)), is_historical=bool(found.get(5)), is_null=null,
-        value=None if null else _first_value(found, 10), properties=properties,
+        name=name, alias=numbers.get(2), timestamp=numbers.get(3), datatype=numbers.get(4),
+        is_historical=bool(numbers.get(5)), is_null=null, value=None if null else value, properties=properties,
     )  # fmt: skip
 
 
-def _first_value(found: Mapping[int, Value], first: int) -> Value:
-    """The value of the one-of whose fields start at `first`, as the wire has it."""
-    for number in (first, first + 1, first + 2, first + 3):
-        if number in found:
-            return found[number]
-    if first + 4 in found:
-        return bool(found[first + 4])
-    if first + 5 in found:
-        return _text(found[first + 5])
-    return found.get(first + 6)
-
-
-def _scalar(data: bytes, kind: int, at: int, end: int) -> Value:
+def _value(place: int, data: bytes, at: int, end: int) -> Value:
+    """A member of a value's one-of, by its place in it; None for those that are not read (data sets, templates)."""
+    kind = _VALUE_WIRES[place]
     if kind == wire.VARINT:
-        return at
+        return bool(at) if place == _BOOLEAN else at
     if kind == wire.FIXED32:
         return float(struct.unpack_from("<f", data, at)[0])
     if kind == wire.FIXED64:
         return float(struct.unpack_from("<d", data, at)[0])
-    return data[at:end]
+    if place == _STRING:
+        return _text(data[at:end])
+    return data[at:end] if place == _BYTES else None
 
 
-def _text(value: Value) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, bytes):
-        msg = "a text field is not length-delimited"
-        raise DecodeError(msg)
+def _text(value: bytes) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError as error:
@@ -218,19 +223,12 @@ def _text(value: Value) -> str | None:
         raise DecodeError(msg) from error
 
 
-def _uint(value: Value) -> int | None:
-    if value is None or isinstance(value, int):
-        return value
-    msg = "an integer field is not a varint"
-    raise DecodeError(msg)
-
-
 def _decode_properties(data: bytes, start: int, stop: int) -> dict[str, Property]:
     keys: list[str] = []
     values: list[Value] = []
     for number, kind, at, end in wire.fields(data, start, stop):
         if number == 1 and kind == wire.BYTES:
-            keys.append(_text(data[at:end]) or "")
+            keys.append(_text(data[at:end]))
         elif number == 2 and kind == wire.BYTES:  # noqa: PLR2004
             values.append(_decode_property(data, at, end))
     if len(keys) != len(values):
@@ -242,12 +240,15 @@ def _decode_properties(data: bytes, start: int, stop: int) -> dict[str, Property
 
 
 def _decode_property(data: bytes, start: int, stop: int) -> Value:
-    found = {number: _scalar(data, kind, at, end) for number, kind, at, end in wire.fields(data, start, stop)}
-    if found.get(2):
-        return None
-    datatype = _uint(found.get(1))
-    value = _first_value(found, 3)
-    return typed_value(value, datatype) if datatype in _KNOWN else None
+    value: Value = None
+    numbers: dict[int, int] = {}
+    for number, kind, at, end in wire.fields(data, start, stop):
+        if number < _PROPERTY_VALUE and kind == wire.VARINT:
+            numbers[number] = at
+        elif _VALUE_WIRES.get(number - _PROPERTY_VALUE) == kind:
+            value = _value(number - _PROPERTY_VALUE, data, at, end)
+    datatype = numbers.get(1)
+    return typed_value(value, datatype) if datatype in _KNOWN and not numbers.get(2) else None
 
 
 def typed_value(value: Value, datatype: int | None) -> Value:
@@ -293,6 +294,9 @@ def _signed(value: int, bits: int, datatype: DataType) -> int:
 
 
 def body_digest(payload: Payload) -> bytes:
-    """16 bytes that name what a frame says: seq, payload time stamp and `is_historical` aside (decision 2 of the design)."""
-    said = tuple(msgspec.structs.replace(metric, is_historical=False) for metric in payload.metrics)
+    """16 bytes that name what a frame says: seq, payload time stamp and `is_historical` aside (decision 2 of the design).
+
+    Values are taken as they stood on the wire: a data type that the sender adds may be no type at all.
+    """
+    said = tuple(msgspec.structs.replace(metric, is_historical=False, datatype=None) for metric in payload.metrics)
     return hashlib.blake2b(encode_metrics(said, with_datatype=False), digest_size=16).digest()

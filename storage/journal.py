@@ -1,7 +1,6 @@
 """The journal: the server's append-only, hash-chained log of frames and births exactly as received. Written by ingest alone."""
 
 import json
-import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -38,6 +37,8 @@ CREATE INDEX quarantine_reason ON quarantine(reason);
 CREATE TABLE event(
   id INTEGER PRIMARY KEY, t_ms INTEGER NOT NULL, gateway TEXT NOT NULL, kind TEXT NOT NULL, detail TEXT NOT NULL);
 """
+_NEW_ID = "INSERT INTO meta VALUES('journal_id', lower(hex(randomblob(8))));"
+"""Part of the schema's transaction: no reader ever sees a journal without its id."""
 REFUSED = 0
 """Segment number of a frame that stands in the quarantine instead of the journal."""
 
@@ -178,8 +179,7 @@ class JournalWriter:
     """The one writer. `commit` returns when the segment is synced to disk."""
 
     def __init__(self, path: Path) -> None:
-        self._db = open_writer(path, _SCHEMA, SCHEMA_VERSION)
-        self._db.execute("INSERT OR IGNORE INTO meta VALUES('journal_id', ?)", (secrets.token_hex(8),))
+        self._db = open_writer(path, _SCHEMA + _NEW_ID, SCHEMA_VERSION)
         self.journal_id: str = self._db.execute("SELECT value FROM meta WHERE key='journal_id'").fetchone()[0]
         row = self._db.execute("SELECT id, chain FROM segment ORDER BY id DESC LIMIT 1").fetchone()
         self._segment: int = row[0] if row else 0
@@ -273,7 +273,7 @@ class JournalReader:
     """Reads the journal in short transactions, while ingest goes on writing."""
 
     def __init__(self, path: Path) -> None:
-        self._db = open_reader(path)
+        self._db = open_reader(path, SCHEMA_VERSION)
         row = self._db.execute("SELECT value FROM meta WHERE key='journal_id'").fetchone()
         self.journal_id: str = row[0] if row else ""
 
@@ -309,7 +309,10 @@ class JournalReader:
         chain, count = CHAIN_START, 0
         for segment, root, stored, body in self._db.execute("SELECT id, root, chain, body FROM segment ORDER BY id"):
             count += 1
-            found = merkle_root(packed(unpack_all(body)))
+            try:
+                found = merkle_root(packed(unpack_all(body)))
+            except CorruptError:
+                found = b""  # is no root
             chain = chain_next(chain, segment, found)
             if found != root or chain != stored or segment != count:
                 msg = f"journal segment {segment} does not match its digest"
@@ -355,10 +358,6 @@ class JournalReader:
         )
         for row in self._db.execute(query, (gateway, meter, epoch)).fetchall():
             yield self._stored(row)
-
-    def birth(self, gateway: str, meter: str, epoch: int) -> StoredFrame | None:
-        """The newest of them."""
-        return next(self.births(gateway, meter, epoch), None)
 
     def _stored(self, row: tuple[str, str, int, int, int, int, int]) -> StoredFrame:
         gateway, meter, epoch, number, t_ms, segment, index = row

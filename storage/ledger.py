@@ -185,7 +185,7 @@ class LedgerReader:
     """Reads results while the stream goes on writing."""
 
     def __init__(self, path: Path) -> None:
-        self._db = open_reader(path)
+        self._db = open_reader(path, SCHEMA_VERSION)
 
     def __enter__(self) -> Self:
         return self

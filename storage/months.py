@@ -15,6 +15,9 @@ CREATE TABLE month(
   outcome TEXT NOT NULL, closed_at_ms INTEGER NOT NULL, reason TEXT, document BLOB NOT NULL, digest TEXT NOT NULL,
   PRIMARY KEY(month, scope_kind, scope_id, revision)) WITHOUT ROWID;
 CREATE TRIGGER month_is_frozen BEFORE UPDATE ON month BEGIN SELECT raise(ABORT, 'a closed month never changes'); END;
+CREATE TRIGGER month_is_not_replaced BEFORE INSERT ON month WHEN EXISTS(
+  SELECT 1 FROM month WHERE month=NEW.month AND scope_kind=NEW.scope_kind AND scope_id=NEW.scope_id AND revision=NEW.revision)
+BEGIN SELECT raise(ABORT, 'a closed month never changes'); END;
 CREATE TRIGGER month_is_kept BEFORE DELETE ON month BEGIN SELECT raise(ABORT, 'a closed month is never deleted'); END;
 """
 _COLUMNS = "month, scope_kind, scope_id, revision, outcome, closed_at_ms, reason, document, digest"
@@ -43,7 +46,7 @@ class MonthStore:
     """The closed months. Open with `writable=False` to read while another process closes a month."""
 
     def __init__(self, path: Path, *, writable: bool = True) -> None:
-        self._db = open_writer(path, _SCHEMA, SCHEMA_VERSION) if writable else open_reader(path)
+        self._db = open_writer(path, _SCHEMA, SCHEMA_VERSION) if writable else open_reader(path, SCHEMA_VERSION)
 
     def __enter__(self) -> Self:
         return self

@@ -34,7 +34,11 @@ def unpack_all(body: bytes) -> list[Record]:
         received_ms, topic_size, payload_size = _HEAD.unpack_from(body, at)
         start = at + _HEAD.size
         at = start + topic_size + payload_size
-        topic = body[start : start + topic_size].decode()
+        try:
+            topic = body[start : start + topic_size].decode()
+        except UnicodeDecodeError as error:
+            msg = f"the topic at byte {start} is not UTF-8"
+            raise CorruptError(msg) from error
         records.append(Record(topic, body[start + topic_size : at], received_ms))
     if at != len(body):
         msg = f"segment body is {at - len(body)} bytes short"

@@ -1,19 +1,23 @@
 """From records to columns: one compiled pass over the payloads, then the meaning of each alias."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from metering.sparkplug import FLOATS, SIGNED_BITS, DataType, Value, decode
+from metering.protobuf_wire import DecodeError
+from metering.sparkplug import FLOATS, SIGNED_BITS, UNSIGNED_BITS, Value, decode
 from metering.topics import MessageType, Topic, parse_topic
 from storage.segment import Record
-from stream.binding import Binding, name_alias
+from stream.binding import Binding, int64_bits, name_alias
 from stream.kernels import decode as d
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
+_parsed = lru_cache(maxsize=8192)(parse_topic)
+"""The same few topics come again and again."""
 
 
 class Data(msgspec.Struct):
@@ -50,7 +54,7 @@ def runs(records: Sequence[Record]) -> Iterator[Data | Birth]:
     """Births one by one, the data messages between them together."""
     data = Data([], [], [], [])
     for record in records:
-        topic = parse_topic(record.topic)
+        topic = _parsed(record.topic)
         if topic is None:
             continue
         if topic.type is MessageType.DDATA:
@@ -81,46 +85,59 @@ def decode_columns(payloads: Sequence[bytes]) -> tuple[I64, I64]:
 def readings(data: Data, aliases: Mapping[str, Mapping[int, Binding]]) -> Readings:
     """The readings of a run of data messages whose alias has a binding; everything else is left aside."""
     columns, status = decode_columns(data.payloads)
-    named = [_by_name(data, i) for i in np.flatnonzero(status == d.NAMED).tolist()]
-    if named:
-        columns = np.vstack([columns, *named])
+    plain = [plain_columns(data.payloads[i], i, data.meters[i]) for i in np.flatnonzero(status == d.PLAIN).tolist()]
+    if plain:
+        columns = np.vstack([columns, *plain])
         columns = columns[np.argsort(columns[:, d.FRAME], kind="stable")]
     which, bindings = _bind(columns, data.gateways, aliases)
-    keep = which >= 0
-    columns, which = columns[keep], which[keep]
-    raw, real, valid = _values(columns, np.array([b.datatype for b in bindings], np.int64)[which] if len(which) else which)
-    received = np.array(data.received_ms, np.int64)[columns[:, d.FRAME]] if len(which) else which
+    known = which >= 0
+    columns, which = columns[known], which[known]
+    datatype = np.array([binding.datatype for binding in bindings], np.int64)[which]
+    raw, real, valid = typed_values(columns[:, d.KIND], columns[:, d.BITS], datatype)
+    valid &= columns[:, d.TIME] >= 0
+    received = np.array(data.received_ms, np.int64)[columns[:, d.FRAME]]
     return Readings(bindings, which[valid], columns[valid, d.TIME], raw[valid], real[valid], received[valid])
 
 
 def _bind(
     columns: I64, gateways: Sequence[str], aliases: Mapping[str, Mapping[int, Binding]]
 ) -> tuple[I64, list[Binding]]:
+    """(row → place in the list of distinct bindings, or -1; that list)."""
+    code = {gateway: i for i, gateway in enumerate(dict.fromkeys(gateways))}
+    names = list(code)
+    gateway = np.array([code[name] for name in gateways], np.int64)[columns[:, d.FRAME]]
+    alias, alias_place = np.unique(columns[:, d.ALIAS], return_inverse=True)
+    pair, pair_place = np.unique(gateway * alias.size + alias_place, return_inverse=True)
     bindings: list[Binding] = []
-    place: dict[tuple[str, int], int] = {}
-    which = np.full(len(columns), -1, np.int64)
-    for i, (frame, alias) in enumerate(columns[:, : d.ALIAS + 1].tolist()):
-        key = (gateways[frame], alias)
-        if key not in place:
-            binding = aliases.get(key[0], {}).get(alias)
-            place[key] = -1 if binding is None else len(bindings)
-            if binding is not None:
-                bindings.append(binding)
-        which[i] = place[key]
-    return which, bindings
+    which = np.full(pair.size, -1, np.int64)
+    for i, (g, a) in enumerate(zip((pair // alias.size).tolist(), alias[pair % alias.size].tolist(), strict=True)):
+        binding = aliases.get(names[g], {}).get(a)
+        if binding is not None:
+            which[i] = len(bindings)
+            bindings.append(binding)
+    return which[pair_place], bindings
 
 
-def _values(columns: I64, datatype: I64) -> tuple[I64, F64, NDArray[np.bool_]]:
-    """(integer values, float values, valid): signs by data type; a value that cannot be of its type is not valid."""
-    kind, bits = columns[:, d.KIND], columns[:, d.BITS]
+def typed_values(kind: I64, bits: I64, datatype: I64) -> tuple[I64, F64, NDArray[np.bool_]]:
+    """(integer values, float values, valid), as `metering.sparkplug.typed_value` reads them.
+
+    Not valid: a value that its data type cannot hold, a float that is not finite, an integer that int64 cannot hold.
+    """
     is_float = np.isin(datatype, [int(t) for t in FLOATS])
     raw = np.where(is_float, 0, bits)
-    valid = (columns[:, d.TIME] >= 0) & np.where(is_float, (kind == d.REAL32) | (kind == d.REAL64), kind == d.INTEGER)
-    for signed, width in SIGNED_BITS.items():
-        raw = np.where(datatype == signed, _signed(bits, width), raw)
-    valid &= ~((datatype == DataType.UINT64) & (bits < 0))
+    valid = np.where(is_float, (kind == d.REAL32) | (kind == d.REAL64), kind == d.INTEGER)
+    for present in np.unique(datatype).tolist():
+        mine = datatype == present
+        if present in SIGNED_BITS:
+            width = SIGNED_BITS[present]
+            raw = np.where(mine, _signed(bits, width), raw)
+            sign = raw >> (width - 1)  # 0 or -1 in every bit that the type has not
+            valid &= ~mine | (sign == 0) | (sign == -1)
+        elif present in UNSIGNED_BITS:
+            valid &= ~mine | ((bits >= 0) & (bits >> min(UNSIGNED_BITS[present], 63) == 0))
     bits32 = np.where(kind == d.REAL32, bits, 0).astype(np.uint32)
-    real32 = bits32.view(np.float32).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a signalling NaN is not finite either
+        real32 = bits32.view(np.float32).astype(np.float64)
     real64 = np.where(kind == d.REAL64, bits, 0).view(np.float64)
     real = np.where(kind == d.REAL32, real32, np.where(kind == d.REAL64, real64, raw.astype(np.float64)))
     return raw, real, valid & np.isfinite(real)
@@ -138,21 +155,32 @@ def _signed(bits: I64, width: int) -> I64:
     return value
 
 
-def _by_name(data: Data, frame: int) -> I64:
-    """A payload of a foreign node that names its metrics, by the plain codec, as rows under `name_alias`."""
-    payload = decode(data.payloads[frame])
+def plain_columns(payload: bytes, frame: int, meter: str) -> I64:
+    """A payload by the plain codec, as the compiled decoder would give it; metrics without alias get `name_alias`."""
+    try:
+        decoded = decode(payload)
+    except DecodeError:
+        return np.empty((0, d.COLUMNS), np.int64)
     rows = []
-    for metric in payload.metrics:
-        alias = metric.alias if metric.alias is not None else name_alias(data.meters[frame], metric.name or "")
-        t_ms = metric.timestamp if metric.timestamp is not None else payload.timestamp
-        rows.append([frame, alias, -1 if t_ms is None else t_ms, *_bits(metric.value)])
+    for metric in decoded.metrics:
+        alias = int64_bits(metric.alias) if metric.alias is not None else name_alias(meter, metric.name or "")
+        t_ms = metric.timestamp if metric.timestamp is not None else decoded.timestamp
+        rows.append([frame, alias, _time(t_ms), *_bits(metric.value)])
     return np.array(rows, np.int64).reshape(-1, d.COLUMNS)
+
+
+def _time(t_ms: int | None) -> int:
+    if t_ms is None:
+        return d.NO_TIME
+    return d.BEYOND if t_ms >> 63 else t_ms
 
 
 def _bits(value: Value) -> tuple[int, int]:
     """(kind, bits) as the compiled decoder would give them."""
     if isinstance(value, float):
         return d.REAL64, int(np.float64(value).view(np.int64))
-    if isinstance(value, bool) or not isinstance(value, int):
-        return (d.NULL if value is None else d.OTHER), 0
-    return d.INTEGER, value - (1 << 64) if value >> 63 else value
+    if isinstance(value, bool):
+        return d.TRUTH, int(value)
+    if isinstance(value, int):
+        return d.INTEGER, int64_bits(value)
+    return (d.NULL if value is None else d.OTHER), 0

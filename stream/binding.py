@@ -12,6 +12,11 @@ from metering.registry import Meter, Park
 from metering.sparkplug import FLOATS, SIGNED_BITS, UNSIGNED_BITS, Metric, Payload, Property
 from metering.units import UNITS
 
+LIMIT = 1 << 62
+"""Positions, and what makes them, stay below: differences of two still fit int64."""
+_MAX_EXPONENT = 18
+"""10^18 is the largest power of ten that int64 holds; a birth that declares more declares nothing we can count in."""
+
 
 class Binding(msgspec.Struct, frozen=True, gc=False):
     """How the raw values under one alias become positions (totals) or displayed values (gauges).
@@ -26,15 +31,10 @@ class Binding(msgspec.Struct, frozen=True, gc=False):
     datatype: int
     num: int = 1
     den: int = 1
+    ratio: str = "1"
+    """What the registry's transformers contribute to num/den."""
     multiplier: float = 1.0
     """Float total: counts per raw unit. Gauge: base units per raw unit."""
-
-
-class Ratio(msgspec.Struct, frozen=True, gc=False):
-    """Base units per count."""
-
-    num: int
-    den: int
 
 
 def bind(park: Park, gateway: str, meter_id: str, birth: Payload) -> dict[int, Binding]:
@@ -43,10 +43,15 @@ def bind(park: Park, gateway: str, meter_id: str, birth: Payload) -> dict[int, B
     if meter is None or meter.gateway != gateway:
         return {}
     found = {
-        name_alias(meter_id, metric.name or "") if metric.alias is None else metric.alias: _binding(meter, metric)
+        name_alias(meter_id, metric.name or "") if metric.alias is None else int64_bits(metric.alias): _binding(meter, metric)
         for metric in birth.metrics
     }
     return {alias: binding for alias, binding in found.items() if binding is not None}
+
+
+def int64_bits(value: int) -> int:
+    """An unsigned 64-bit number as the int64 of the same bits, which is what columns hold."""
+    return value - (1 << 64) if value >> 63 else value
 
 
 def name_alias(meter: str, name: str) -> int:
@@ -62,18 +67,24 @@ def _binding(meter: Meter, metric: Metric) -> Binding | None:
     numeric = datatype in FLOATS or datatype in SIGNED_BITS or datatype in UNSIGNED_BITS
     if reading_type is None or unit is None or unit.base != reading_type.unit or not numeric:
         return None
-    scale = Fraction(10) ** _exponent(properties, frames.PROPERTY_SCALE)
-    ratio = _ratio(meter, reading_type.name)
+    exponents = [_exponent(properties, key) for key in (frames.PROPERTY_SCALE, frames.PROPERTY_RESOLUTION)]
+    if any(abs(exponent) > _MAX_EXPONENT for exponent in exponents):
+        return None
+    scale, resolution = (Fraction(10) ** exponent for exponent in exponents)
+    ratio = transformer_ratio(meter, reading_type.name)
     if reading_type.kind is Kind.GAUGE:
         sign = -1 if properties.get(frames.PROPERTY_SIGN) == -1 else 1
         per_raw = sign * unit.factor * scale * ratio
         return Binding("gauge", meter.id, reading_type.name, datatype, multiplier=float(per_raw))
     if reading_type.name not in meter.roles:
         return None
-    count = Fraction(10) ** _exponent(properties, frames.PROPERTY_RESOLUTION) if datatype in FLOATS else scale
-    per_count = unit.factor * count * ratio
-    multiplier = float(1 / count) if datatype in FLOATS else 1.0
-    return Binding("total", meter.id, reading_type.name, datatype, per_count.numerator, per_count.denominator, multiplier)
+    # A float's count is 10^resolution of its raw value; an integer is its own count.
+    count = resolution if datatype in FLOATS else Fraction(1)
+    per_count = unit.factor * scale * count * ratio
+    num, den = per_count.as_integer_ratio()
+    if max(num, den) >= LIMIT:
+        return None
+    return Binding("total", meter.id, reading_type.name, datatype, num, den, str(ratio), float(1 / count))
 
 
 def _exponent(properties: dict[str, Property] | object, key: str) -> int:
@@ -81,7 +92,7 @@ def _exponent(properties: dict[str, Property] | object, key: str) -> int:
     return int(value) if isinstance(value, int) else 0
 
 
-def _ratio(meter: Meter, reading_type: str) -> Fraction:
+def transformer_ratio(meter: Meter, reading_type: str) -> Fraction:
     """CT × PT for powers and energies, CT for currents, PT for voltages, 1 for what transformers do not touch."""
     if reading_type.startswith(("energy_", "reactive_", "power_active", "power_reactive", "power_apparent")):
         return meter.ct * meter.pt

@@ -22,15 +22,20 @@ class Policy:
         self._found: dict[tuple[str, str], tuple[str | None, int, int]] = {}
         self._edges: list[tuple[int, int, str]] = []
 
-    def factors(self, roles: Sequence[str], starts: I64) -> tuple[list[str | None], I64, I64]:
-        """(factor id, num, den) of each interval, given the role of its total and its start; id None and num -1 when missing."""
+    def factors(self, roles: Sequence[str | None], starts: I64) -> tuple[list[str | None], I64, I64]:
+        """(factor id, num, den) of each interval, given the role of its total and its start; id None and num -1 when missing.
+
+        Role None stands for a total that carries no emission of its own.
+        """
         months = [self._month(int(start)) for start in starts]
         found = [self._factor(role, month) for role, month in zip(roles, months, strict=True)]
         nums = np.array([num for _, num, _ in found], np.int64)
         dens = np.array([den for _, _, den in found], np.int64)
         return [factor_id for factor_id, _, _ in found], nums, dens
 
-    def _factor(self, role: str, month: str) -> tuple[str | None, int, int]:
+    def _factor(self, role: str | None, month: str) -> tuple[str | None, int, int]:
+        if role is None:
+            return None, -1, 1
         key = (role, month)
         if key not in self._found:
             factor = factor_for(self._table, role, self._policy, month, self.as_of)

@@ -34,6 +34,7 @@ class Runner:
             )
             raise StateError(msg)
         self._state = State.restore(stored.state) if stored else State()
+        self._state.check(context.park)
         self._snapshot = stored or Snapshot(journal.journal_id, START, 0, b"")
 
     @property

@@ -4,10 +4,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.binding import Binding
+from metering.registry import Park
+from stream.binding import Binding, transformer_ratio
 from stream.kernels.accumulate import LAST_POS, LAST_T, PENDING, STATE_COLUMNS
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class StateError(Exception):
@@ -15,13 +16,12 @@ class StateError(Exception):
 
 
 class Channel(msgspec.Struct, frozen=True, gc=False):
-    """A total of a meter, with the base units per count that its positions were made with."""
+    """A total of a meter, with the registry's role and transformer ratio that its rows were made with."""
 
     meter: str
     reading_type: str
     role: str
-    num: int
-    den: int
+    ratio: str
 
 
 class _Stored(msgspec.Struct):
@@ -43,23 +43,28 @@ class State:
         self.arrays: NDArray[np.int64] = np.zeros((0, STATE_COLUMNS), np.int64)
 
     def channel(self, binding: Binding, role: str) -> int:
-        """The row of a total, a new one when it is met first; StateError when its ratio is no longer what made its positions."""
+        """The row of a total, a new one when it is met first; StateError when its role or ratio is no longer what made its rows.
+
+        Unit, scale and resolution may change with a birth: positions are in base units.
+        """
         key = (binding.meter, binding.reading_type)
-        wanted = Channel(binding.meter, binding.reading_type, role, binding.num, binding.den)
+        wanted = Channel(binding.meter, binding.reading_type, role, binding.ratio)
         row = self.index.get(key)
         if row is None:
             row = self.index[key] = len(self.channels)
             self.channels.append(wanted)
             self.arrays = np.vstack([self.arrays, np.zeros((1, STATE_COLUMNS), np.int64)])
-        elif (self.channels[row].num, self.channels[row].den) != (wanted.num, wanted.den):
-            known = self.channels[row]
-            msg = (
-                f"meter {key[0]}, {key[1]}: one count was {known.num}/{known.den} base units and is now "
-                f"{wanted.num}/{wanted.den} (ratio, unit or resolution changed). "
-                "Stop the stream, move the ledger file away and start again: it is rebuilt from the journal."
-            )
-            raise StateError(msg)
+        else:
+            _refuse_change(self.channels[row], wanted)
         return row
+
+    def check(self, park: Park) -> None:
+        """StateError when the registry now gives a known total another role or ratio; one that it no longer has rests."""
+        for known in self.channels:
+            meter = park.meter(known.meter)
+            if meter is not None and known.reading_type in meter.roles:
+                ratio = str(transformer_ratio(meter, known.reading_type))
+                _refuse_change(known, Channel(known.meter, known.reading_type, meter.roles[known.reading_type], ratio))
 
     def progress(self, row: int) -> tuple[int, int, bool]:
         """(time, position, pending) of a channel's last good total."""
@@ -87,3 +92,13 @@ class State:
         state.index = {(c.meter, c.reading_type): i for i, c in enumerate(stored.channels)}
         state.arrays = np.frombuffer(stored.arrays, np.int64).reshape(-1, STATE_COLUMNS).copy()
         return state
+
+
+def _refuse_change(known: Channel, wanted: Channel) -> None:
+    if known != wanted:
+        msg = (
+            f"meter {known.meter}, {known.reading_type}: role {known.role}, transformer ratio {known.ratio} made the ledger; "
+            f"the registry now says {wanted.role}, {wanted.ratio}. "
+            "Stop the stream, move the ledger file away and start again: it is rebuilt from the journal."
+        )
+        raise StateError(msg)

@@ -1,6 +1,8 @@
 """The step: `results = step(state, records, context)`. No clock, no file, no log; everything it knows is in its arguments."""
 
 from collections.abc import Sequence
+from fractions import Fraction
+from math import ceil
 
 import msgspec
 import numpy as np
@@ -8,13 +10,14 @@ from numpy.typing import NDArray
 
 from metering.intervals import QUARTER_MS
 from metering.protobuf_wire import DecodeError
-from metering.registry import Park
+from metering.reading_types import READING_TYPES
+from metering.registry import Meter, Park
 from metering.sparkplug import FLOATS, decode
 from metering.topics import MessageType
 from storage.ledger import IntervalRow, LatestRow, NewLedgerEvent, ProgressRow, Results
 from storage.segment import Record
 from stream.batch import Birth, Readings, readings, runs
-from stream.binding import bind
+from stream.binding import LIMIT, Binding, bind
 from stream.kernels import accumulate as a
 from stream.policy import Policy
 from stream.state import State
@@ -27,11 +30,19 @@ _EVENT_KINDS = {
 }  # fmt: skip
 
 
+_PER_HOUR = {"Wh": Fraction(1), "varh": Fraction(1), "kJ": Fraction("3.6")}
+"""Base units that 1 W makes in an hour. No power bounds a volume."""
+
+
 class Context(msgspec.Struct):
     """What the step is told about the world: the registry and the factors in force."""
 
     park: Park
     policy: Policy
+    meters: dict[str, Meter] = {}
+
+    def __post_init__(self) -> None:
+        self.meters = {meter.id: meter for meter in self.park.meters}
 
 
 def step(state: State, records: Sequence[Record], context: Context) -> Results:
@@ -53,7 +64,7 @@ def step(state: State, records: Sequence[Record], context: Context) -> Results:
 
 
 def _bind(state: State, birth: Birth, park: Park) -> None:
-    """From an NBIRTH on, only the aliases of the births that follow it hold."""
+    """Take up what a meter's birth declares, in place of its older births. An NBIRTH declares no readings of a meter."""
     gateway = birth.topic.gateway
     if birth.topic.type is MessageType.NBIRTH:
         return
@@ -69,46 +80,54 @@ def _bind(state: State, birth: Birth, park: Park) -> None:
 
 def _totals(state: State, columns: Readings, context: Context, results: Results) -> set[int]:
     """Accumulate the totals among the readings; the channels they touched."""
-    channel_of = np.full(len(columns.binding), -1, np.int64)
-    for i, binding in enumerate(columns.binding):
-        meter = context.park.meter(binding.meter)
-        if binding.kind == "total" and meter is not None:
-            channel_of[i] = state.channel(binding, meter.roles[binding.reading_type])
-    channel = channel_of[columns.which] if len(columns.which) else columns.which
-    keep = channel >= 0
-    if not keep.any():
+    channel_of = np.array([_channel(state, binding, context) for binding in columns.binding], np.int64)
+    rows = np.flatnonzero(channel_of[columns.which] >= 0)
+    position, held = positions(columns, rows)
+    rows, position = rows[held], position[held]
+    if not rows.size:
         return set()
-    positions = _positions(columns)[keep]
-    closed, events = _accumulate(state, channel[keep], columns.t[keep], positions, context.park)
+    which = columns.which[rows]
+    max_power, grain = np.array([_limits(binding, context) for binding in columns.binding], np.int64)[which].T.copy()
+    closed, events = _accumulate(state, channel_of[which], columns.t[rows], position, max_power, grain)
     results.intervals += _closed_intervals(state, closed, context.policy)
-    results.events += [_event(state, event) for event in events]
-    return set(np.unique(channel[keep]).tolist())
+    results.events += [_event(state, event) for event in events.tolist()]
+    return set(np.unique(channel_of[which]).tolist())
 
 
-def _positions(columns: Readings) -> I64:
-    """Raw values to base units: floor(count × num / den), in Python integers where a product could leave 64 bits."""
-    out = np.zeros(len(columns.which), np.int64)
-    for i, binding in enumerate(columns.binding):
-        mine = columns.which == i
-        if binding.kind != "total" or not mine.any():
-            continue
-        if binding.datatype in FLOATS:
-            count = np.rint(columns.real[mine] * binding.multiplier).astype(np.int64)
-        else:
-            count = columns.raw[mine]
-        small = np.abs(count).max() < (1 << 62) // binding.num
-        out[mine] = count * binding.num // binding.den if small else _exact(count, binding.num, binding.den)
-    return out
+def _channel(state: State, binding: Binding, context: Context) -> int:
+    """The channel of a total that the registry gives a role; -1 for everything else."""
+    meter = context.meters.get(binding.meter)
+    role = meter.roles.get(binding.reading_type) if meter is not None and binding.kind == "total" else None
+    return -1 if role is None else state.channel(binding, role)
 
 
-def _exact(count: I64, num: int, den: int) -> I64:
-    return np.array([int(c) * num // den for c in count], dtype=np.int64)
+def _limits(binding: Binding, context: Context) -> tuple[int, int]:
+    """(largest rise per hour at rated power in base units, 0 when unknown; base units per count, rounded up)."""
+    meter = context.meters.get(binding.meter)
+    power_w = meter.max_power_w if meter is not None else None
+    per_hour = _PER_HOUR.get(READING_TYPES[binding.reading_type].unit, 0) * (power_w or 0)
+    return ceil(per_hour), -(-binding.num // binding.den)
 
 
-def _accumulate(state: State, channel: I64, t: I64, position: I64, park: Park) -> tuple[I64, I64]:
-    limits = [park.meter(c.meter) for c in state.channels]
-    max_power = np.array([(m.max_power_w or 0) if m else 0 for m in limits], np.int64)
-    grain = np.array([-(-c.num // c.den) for c in state.channels], np.int64)
+def positions(columns: Readings, rows: I64) -> tuple[I64, NDArray[np.bool_]]:
+    """(floor(count × num / den) of readings that are totals, whether it stays below `LIMIT`; others are left aside)."""
+    which = columns.which[rows]
+    num, den = np.array([(b.num, b.den) for b in columns.binding], np.int64).reshape(-1, 2)[which].T
+    is_float = np.array([b.datatype in FLOATS for b in columns.binding], np.bool_)[which]
+    with np.errstate(over="ignore"):  # beyond every limit is beyond this one
+        scaled = np.rint(columns.real[rows] * np.array([b.multiplier for b in columns.binding])[which])
+    held = ~is_float | (np.abs(scaled) < LIMIT)
+    count = np.where(is_float, np.where(held, scaled, 0).astype(np.int64), columns.raw[rows])
+    small = (count < LIMIT // num) & (count > -(LIMIT // num))
+    out = np.where(small, count, 0) * num // den
+    for i in np.flatnonzero(~small).tolist():  # the product may leave 64 bits, so Python's integers take over
+        exact = int(count[i]) * int(num[i]) // int(den[i])
+        held[i] &= abs(exact) < LIMIT
+        out[i] = exact if held[i] else 0
+    return out, held
+
+
+def _accumulate(state: State, channel: I64, t: I64, position: I64, max_power: I64, grain: I64) -> tuple[I64, I64]:
     rows = np.empty((a.count_rows(channel, t, state.arrays), a.ROW_COLUMNS), np.int64)
     events = np.empty((2 * channel.size, a.EVENT_COLUMNS), np.int64)
     used, noted = a.accumulate(channel, t, position, max_power, grain, state.arrays, rows, events)
@@ -116,8 +135,8 @@ def _accumulate(state: State, channel: I64, t: I64, position: I64, park: Park) -
 
 
 def _emissions(state: State, channels: I64, starts: I64, opening: I64, closing: I64, policy: Policy) -> tuple[list[str | None], I64]:
-    roles = [state.channels[c].role for c in channels]
-    ids, num, den = policy.factors(roles, starts)
+    carriers = [c.role if READING_TYPES[c.reading_type].unit == "Wh" else None for c in state.channels]
+    ids, num, den = policy.factors([carriers[c] for c in channels.tolist()], starts)
     out = np.empty(len(channels), np.int64)
     a.emissions(opening, closing, num, den, out)
     return ids, out
@@ -159,29 +178,25 @@ def _progress(state: State, row: int) -> ProgressRow:
     return ProgressRow(channel.meter, channel.reading_type, *state.progress(row))
 
 
-def _event(state: State, event: I64) -> NewLedgerEvent:
+def _event(state: State, event: list[int]) -> NewLedgerEvent:
     channel = state.channels[event[a.E_CHANNEL]]
     detail = {
-        "position": int(event[a.E_POSITION]),
-        "last_good_t_ms": int(event[a.E_LAST_T]),
-        "last_good_position": int(event[a.E_LAST_POS]),
+        "position": event[a.E_POSITION],
+        "last_good_t_ms": event[a.E_LAST_T],
+        "last_good_position": event[a.E_LAST_POS],
     }
-    kind = _EVENT_KINDS[int(event[a.E_KIND])]
-    return NewLedgerEvent(int(event[a.E_TIME]), channel.meter, channel.reading_type, kind, detail)
+    return NewLedgerEvent(event[a.E_TIME], channel.meter, channel.reading_type, _EVENT_KINDS[event[a.E_KIND]], detail)
 
 
 def _keep_latest(columns: Readings, latest: dict[tuple[str, str], LatestRow]) -> None:
     """The newest reading per meter and type; of two with the same time, the later frame."""
-    for i, binding in enumerate(columns.binding):
-        mine = np.flatnonzero(columns.which == i)
-        if not mine.size:
-            continue
-        at = mine[np.flatnonzero(columns.t[mine] == columns.t[mine].max())[-1]]
-        per_raw = binding.num / binding.den * binding.multiplier
-        row = LatestRow(
-            binding.meter, binding.reading_type, int(columns.t[at]), float(columns.real[at]) * per_raw,
-            int(columns.received_ms[at]),
-        )  # fmt: skip
-        known = latest.get((row.meter, row.reading_type))
-        if known is None or row.t_ms >= known.t_ms:
-            latest[row.meter, row.reading_type] = row
+    order = np.lexsort((columns.t, columns.which))
+    last = order[np.flatnonzero(np.diff(columns.which[order], append=-1))]
+    values = (columns.which[last], columns.t[last], columns.real[last], columns.received_ms[last])
+    for which, t_ms, real, received_ms in zip(*(column.tolist() for column in values), strict=True):
+        binding = columns.binding[which]
+        key = (binding.meter, binding.reading_type)
+        known = latest.get(key)
+        if known is None or t_ms >= known.t_ms:
+            value = real * (binding.num / binding.den * binding.multiplier)
+            latest[key] = LatestRow(binding.meter, binding.reading_type, t_ms, value, received_ms)

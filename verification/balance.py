@@ -3,7 +3,7 @@
 Independent of `stream/` on purpose: frames are decoded with metering's plain codec and computed in fractions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor, isfinite
@@ -32,7 +32,7 @@ class Frames(Protocol):
 
     def frame_before(self, gateway: str, meter: str, t_ms: int) -> StoredFrame | None: ...
     def frame_after(self, gateway: str, meter: str, t_ms: int) -> StoredFrame | None: ...
-    def birth(self, gateway: str, meter: str, epoch: int) -> StoredFrame | None: ...
+    def births(self, gateway: str, meter: str, epoch: int) -> Iterator[StoredFrame]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,34 +146,58 @@ def read_month(journal: Frames, meter: Meter, reading_type: str, month: Span) ->
 
 def read_edge(journal: Frames, meter: Meter, reading_type: str, at_ms: int) -> Edge | None:
     """The nearest readings at or before, and at or after, an edge."""
-    before = _search(journal, meter, reading_type, at_ms, -1)
-    after = _search(journal, meter, reading_type, at_ms, +1)
+    search = _Search(journal, meter, reading_type)
+    before, after = search.before(at_ms), search.after(at_ms)
     return Edge(at_ms, before, after) if before is not None and after is not None else None
 
 
-def _search(
-    journal: Frames, meter: Meter, reading_type: str, at_ms: int, direction: int
-) -> TotalReading | None:
-    """Step away from the edge, frame by frame, until one has the total: a frame may lack it."""
-    find = journal.frame_before if direction < 0 else journal.frame_after
-    births: dict[int, Declared | None] = {}
-    for _ in range(MAX_STEPS):
-        frame = find(meter.gateway, meter.id, at_ms)
-        if frame is None:
-            return None
-        if frame.epoch not in births:
-            births[frame.epoch] = _declared(journal, frame, reading_type)
-        found = _reading(frame, births[frame.epoch], meter, reading_type)
-        if found is not None:
+class _Search:
+    """Steps away from an edge, frame by frame, until one has the total: a frame may lack it."""
+
+    def __init__(self, journal: Frames, meter: Meter, reading_type: str) -> None:
+        self._journal, self._meter, self._reading_type = journal, meter, reading_type
+        self._declared: dict[int, tuple[Declared, ...]] = {}
+
+    def before(self, at_ms: int) -> TotalReading | None:
+        """The last reading at or before the edge. A frame read across the edge bears the time of its last block."""
+        across = self._journal.frame_after(self._meter.gateway, self._meter.id, at_ms)
+        found = self._reading(across) if across is not None else None
+        if found is not None and found.t_ms <= at_ms:
             return found
-        at_ms = frame.t_ms + direction
-    return None
-
-
-def _declared(journal: Frames, frame: StoredFrame, reading_type: str) -> Declared | None:
-    birth = journal.birth(frame.gateway, frame.meter, frame.epoch)
-    if birth is None:
+        frame = self._journal.frame_before(self._meter.gateway, self._meter.id, at_ms)
+        for _ in range(MAX_STEPS):
+            if frame is None or (found := self._reading(frame)) is not None:
+                return None if frame is None else found
+            frame = self._journal.frame_before(self._meter.gateway, self._meter.id, frame.t_ms - 1)
         return None
+
+    def after(self, at_ms: int) -> TotalReading | None:
+        """The first reading at or after the edge."""
+        frame = self._journal.frame_after(self._meter.gateway, self._meter.id, at_ms)
+        for _ in range(MAX_STEPS):
+            if frame is None:
+                return None
+            found = self._reading(frame)
+            if found is not None and found.t_ms >= at_ms:
+                return found
+            frame = self._journal.frame_after(self._meter.gateway, self._meter.id, frame.t_ms + 1)
+        return None
+
+    def _reading(self, frame: StoredFrame) -> TotalReading | None:
+        if frame.epoch not in self._declared:
+            births = self._journal.births(frame.gateway, frame.meter, frame.epoch)
+            found = (_declared(birth, self._reading_type) for birth in births)
+            # Distinct, newest first: a new profile gives the total a new alias, and an old alias keeps its meaning.
+            self._declared[frame.epoch] = tuple(dict.fromkeys(item for item in found if item is not None))
+        metrics = decode(frame.payload).metrics
+        for declared in self._declared[frame.epoch]:
+            for metric in metrics:
+                if _is(metric, declared, self._reading_type):
+                    return _placed(frame, metric, declared, self._meter)
+        return None
+
+
+def _declared(birth: StoredFrame, reading_type: str) -> Declared | None:
     named = (metric for metric in decode(birth.payload).metrics if metric.name == reading_type)
     metric = next(named, None)
     if metric is None or metric.datatype is None:
@@ -192,18 +216,6 @@ def _integer(properties: Mapping[str, Property], key: str) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _reading(
-    frame: StoredFrame, declared: Declared | None, meter: Meter, reading_type: str
-) -> TotalReading | None:
-    if declared is None:
-        return None
-    for metric in decode(frame.payload).metrics:
-        if _is(metric, declared, reading_type):
-            raw = _raw(metric, declared.datatype)
-            return None if raw is None else _placed(frame, declared, meter, raw)
-    return None
-
-
 def _is(metric: Metric, declared: Declared, reading_type: str) -> bool:
     return metric.name == reading_type or (metric.alias is not None and metric.alias == declared.alias)
 
@@ -219,13 +231,16 @@ def _raw(metric: Metric, datatype: int) -> int | float | None:
     return value if isfinite(value) else None
 
 
-def _placed(frame: StoredFrame, declared: Declared, meter: Meter, raw: float) -> TotalReading:
+def _placed(frame: StoredFrame, metric: Metric, declared: Declared, meter: Meter) -> TotalReading | None:
+    """The reading with its own time; None when the metric carries no number."""
+    raw = _raw(metric, declared.datatype)
+    if raw is None:
+        return None
     transformed = UNITS[declared.unit].base in TRANSFORMED_UNITS
     ratio = declared.base_per_count * (meter.ct * meter.pt if transformed else 1)
+    t_ms = frame.t_ms if metric.timestamp is None else metric.timestamp
     where = frame.offset
-    return TotalReading(
-        frame.t_ms, raw, declared.count(raw), ratio, declared.modulus, where.segment, where.index
-    )
+    return TotalReading(t_ms, raw, declared.count(raw), ratio, declared.modulus, where.segment, where.index)
 
 
 def balance_line(found: JournalMonth, ledger_wh: int | None, zone: ZoneInfo) -> Balance:

@@ -53,7 +53,7 @@ def count_rows(channel: I64, t: I64, state: I64) -> int:
 
 @kernel
 def plausible(rise: int, elapsed_ms: int, max_power: int, grain: int) -> bool:
-    """rise ≤ 1.1 × max_power × elapsed + one count; `max_power` 0 means unknown, which lets every rise pass."""
+    """Whether rise ≤ 1.1 × max_power × elapsed + one count; `max_power` 0 means unknown, which lets every rise pass."""
     if rise < 0:
         return False
     if max_power == 0:
@@ -103,8 +103,8 @@ def accumulate(
 ) -> tuple[int, int]:
     """Readings in frame order into `state`; closed intervals into `rows`, events into `events`; how many of each.
 
-    channel[i], t[i] (UTC ms), position[i] (base units) is one total. max_power (W or base units per hour) and
-    grain (base units per count) are per channel. A fall or an implausible rise opens a pending event: the
+    channel[i], t[i] (UTC ms), position[i] (base units) is one total, max_power[i] (base units per hour; 0: unknown)
+    and grain[i] (base units per count, rounded up) what it is judged by. A fall or an implausible rise opens a pending event: the
     channel stands still at its last good total until a later total agrees with it.
     """
     n = k = 0
@@ -122,7 +122,7 @@ def accumulate(
                 k = note(events, k, c, t[i], CONFLICT, position[i], s)
             continue
         rise = position[i] - s[LAST_POS]
-        if not plausible(rise, t[i] - s[LAST_T], max_power[c], grain[c]):
+        if not plausible(rise, t[i] - s[LAST_T], max_power[i], grain[i]):
             if not s[PENDING]:
                 k = note(events, k, c, t[i], PENDING_FALL if rise < 0 else PENDING_RISE, position[i], s)
                 s[PENDING], s[PENDING_T], s[PENDING_POS] = 1, t[i], position[i]
@@ -138,7 +138,8 @@ def accumulate(
 def emissions(opening: I64, closing: I64, num: I64, den: I64, out: I64) -> None:
     """out[i] = floor(closing·num/den) − floor(opening·num/den) µg: differences of floored cumulative products telescope.
 
-    A factor num/den is µg per base unit; num -1 means that none is in force and leaves -1.
+    A factor num/den is µg per base unit; num -1 means that none is in force and leaves -1. Cumulative products may
+    leave 64 bits (a 220 kV meter counts 10^15 Wh); their difference is right modulo 2^64, hence right.
     """
     for i in range(opening.size):
         if num[i] < 0:

@@ -1,5 +1,7 @@
 """Sparkplug payloads to columns, without protobuf objects. The plain twin is `metering.sparkplug.decode`."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,21 +12,25 @@ U8 = NDArray[np.uint8]
 
 NULL, INTEGER, REAL32, REAL64, TRUTH, OTHER = 0, 1, 2, 3, 4, 5
 """Kinds of a value, by the field it came in."""
-OK, MALFORMED, NAMED = 0, 1, 2
-"""What became of a frame: columns, refused, or metrics that are named instead of aliased (left to the plain codec)."""
+OK, MALFORMED, PLAIN = 0, 1, 2
+"""What became of a frame: columns, refused, or left to the plain codec, because a metric has no alias or carries text."""
 FRAME, ALIAS, TIME, KIND, BITS = 0, 1, 2, 3, 4
-"""Columns of a decoded metric: frame's position in the batch, alias, UTC ms (-1: none), kind, value bits."""
+"""Columns of a decoded metric: frame's position in the batch, alias, UTC ms, kind, value bits."""
 COLUMNS = 5
+NO_TIME, BEYOND = -1, -2
+"""Instead of a time: none given, or one that int64 does not hold."""
+MAX_FIELD_NUMBER = (1 << 29) - 1
+"""Protobuf encoding guide; a larger one is no field."""
 
 
 @kernel
 def read_varint(buf: U8, at: int, end: int) -> tuple[int, int]:
     """(value as int64 bits, place after it); place -1 when it runs past `end` or is longer than 10 bytes."""
-    value = 0
+    value: Any = np.int64(0)
     for i in range(10):
         if at + i >= end:
             return 0, -1
-        byte = int(buf[at + i])
+        byte = np.int64(buf[at + i])
         value |= (byte & 0x7F) << (7 * i)
         if byte < 0x80:
             return value, at + i + 1
@@ -51,23 +57,28 @@ def field_end(buf: U8, wire: int, at: int, end: int) -> tuple[int, int]:
 @kernel
 def little_endian(buf: U8, at: int, size: int) -> int:
     """The bits of a fixed-width field."""
-    value = 0
+    value: Any = np.int64(0)
     for i in range(size):
-        value |= int(buf[at + i]) << (8 * i)
-    return value
+        value |= np.int64(buf[at + i]) << (8 * i)
+    bits: int = value
+    return bits
 
 
 @kernel
 def decode_metric(buf: U8, at: int, end: int, row: I64) -> int:
-    """One metric into `row` (alias, time, kind, bits); OK, MALFORMED or NAMED."""
-    row[ALIAS], row[TIME], row[KIND], row[BITS] = -1, -1, NULL, 0
-    null = False
+    """One metric into `row` (alias, time, kind, bits); OK, MALFORMED or PLAIN.
+
+    A known field of another wire type is skipped like an unknown one, and of a value given twice the last holds,
+    as the protobuf encoding guide has it.
+    """
+    row[ALIAS], row[TIME], row[KIND], row[BITS] = -1, NO_TIME, NULL, 0
+    null = text = False
     while at < end:
         key, at = read_varint(buf, at, end)
         if at < 0:
             return MALFORMED
         number, wire = key >> 3, key & 7
-        if number <= 0:
+        if number <= 0 or number > MAX_FIELD_NUMBER:
             return MALFORMED
         if wire == 0:
             value, at = read_varint(buf, at, end)
@@ -76,10 +87,10 @@ def decode_metric(buf: U8, at: int, end: int, row: I64) -> int:
             if number == 2:
                 row[ALIAS] = value
             elif number == 3:
-                row[TIME] = value
+                row[TIME] = value if value >= 0 else BEYOND
             elif number == 7:
                 null = value != 0
-            elif number == 10 or number == 11:
+            elif 10 <= number <= 11:
                 row[KIND], row[BITS] = INTEGER, value
             elif number == 14:
                 row[KIND], row[BITS] = TRUTH, value
@@ -91,28 +102,30 @@ def decode_metric(buf: U8, at: int, end: int, row: I64) -> int:
             row[KIND], row[BITS] = REAL32, little_endian(buf, start, 4)
         elif number == 13 and wire == 1:
             row[KIND], row[BITS] = REAL64, little_endian(buf, start, 8)
-        elif number >= 15 and number <= 19:
+        elif wire == 2 and 16 <= number <= 19:
             row[KIND] = OTHER
+        elif wire == 2 and number in (1, 9, 15):
+            text = True
     if null:
         row[KIND] = NULL
-    return OK if row[ALIAS] >= 0 else NAMED
+    return PLAIN if text or row[ALIAS] < 0 else OK
 
 
 @kernel
 def decode_frame(buf: U8, at: int, end: int, frame: int, out: I64, n: int) -> tuple[int, int]:
     """All metrics of one payload into `out` from row `n` on; (rows now used, status). A bad frame leaves no rows."""
-    first, frame_time, status = n, -1, OK
+    first, frame_time, status = n, NO_TIME, OK
     while at < end:
         key, at = read_varint(buf, at, end)
-        if at < 0 or key >> 3 <= 0:
-            return first, MALFORMED
         number, wire = key >> 3, key & 7
+        if at < 0 or number <= 0 or number > MAX_FIELD_NUMBER:
+            return first, MALFORMED
         if wire == 0:
             value, at = read_varint(buf, at, end)
             if at < 0:
                 return first, MALFORMED
             if number == 1:
-                frame_time = value
+                frame_time = value if value >= 0 else BEYOND
             continue
         start, at = field_end(buf, wire, at, end)
         if at < 0:
@@ -125,7 +138,7 @@ def decode_frame(buf: U8, at: int, end: int, frame: int, out: I64, n: int) -> tu
             out[n, FRAME] = frame
             n += 1
     for i in range(first, n):
-        if out[i, TIME] < 0:
+        if out[i, TIME] == NO_TIME:
             out[i, TIME] = frame_time
     return (n, OK) if status == OK else (first, status)
 

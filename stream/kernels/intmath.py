@@ -2,12 +2,12 @@
 
 from stream.kernels import kernel
 
-_HALF = 1 << 31
-
 
 @kernel
 def mul_div_floor(a: int, b: int, c: int) -> int:
-    """floor(a·b / c) for a ≥ 0, 0 ≤ b, c > 0, as long as the result fits int64; the product may need 126 bits.
+    """floor(a·b / c) for b ≥ 0, c > 0, as long as the result fits int64; the product may need 126 bits.
+
+    A result that does not fit comes out modulo 2^64, so that differences of two results that do fit are right.
 
     a = q·c + r, so a·b/c = q·b + r·b/c with r < c. When r·b still leaves 62 bits, it is divided bit by bit.
     """

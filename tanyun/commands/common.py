@@ -18,6 +18,7 @@ from metering.config import ConfigError
 from metering.i18n import _
 from metering.registry import Park, load_registry
 from storage.errors import StoreError
+from tanyun.commands.text import padded, width
 from tanyun.config import ServerConfig, load_server_config
 from tanyun.supervisor import EX_CONFIG
 
@@ -30,7 +31,7 @@ def config_option(function: Function) -> Function:
     """`--config`: the server's configuration."""
     return click.option(
         "-c", "--config", "config_file", type=click.Path(path_type=Path), default="server.toml", show_default=True,
-        envvar="TANYUN_CONFIG", help=_("Server configuration (TOML). Paths in it start at its own folder."),
+        envvar="TANYUN_CONFIG", help=_("The server's configuration (TOML); paths in it start at its own folder."),
     )(function)  # fmt: skip
 
 
@@ -89,13 +90,7 @@ def print_json(value: object) -> None:
 
 
 def print_table(head: list[str], rows: list[list[str]]) -> None:
-    """Columns, padded by display width (a Chinese character takes two places)."""
-    widths = [max(_width(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    """Columns, padded by display width."""
+    widths = [max(width(row[i]) for row in [head, *rows]) for i in range(len(head))]
     for row in [head, *rows]:
-        cells = [cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)]
-        click.echo("  ".join(cells).rstrip())
-
-
-def _width(text: str) -> int:
-    wide = 0x2E80
-    return sum(2 if ord(character) >= wide else 1 for character in text)
+        click.echo("  ".join(padded(cell, places) for cell, places in zip(row, widths, strict=True)).rstrip())

@@ -9,6 +9,7 @@ from metering.i18n import _
 from storage.errors import StoreError
 from storage.journal import JournalReader
 from tanyun.commands.common import EX_FAILED, config_option, json_option, print_json
+from tanyun.commands.text import example
 from tanyun.config import ServerConfig, load_server_config
 from tanyun.doctor import BrokerAddress, ConfigFile, Diagnosis, Installation, diagnose
 from tanyun.environment import kernel_cache
@@ -20,7 +21,12 @@ def _registry(path: Path) -> object:
     return load_registry(load_server_config(path).registry)
 
 
-@click.command(help=_("Look at the installation and name every fault with its cure. Exit code 1 when there is one."))
+@click.command(
+    short_help=_("Name what is wrong with this server, and the cure."),
+    help=_("Look at this server and name every fault with its cure: clock, Python, configuration, data folder, disk, "
+           "stored files, packages, broker and ports. It changes nothing. Exit code 1 when there is a fault.")
+         + example("tanyun doctor --config /etc/tanyun/server.toml"),
+)  # fmt: skip
 @config_option
 @json_option
 def doctor(config_file: Path, as_json: bool) -> None:

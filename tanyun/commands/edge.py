@@ -10,20 +10,26 @@ from edge_agent import agent
 from edge_agent.config import load_config
 from metering.i18n import _
 from tanyun.commands.common import errors_as_sentences, start_logging
+from tanyun.commands.text import example
 
 
-@click.group(help=_("The gateway's agent: polls Modbus meters, keeps every frame until the server has stored it."))
+@click.group(
+    short_help=_("On a gateway: poll meters and publish what they say."),
+    help=_("The gateway's agent: polls Modbus meters and keeps every frame until the server has stored it."),
+)
 def edge() -> None:
     """The group."""
 
 
 @edge.command(
-    help=_("Poll the meters in CONFIG and publish over MQTT until stopped (SIGTERM, Ctrl-C).\n\n"
-           "Frames are on disk before they are sent and stay after they are acknowledged. "
-           "The agent may be killed at any time; it goes on where it was."),
+    short_help=_("Poll and publish until stopped."),
+    help=_("Poll the configured meters and publish over MQTT until stopped (SIGTERM, Ctrl-C).\n\n"
+           "Frames are on disk before they are sent and stay there after they are acknowledged. "
+           "The agent may be killed at any time; it goes on where it was.")
+         + example("tanyun edge run --config /etc/tanyun/edge.toml"),
 )  # fmt: skip
 @click.option("-c", "--config", "config_file", type=click.Path(path_type=Path), default="edge.toml", show_default=True,
-              help=_("Gateway configuration (TOML)."))  # fmt: skip
+              help=_("The gateway's configuration (TOML)."))  # fmt: skip
 def run(config_file: Path) -> None:
     """Run the agent."""
     start_logging()
@@ -40,9 +46,14 @@ async def _run(config_file: Path) -> None:
     await agent.run(load_config(config_file), stop)
 
 
-@edge.command(help=_("Check CONFIG and print every mistake; exit code 78 when there is one."))
+@edge.command(
+    short_help=_("Check the configuration without starting anything."),
+    help=_("Check the configuration and its meter profiles, and print every mistake with its place in the file. "
+           "Contacts neither meters nor broker. Exit code 78 when there is a mistake.")
+         + example("tanyun edge check --config edge.toml"),
+)  # fmt: skip
 @click.option("-c", "--config", "config_file", type=click.Path(path_type=Path), default="edge.toml", show_default=True,
-              help=_("Gateway configuration (TOML)."))  # fmt: skip
+              help=_("The gateway's configuration (TOML)."))  # fmt: skip
 def check(config_file: Path) -> None:
     """Check a configuration."""
     with errors_as_sentences():

@@ -5,16 +5,20 @@ import click
 from metering.i18n import LANGUAGES, _
 from tanyun.commands import demo, doctor, edge, month, roles, simulator, tables, warm
 from tanyun.commands.common import EPILOG
+from tanyun.commands.text import Formatter
 from tanyun.environment import VERSION
+
+click.Context.formatter_class = Formatter
 
 
 @click.group(
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=EPILOG,
     help=_("Tanyun (碳云): from the Modbus register to a verified month of energy and carbon.\n\n"
-           "Start with `tanyun demo`. At a site: `tanyun edge run` on the gateway, `tanyun serve` on the server."),
+           "Start with `tanyun demo`. At a site: `tanyun edge run` on the gateway, `tanyun serve` on the server. "
+           "`tanyun COMMAND --help` explains a command and shows an example."),
 )  # fmt: skip
 @click.version_option(VERSION, prog_name="tanyun")
-@click.option("--lang", type=click.Choice(LANGUAGES), help=_("Language of messages; the locale's by default."), expose_value=False)
+@click.option("--lang", type=click.Choice(LANGUAGES), help=_("Language of messages; that of the locale by default."), expose_value=False)
 def root() -> None:
     """The group itself does nothing."""
 

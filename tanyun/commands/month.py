@@ -8,9 +8,13 @@ import click
 from metering.i18n import _
 from storage.months import MonthRow, MonthStore
 from tanyun.commands.common import config_option, errors_as_sentences, fail, json_option, load_server, print_json, print_table
+from tanyun.commands.text import example
 
 
-@click.group(help=_("Monthly verification."))
+@click.group(
+    short_help=_("Verify a calendar month and freeze it."),
+    help=_("Monthly verification: check a calendar month and freeze its figures. `tanyun report` prints them."),
+)
 def month() -> None:
     """The group."""
 
@@ -32,14 +36,16 @@ def close(config_file: Path, wanted: str, reason: str | None, allow_incomplete: 
 
 @month.command(
     "close",
+    short_help=_("Check a month, prove it against the raw frames, freeze it."),
     help=_("Close MONTH (YYYY-MM): check it, prove every total against the raw frames, freeze it as a revision.\n\n"
            "Closing again with the same figures changes nothing. Other figures need --reason and make a new revision; "
-           "the old one stays as it is. Then print it with `tanyun report MONTH`."),
+           "the old one stays as it is. Then print it with `tanyun report MONTH`.")
+         + example("tanyun month close 2026-10", 'tanyun month close 2026-10 --reason "CT of hj-line2 corrected"'),
 )  # fmt: skip
 @click.argument("wanted", metavar="MONTH")
 @config_option
-@click.option("--reason", help=_("Why the figures of a closed month change."))
-@click.option("--allow-incomplete", is_flag=True, help=_("Close although a total is behind; the outcome is INSUFFICIENT_DATA."))
+@click.option("--reason", help=_("Why the figures of a closed month change; printed in the report."))
+@click.option("--allow-incomplete", is_flag=True, help=_("Close although readings are missing; the outcome is INSUFFICIENT_DATA."))
 @json_option
 def close_command(wanted: str, config_file: Path, reason: str | None, allow_incomplete: bool, as_json: bool) -> None:
     """Close a month."""
@@ -75,8 +81,11 @@ def write_all(config_file: Path, wanted: str, out: Path | None) -> list[Path]:
 
 
 @click.command(
+    short_help=_("Write the PDF, XLSX and JSON reports of a closed month."),
     help=_("Write the reports of a closed MONTH (YYYY-MM): PDF, XLSX and JSON per enterprise and for the park.\n\n"
-           "The same revision always gives the same bytes."),
+           "The newest revision is written. The same revision always gives the same bytes; a report that is there "
+           "with other content is never overwritten.")
+         + example("tanyun report 2026-10 --out reports"),
 )  # fmt: skip
 @click.argument("wanted", metavar="MONTH")
 @config_option

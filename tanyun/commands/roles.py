@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from metering.i18n import _
 from metering.intervals import MINUTE_MS
 from tanyun.commands.common import config_option, errors_as_sentences, fail, load_server, start_logging, stop_event
+from tanyun.commands.text import example
 from tanyun.config import ServerConfig
 from tanyun.supervisor import EX_CONFIG, Child, ChildConfigError, Supervisor
 
@@ -18,12 +19,21 @@ _FIRST_SANE_MS = 1_735_689_600_000
 """2025-01-01: no server of ours ran before."""
 
 
-@click.group(help=_("The Sparkplug host: admits frames, appends them to the journal, acknowledges after the disk has them."))
+@click.group(
+    short_help=_("Server role: take frames in and store them."),
+    help=_("The Sparkplug host: takes frames in, appends them to the journal, acknowledges once they are on disk."),
+)
 def ingest() -> None:
     """The group."""
 
 
-@ingest.command("run", help=_("Run ingest until stopped. Refused messages are quarantined with a reason, nothing is dropped."))
+@ingest.command(
+    "run",
+    short_help=_("Take frames in until stopped."),
+    help=_("Run ingest until stopped. A message that is refused is kept in quarantine with a reason; nothing is dropped. "
+           "One process per park.")
+         + example("tanyun ingest run --config server.toml"),
+)  # fmt: skip
 @config_option
 def run_ingest(config_file: Path) -> None:
     """Run ingest."""
@@ -37,14 +47,21 @@ def run_ingest(config_file: Path) -> None:
         subscriber.run(config.broker, config.host_id, park, config.journal, stop_event().is_set)
 
 
-@click.group(help=_("The stream: turns the journal into intervals, energy and emissions in the ledger."))
+@click.group(
+    short_help=_("Server role: compute intervals and emissions."),
+    help=_("The stream: turns the journal into intervals, energy and emissions in the ledger."),
+)
 def stream() -> None:
     """The group."""
 
 
 @stream.command(
-    "run", help=_("Run the stream until stopped. State, cursor and results are committed together: a restart resumes exactly.")
-)
+    "run",
+    short_help=_("Compute until stopped."),
+    help=_("Run the stream until stopped. State, cursor and results are committed together: a restart resumes exactly. "
+           "Without a ledger it rebuilds one from the journal.")
+         + example("tanyun stream run --config server.toml"),
+)  # fmt: skip
 @config_option
 def run_stream(config_file: Path) -> None:
     """Run the stream."""
@@ -66,12 +83,20 @@ def run_stream(config_file: Path) -> None:
             fail(str(error), EX_CONFIG)
 
 
-@click.group(help=_("The API and the live page."))
+@click.group(
+    short_help=_("Server role: the API and the live page."), help=_("The HTTP API and the live page, both read-only.")
+)
 def api() -> None:
     """The group."""
 
 
-@api.command("run", help=_("Serve the API and the page until stopped. Beyond this machine it needs api.token_file."))
+@api.command(
+    "run",
+    short_help=_("Serve API and page until stopped."),
+    help=_("Serve the API and the page until stopped, where the configuration's [api] says. "
+           "To listen beyond this machine it needs api.token_file.")
+         + example("tanyun api run --config server.toml"),
+)  # fmt: skip
 @config_option
 def run_api(config_file: Path) -> None:
     """Run the API."""
@@ -103,7 +128,12 @@ def server_children(config_file: Path, logs: Path) -> list[Child]:
     ]
 
 
-@click.command(help=_("Run all server roles (ingest, stream, API) and restart one that dies."))
+@click.command(
+    short_help=_("On a server: run ingest, stream and API."),
+    help=_("Run all server roles (ingest, stream, API) as processes of their own, and restart one that dies. "
+           "Their logs are in the data folder, under log/. The broker and the gateways run by themselves.")
+         + example("tanyun serve --config /etc/tanyun/server.toml"),
+)  # fmt: skip
 @config_option
 def serve(config_file: Path) -> None:
     """Run all server roles."""

@@ -10,9 +10,15 @@ from metering.registry import Park
 from metering.roles import ROLE_LABELS
 from storage.ledger import LedgerReader, ProgressRow
 from tanyun.commands.common import config_option, errors_as_sentences, json_option, load_server, print_json, print_table
+from tanyun.commands.text import example
 
 
-@click.command(help=_("List the meters of the park with role, latest total and the time up to which it is accounted."))
+@click.command(
+    short_help=_("List the meters, their roles and how far they are accounted."),
+    help=_("List the meters of the park with the role of each total, the latest total in base units (Wh, varh, L, kJ) "
+           "and the time up to which it is accounted.")
+         + example("tanyun meters --config server.toml", "tanyun meters --json"),
+)  # fmt: skip
 @config_option
 @json_option
 def meters(config_file: Path, as_json: bool) -> None:

@@ -8,6 +8,7 @@ import click
 
 from metering.i18n import _
 from tanyun.commands.common import json_option, print_json
+from tanyun.commands.text import example
 from tanyun.environment import kernel_cache
 
 _DONE = "warm"
@@ -30,7 +31,12 @@ def warm_once() -> float:
     return time.perf_counter() - started
 
 
-@click.command(help=_("Compile the stream's kernels into this user's cache, so that no role has to when it starts."))
+@click.command(
+    short_help=_("Compile the numerical kernels once, after an installation."),
+    help=_("Compile the stream's kernels into this user's cache, so that no role has to when it starts. "
+           "Does nothing when they are there.")
+         + example("tanyun warm"),
+)  # fmt: skip
 @json_option
 def warm(as_json: bool) -> None:
     """Fill the cache."""

@@ -1,5 +1,6 @@
 """The balance, against a journal held in a list."""
 
+from collections.abc import Iterator
 from fractions import Fraction
 from math import floor
 
@@ -53,13 +54,31 @@ class ListedFrames:
     def frame_after(self, gateway: str, meter: str, t_ms: int) -> StoredFrame | None:
         return min((f for f in self._frames if f.t_ms >= t_ms), key=lambda f: f.t_ms, default=None)
 
-    def birth(self, gateway: str, meter: str, epoch: int) -> StoredFrame | None:
-        return StoredFrame(Offset(1, 99), "", encode(self._birth), 0, "g", "m", 1, 0, 0)
+    def births(self, gateway: str, meter: str, epoch: int) -> Iterator[StoredFrame]:
+        yield StoredFrame(Offset(1, 99), "", encode(self._birth), 0, "g", "m", 1, 0, 0)
 
 
 class WithoutBirths(ListedFrames):
-    def birth(self, gateway: str, meter: str, epoch: int) -> StoredFrame | None:
-        return None
+    def births(self, gateway: str, meter: str, epoch: int) -> Iterator[StoredFrame]:
+        yield from ()
+
+
+class WithANewerProfile(ListedFrames):
+    """The profile changed later in the epoch: its birth gives the total another alias and another scale."""
+
+    def births(self, gateway: str, meter: str, epoch: int) -> Iterator[StoredFrame]:
+        newer = Metric(name=ENERGY, alias=77, datatype=DataType.UINT32, properties={"engUnit": "kWh", "scale": 0})
+        yield StoredFrame(Offset(1, 100), "", encode(Payload((newer,))), 0, "g", "m", 1, 0, 0)
+        yield from super().births(gateway, meter, epoch)
+
+
+class ReadAcrossTheEdge(ListedFrames):
+    """The total was read a second before the frame's last block."""
+
+    @staticmethod
+    def _frame(number: int, t_ms: int, value: Value, datatype: DataType) -> StoredFrame:
+        total = Metric(alias=5, timestamp=t_ms - 1000, datatype=datatype, value=value)
+        return StoredFrame(Offset(1, number), "", encode(Payload((total,), t_ms)), t_ms, "g", "m", 1, number, t_ms)
 
 
 def edges(*values: Value) -> list[tuple[int, Value]]:
@@ -69,6 +88,18 @@ def edges(*values: Value) -> list[tuple[int, Value]]:
 
 def month_of(frames: ListedFrames, of: Meter | None = None, name: str = ENERGY) -> JournalMonth:
     return read_month(frames, of or meter(name), name, MONTH)
+
+
+def test_frames_from_before_a_profile_change_decode_with_the_birth_that_has_their_alias() -> None:
+    assert month_of(WithANewerProfile(edges(1000, 4321))).energy == 33_210
+
+
+def test_a_total_counts_at_its_own_time_when_the_frame_was_read_across_the_edge() -> None:
+    frames = ReadAcrossTheEdge([(MONTH[0] + 500, 100), (MONTH[0] + 2500, 300), (MONTH[1] + 1000, 700)])
+    opening = month_of(frames).opening
+    assert opening is not None
+    assert (opening.before.t_ms, opening.after.t_ms) == (MONTH[0] - 500, MONTH[0] + 1500)
+    assert opening.position() == 1000 + 2000 * 500 // 2000
 
 
 def test_readings_on_both_edges_give_their_difference() -> None:

@@ -1,0 +1,154 @@
+"""The ledger: results, state and cursor stand or fall together; the newest revision is what readers see."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from metering.intervals import QUARTER_MS
+from storage.journal import Offset
+from storage.ledger import (
+    IntervalRow,
+    LatestRow,
+    LedgerReader,
+    LedgerWriter,
+    NewLedgerEvent,
+    ProgressRow,
+    Results,
+    Snapshot,
+)
+
+TOTAL = "energy_import_total"
+ROW = IntervalRow(
+    "m", TOTAL, 0, QUARTER_MS, 0, 1, 100, 350, 134_150_000, "cn-2023", QUARTER_MS, True, 0, True
+)
+BIG = (1 << 63) - 1
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[LedgerWriter]:
+    writer = LedgerWriter(tmp_path / "ledger.db")
+    yield writer
+    writer.close()
+
+
+@pytest.fixture
+def reader(tmp_path: Path, ledger: LedgerWriter) -> Iterator[LedgerReader]:
+    assert ledger.snapshot() is None
+    with LedgerReader(tmp_path / "ledger.db") as opened:
+        yield opened
+
+
+def at(seq: int) -> Snapshot:
+    return Snapshot("0011223344556677", Offset(seq, 3), seq, b"state %d" % seq)
+
+
+def test_a_new_ledger_has_no_snapshot_and_no_changes(ledger: LedgerWriter, reader: LedgerReader) -> None:
+    assert ledger.snapshot() is None
+    assert reader.change_seq() == 0
+    assert (reader.latest(), reader.progress(), reader.events()) == ([], [], [])
+
+
+def test_a_restart_resumes_at_the_last_snapshot(tmp_path: Path, ledger: LedgerWriter) -> None:
+    for seq in (1, 2, 7):
+        ledger.commit(at(seq), Results())
+    again = LedgerWriter(tmp_path / "ledger.db")
+    assert again.snapshot() == at(7)
+    again.close()
+
+
+def test_rows_read_back_as_they_were_written(ledger: LedgerWriter, reader: LedgerReader) -> None:
+    open_row = msgspec.structs.replace(
+        ROW, start_ms=QUARTER_MS, end_ms=2 * QUARTER_MS, opening=BIG - 1, closing=BIG, emission_ug=None, factor_id=None,
+        edge_read=False, quality=3, closed=False,
+    )  # fmt: skip
+    latest, progress = LatestRow("m", "power_active", 5, -1.25, 6), ProgressRow("m", TOTAL, 5, BIG, True)
+    ledger.commit(
+        at(1),
+        Results(
+            [open_row, ROW], [latest], [progress], [NewLedgerEvent(5, "m", TOTAL, "fall", {"到": [1, 2]})]
+        ),
+    )
+    assert reader.intervals("m", TOTAL, 0, BIG) == [ROW, open_row]
+    assert open_row.energy == 1
+    assert (reader.latest(), reader.progress()) == ([latest], [progress])
+    [event] = reader.events()
+    assert (event.id, event.t_ms, event.meter, event.reading_type, event.kind, event.detail) == (
+        1,
+        5,
+        "m",
+        TOTAL,
+        "fall",
+        {"到": [1, 2]},
+    )
+    assert reader.change_seq() == 1
+
+
+def test_readers_see_the_newest_revision_of_every_part(ledger: LedgerWriter, reader: LedgerReader) -> None:
+    parts = [
+        msgspec.structs.replace(ROW, part=part, revision=revision, closing=350 + revision)
+        for part in (0, 1)
+        for revision in (2, 1)
+    ]
+    third = msgspec.structs.replace(ROW, part=1, revision=10, closing=999)
+    ledger.commit(at(1), Results(parts))
+    ledger.commit(at(2), Results([third]))
+    assert reader.intervals("m", TOTAL, 0, QUARTER_MS) == [parts[0], third]
+
+
+def test_a_row_of_the_same_revision_is_replaced(ledger: LedgerWriter, reader: LedgerReader) -> None:
+    ledger.commit(at(1), Results([msgspec.structs.replace(ROW, closed=False, closing=200)]))
+    ledger.commit(at(2), Results([ROW]))
+    assert reader.intervals("m", TOTAL, 0, QUARTER_MS) == [ROW]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "starts"),
+    [(0, 1, [0]), (1, QUARTER_MS, []), (1, QUARTER_MS + 1, [QUARTER_MS]), (5, 5, [])],
+)
+def test_intervals_are_chosen_by_their_start_half_open(
+    ledger: LedgerWriter, reader: LedgerReader, start: int, end: int, starts: list[int]
+) -> None:
+    second = msgspec.structs.replace(ROW, start_ms=QUARTER_MS, end_ms=2 * QUARTER_MS)
+    elsewhere = [
+        msgspec.structs.replace(ROW, meter="other"),
+        msgspec.structs.replace(ROW, reading_type="volume_total"),
+    ]
+    ledger.commit(at(1), Results([second, ROW, *elsewhere]))
+    assert [row.start_ms for row in reader.intervals("m", TOTAL, start, end)] == starts
+
+
+def test_the_latest_reading_never_goes_back_in_time(ledger: LedgerWriter, reader: LedgerReader) -> None:
+    for seq, (t_ms, value) in enumerate([(10, 1.0), (30, 3.0), (20, 2.0), (30, 3.5), (29, 9.0)], 1):
+        ledger.commit(at(seq), Results(latest=[LatestRow("m", "power_active", t_ms, value, seq)]))
+    assert reader.latest() == [LatestRow("m", "power_active", 30, 3.5, 4)]
+
+
+def test_within_one_commit_it_does_not_either(ledger: LedgerWriter, reader: LedgerReader) -> None:
+    rows = [LatestRow("m", "power_active", t_ms, float(t_ms), 1) for t_ms in (20, 30, 10)]
+    ledger.commit(at(1), Results(latest=rows))
+    assert reader.latest() == [rows[1]]
+
+
+def test_a_commit_that_fails_changes_nothing(ledger: LedgerWriter, reader: LedgerReader) -> None:
+    ledger.commit(at(1), Results([ROW]))
+    too_big = LatestRow("m", "power_active", 1 << 63, 1.0, 1)
+    with pytest.raises(OverflowError):
+        ledger.commit(at(2), Results([msgspec.structs.replace(ROW, revision=2)], [too_big]))
+    nameless = msgspec.structs.replace(NewLedgerEvent(1, "m", TOTAL, "x", {}), meter=None)
+    with pytest.raises(sqlite3.IntegrityError):
+        ledger.commit(at(3), Results([msgspec.structs.replace(ROW, revision=3)], events=[nameless]))
+    assert ledger.snapshot() == at(1)
+    assert reader.intervals("m", TOTAL, 0, QUARTER_MS) == [ROW]
+    ledger.commit(at(2), Results())
+    assert reader.change_seq() == 2
+
+
+def test_events_are_paged_and_chosen_by_meter(ledger: LedgerWriter, reader: LedgerReader) -> None:
+    events = [NewLedgerEvent(n, "ab"[n % 2], TOTAL, "gap", {"n": n}) for n in range(6)]
+    ledger.commit(at(1), Results(events=events))
+    assert [event.id for event in reader.events(after_id=2, limit=2)] == [3, 4]
+    assert [event.detail["n"] for event in reader.events(meter="b")] == [1, 3, 5]
+    assert [event.detail["n"] for event in reader.events(after_id=2, limit=1, meter="b")] == [3]
