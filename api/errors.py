@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from metering.i18n import _
+from storage.errors import StoreError
 
 RETRY_LATER = {"Retry-After": "3"}
 
@@ -58,6 +59,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(sqlite3.Error, _on_storage)
+    app.add_exception_handler(StoreError, _on_storage)
 
 
 def _on_problem(_request: Request, error: Exception) -> JSONResponse:

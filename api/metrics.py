@@ -15,6 +15,7 @@ from api import queries
 from api.errors import Problem
 from api.models import MeterState
 from api.sources import Sources
+from storage.errors import StoreError
 
 
 class ParkCollector(Collector):
@@ -34,7 +35,7 @@ class ParkCollector(Collector):
         try:
             yield from self._ledger()
             yield from self._journal()
-        except (Problem, sqlite3.Error):
+        except (Problem, sqlite3.Error, StoreError):
             readable = 0
         else:
             readable = 1

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import NamedTuple
 
 from api.errors import Problem
+from storage.errors import StoreError
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class LiveFeed:
                 if fault is not None:
                     log.info("live_feed_recovered")
                 fault = None
-            except (Problem, OSError, sqlite3.Error) as error:
+            except (Problem, OSError, sqlite3.Error, StoreError) as error:
                 if str(error) != fault:
                     log.warning("live_feed_waits error=%s", error)
                 fault = str(error)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 
 import msgspec
@@ -18,8 +19,9 @@ from edge_agent.registers import decode
 log = logging.getLogger("tanyun.edge")
 _REST_S = 0.5
 """After a poll that could not be stored: a stepped clock gives the same tick again at once."""
-STEPPED_TRIES = 5
-"""While time stands still a failed read can be tried again without costing the others anything."""
+STEPPED_PATIENCE_S = 20.0
+_STEPPED_PAUSE_S = 0.2
+"""While time stands still, a meter that answered until now is tried again without costing the others a reading."""
 
 Reading = tuple[Register, int, int | float]
 
@@ -97,11 +99,11 @@ class Poller:
         return [draft for device in devices if (draft := await self._poll_device(bus, device)) is not None]
 
     async def _poll_device(self, bus: ModbusBus, device: Device) -> Draft | None:
-        tries = STEPPED_TRIES if self._clock.stepped else 1
+        patience_s = STEPPED_PATIENCE_S if self._clock.stepped and not device.failing else 0.0
+        deadline = time.monotonic() + patience_s
         readings, error = await self._read(bus, device)
-        for _again in range(1, tries):
-            if error is None:
-                break
+        while error is not None and time.monotonic() < deadline:
+            await asyncio.sleep(_STEPPED_PAUSE_S)
             readings, error = await self._read(bus, device)
         _log_transition(device, error)
         if not readings:

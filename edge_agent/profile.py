@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from metering.i18n import _
+from metering.mistakes import sentence
 from metering.reading_types import READING_TYPES, Kind
 from metering.units import UNITS
 
@@ -221,7 +222,7 @@ def _model_mistakes(model: type[BaseModel], values: Row, path: str) -> list[str]
     try:
         model.model_validate(values)
     except ValidationError as error:
-        return [f"{path}{_key(item['loc'])}: {item['msg']}" for item in error.errors()]
+        return [f"{path}{_key(item['loc'])}: {sentence(item)}" for item in error.errors()]
     return []
 
 

@@ -69,13 +69,24 @@ class Publisher:
         while True:
             started = time.monotonic()
             try:
-                await self._session()
+                await self._session_apart()
             except* (aiomqtt.MqttError, HostOffline, OSError, OutboxError) as group:
                 log.warning("session_ended gateway=%s reason=%s", self._config.gateway, group.exceptions[0])
             if time.monotonic() - started > _LONGEST_PAUSE_S:
                 pause = _FIRST_PAUSE_S
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  jitter, not a secret
             pause = min(pause * 2, _LONGEST_PAUSE_S) if not self._online.is_set() else _FIRST_PAUSE_S
+
+    async def _session_apart(self) -> None:
+        """A session as a task of its own: whatever it does with a cancellation, this one is not swallowed."""
+        session = asyncio.create_task(self._session(), name="session")
+        try:
+            await asyncio.wait([session])
+        except asyncio.CancelledError:
+            session.cancel()
+            await asyncio.gather(session, return_exceptions=True)
+            raise
+        await session
 
     async def _session(self) -> None:
         self._reset(await asyncio.to_thread(self._outbox.next_bdseq))
@@ -88,6 +99,7 @@ class Publisher:
             await client.subscribe(
                 [(self._topic(MessageType.NCMD), 1), (state_topic(self._config.host_id), 1)]
             )
+            _heed_cancellation()
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._receive(client), name="receive")
@@ -127,7 +139,7 @@ class Publisher:
                 log.warning("command_refused error=%s", error)
 
     def _hear_host(self, body: bytes) -> None:
-        """A STATE older than the newest one heard is ignored (tck-id-operational-behavior-edge-node-birth-sequence-wait)."""
+        """A STATE older than the newest is ignored (tck-id-operational-behavior-edge-node-termination-host-offline-timestamp)."""
         try:
             state = json.loads(body)
             online, since_ms = bool(state["online"]), int(state["timestamp"])
@@ -160,7 +172,7 @@ class Publisher:
 
     async def _send(self, client: aiomqtt.Client) -> None:
         await self._online.wait()
-        self._rebirth = True
+        self._rebirth, self._history = True, self._outbox.last
         progress, timeout_s, acked = time.monotonic(), self._config.ack_timeout_s, self._outbox.acked
         while True:
             if self._rebirth:
@@ -180,7 +192,8 @@ class Publisher:
     async def _wait(self, seconds: float) -> None:
         """Until the outbox or the host has something new, or a little while."""
         try:
-            await asyncio.wait_for(self._stored.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._stored.wait()
         except TimeoutError:
             return
         self._stored.clear()
@@ -245,9 +258,22 @@ class Publisher:
         meter, aliases = self._aliases[frame.declaration]
         historical = frame.number <= self._history
         metrics = frame_metrics(aliases, self._outbox.epoch, frame, historical=historical)
-        await self._publish(client, MessageType.DDATA, meter, uint_field(1, frame.t_ms) + metrics)
+        # The payload's time is when it was sent (tck-id-payloads-timestamp-in-UTC); readings bear their own.
+        sent_ms = time.time_ns() // 1_000_000
+        await self._publish(client, MessageType.DDATA, meter, uint_field(1, sent_ms) + metrics)
 
     async def _publish(self, client: aiomqtt.Client, kind: MessageType, meter: str, body: bytes) -> None:
         """Encoded payload fields plus the next seq (0 to 255, NBIRTH starts over)."""
         await client.publish(self._topic(kind, meter), body + uint_field(3, self._seq), qos=0)
+        _heed_cancellation()
         self._seq = (self._seq + 1) % 256
+
+
+def _heed_cancellation() -> None:
+    """End a task that was cancelled and did not hear it: asyncio.wait_for of Python 3.11, which aiomqtt uses, may swallow it.
+
+    bpo-42130. Without this a session would outlive its host, and a stopped agent would not stop.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

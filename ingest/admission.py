@@ -79,7 +79,11 @@ def read_payload(data: bytes, *, may_be_empty: bool = False) -> Payload | Refuse
         payload = decode(data)
     except DecodeError as error:
         return Refused(Reason.MALFORMED, str(error))
-    return payload if payload.metrics or may_be_empty else Refused(Reason.NO_METRICS, "the payload carries no metric")
+    return (
+        payload
+        if payload.metrics or may_be_empty
+        else Refused(Reason.NO_METRICS, "the payload carries no metric")
+    )
 
 
 def declarations(birth: Payload) -> Declarations | Refused:

@@ -135,7 +135,9 @@ class Host:
     def _session(self, gateway: str) -> Session:
         return self._sessions.setdefault(gateway, Session())
 
-    def _quarantine(self, record: Record, topic: Topic | None, why: Refused, index: FrameIndex | None = None) -> None:
+    def _quarantine(
+        self, record: Record, topic: Topic | None, why: Refused, index: FrameIndex | None = None
+    ) -> None:
         gateway = topic.gateway if topic else ""
         self.commit.quarantined.append(Quarantined(record, gateway, why.reason, why.detail, index))
 
@@ -168,11 +170,19 @@ class Host:
             session.online, session.since_ms = True, record.received_ms
         declared = session.births.get(topic.meter)
         if declared is None:
-            self._quarantine(record, topic, Refused(Reason.NO_BIRTH, f"no birth of {topic.meter or topic.gateway!r} is known"))
+            self._quarantine(
+                record,
+                topic,
+                Refused(Reason.NO_BIRTH, f"no birth of {topic.meter or topic.gateway!r} is known"),
+            )
             self._ask_rebirth(record, topic, session)
             return
         found = admit(payload, declared, record.received_ms)
-        if isinstance(found, Refused) and found.reason is Reason.UNKNOWN_METRIC and not session.doubted.get(topic.meter):
+        if (
+            isinstance(found, Refused)
+            and found.reason is Reason.UNKNOWN_METRIC
+            and not session.doubted.get(topic.meter)
+        ):
             # Births travel at QoS 0: this one may have been lost. The frame is not stored before it has come again.
             session.doubted[topic.meter] = False
             self._quarantine(record, topic, found)
@@ -218,14 +228,24 @@ class Host:
 
     def _sequenced(self, record: Record, topic: Topic, found: Admitted) -> None:
         expected = self._expected(topic.gateway, found.epoch)
-        index = FrameIndex(topic.gateway, topic.meter, found.epoch, found.number, found.t_ms, body_digest(found.payload))
+        index = FrameIndex(
+            topic.gateway, topic.meter, found.epoch, found.number, found.t_ms, body_digest(found.payload)
+        )
         if found.number < expected:
             self._repeated(record, topic, index)
         elif found.number == expected or 0 < found.lost_from <= expected:
             if expected == 1:
-                self._event(record, topic.gateway, "epoch_started", epoch=found.epoch, known=self._epochs(topic.gateway))
+                self._event(
+                    record,
+                    topic.gateway,
+                    "epoch_started",
+                    epoch=found.epoch,
+                    known=self._epochs(topic.gateway),
+                )
             if found.lost_from:
-                self._event(record, topic.gateway, "frames_lost", epoch=found.epoch, first=expected, last=found.number)
+                self._event(
+                    record, topic.gateway, "frames_lost", epoch=found.epoch, first=expected, last=found.number
+                )
             self.commit.entries.append(Entry(record, index))
             self._store(index)
         else:

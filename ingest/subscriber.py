@@ -34,7 +34,10 @@ class Subscriber:
         self.messages: queue.Queue[Record] = queue.Queue(QUEUE_LIMIT)
         self._stopping = False
         self._client = mqtt.Client(
-            CallbackAPIVersion.VERSION2, client_id=f"host-{host_id}", clean_session=True, reconnect_on_failure=True
+            CallbackAPIVersion.VERSION2,
+            client_id=f"host-{host_id}",
+            clean_session=True,
+            reconnect_on_failure=True,
         )
         self._client.username_pw_set(broker.user, broker.password())
         tls = broker.tls()
@@ -53,7 +56,9 @@ class Subscriber:
     def stop(self) -> None:
         """Say that the host leaves, and leave."""
         self._stopping = True
-        leaving = self._client.publish(state_topic(self._host_id), self._state(online=False), qos=1, retain=True)
+        leaving = self._client.publish(
+            state_topic(self._host_id), self._state(online=False), qos=1, retain=True
+        )
         with suppress(RuntimeError):  # not connected: the will has said it
             leaving.wait_for_publish(2)
         self._client.disconnect()
@@ -85,7 +90,9 @@ class Subscriber:
         self._since_ms = self._now_ms()
         self._client.will_set(state_topic(self._host_id), self._state(online=False), qos=1, retain=True)
 
-    def _on_connect(self, client: mqtt.Client, _u: object, _f: object, reason: ReasonCode, _p: object) -> None:
+    def _on_connect(
+        self, client: mqtt.Client, _u: object, _f: object, reason: ReasonCode, _p: object
+    ) -> None:
         if reason.is_failure:
             log.error("broker_refused reason=%s", reason)
             return

@@ -56,10 +56,15 @@ class Writer:
         for event in commit.events:
             log.warning("%s gateway=%s %s", event.kind, event.gateway, event.detail)
         now = self._now_ms()
-        acks = [Command(gateway, frames.ack_payload(self._ack(gateway, epoch, now))) for gateway, epoch in sorted(answer.acks)]
+        acks = [
+            Command(gateway, frames.ack_payload(self._ack(gateway, epoch, now)))
+            for gateway, epoch in sorted(answer.acks)
+        ]
         rebirths = [Command(gateway, frames.rebirth_payload(now)) for gateway in sorted(answer.rebirths)]
         epochs = [Command(gateway, frames.new_epoch_payload(now)) for gateway in sorted(answer.new_epochs)]
         return [*rebirths, *acks, *epochs]
 
     def _ack(self, gateway: str, epoch: int, now: int) -> frames.Ack:
-        return frames.Ack(self._journal.journal_id, epoch, self._stored.progress.get((gateway, epoch), 0), now)
+        return frames.Ack(
+            self._journal.journal_id, epoch, self._stored.progress.get((gateway, epoch), 0), now
+        )

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from metering.i18n import _
 from metering.ids import ID_PATTERN
+from metering.mistakes import sentence
 
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
 
@@ -57,7 +58,7 @@ def validate(data: dict[str, object], model: type[Model], file: str, folder: Pat
 
 def validation_mistakes(error: ValidationError) -> list[str]:
     """One line per mistake, with the key path: `meters[3].ct: a ratio is positive`."""
-    return [f"{_key_path(item['loc'])}: {item['msg'].removeprefix('Value error, ')}" for item in error.errors()]
+    return [f"{_key_path(item['loc'])}: {sentence(item)}" for item in error.errors()]
 
 
 def _key_path(location: tuple[int | str, ...]) -> str:

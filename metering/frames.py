@@ -78,4 +78,6 @@ def rebirth_payload(t_ms: int) -> Payload:
 
 def new_epoch_payload(t_ms: int) -> Payload:
     """The NCMD that tells a gateway to number its frames anew: its outbox is a copy of another one, or an old one."""
-    return Payload((Metric(name=NEW_EPOCH, timestamp=t_ms, datatype=DataType.BOOLEAN, value=True),), timestamp=t_ms)
+    return Payload(
+        (Metric(name=NEW_EPOCH, timestamp=t_ms, datatype=DataType.BOOLEAN, value=True),), timestamp=t_ms
+    )

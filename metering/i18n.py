@@ -1,10 +1,12 @@
-"""Messages in the reader's language: gettext, English message ids, Chinese catalogue, following the locale."""
+"""Messages in the reader's language: gettext, English message ids, Chinese catalogue. `scripts/translate` keeps the catalogue."""
 
 import gettext
 from importlib import resources
 
 DOMAIN = "tanyun"
 LANGUAGES = ("zh_CN", "en")
+LOCALE = str(resources.files("metering") / "locale")
+"""Folder of the catalogues."""
 
 _current: gettext.NullTranslations = gettext.NullTranslations()
 
@@ -17,10 +19,14 @@ def choose_language(locale: str | None) -> str:
 def use(language: str) -> None:
     """Switch this process to `language` (one of LANGUAGES)."""
     global _current  # noqa: PLW0603  the language is a property of the process, like its locale
-    localedir = resources.files("metering") / "locale"
-    _current = gettext.translation(DOMAIN, str(localedir), languages=[language], fallback=True)
+    _current = gettext.translation(DOMAIN, LOCALE, languages=[language], fallback=True)
 
 
 def _(message: str) -> str:
     """The message in the current language."""
     return _current.gettext(message)
+
+
+def N_(message: str) -> str:  # noqa: N802  gettext's own name for it
+    """The message as it is: a mark for the catalogue where the text is needed before the language is known."""
+    return message

@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from pydantic import Field, model_validator
 
 from metering.config import ConfigPath, Strict
+from metering.i18n import _
 
 MESSAGE_BYTES = 262_144
 """The largest message that our brokers carry and that ingest admits."""
@@ -25,12 +26,13 @@ class BrokerSettings(Strict):
 
     @model_validator(mode="after")
     def _no_plain_text_on_the_wire(self) -> "BrokerSettings":
-        if self.ca_file is None and not _is_loopback(self.host):
-            msg = f"ca_file is needed: {self.host} is another machine, and passwords and readings do not travel in the clear"
-            raise ValueError(msg)
+        if self.ca_file is None and not is_loopback(self.host):
+            text = _(
+                "ca_file is needed: {host} is another machine, and passwords and readings do not travel in the clear"
+            )
+            raise ValueError(text.format(host=self.host))
         if (self.cert_file is None) != (self.key_file is None):
-            msg = "cert_file and key_file belong together"
-            raise ValueError(msg)
+            raise ValueError(_("cert_file and key_file belong together"))
         return self
 
     def password(self) -> str:
@@ -48,7 +50,8 @@ class BrokerSettings(Strict):
         return context
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address stays on this machine."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

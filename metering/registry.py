@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import Field, field_validator
 
 from metering.config import ConfigError, Id, Strict, load_toml, validate
+from metering.i18n import _
 from metering.intervals import DEFAULT_ZONE
 from metering.reading_types import READING_TYPES, Kind
 from metering.roles import Role
@@ -82,14 +83,13 @@ class Meter(Strict):
             name for name in roles if name not in READING_TYPES or READING_TYPES[name].kind is not Kind.TOTAL
         ]
         if wrong:
-            msg = f"not a total: {', '.join(wrong)}"
-            raise ValueError(msg)
+            raise ValueError(_("not a total: {names}").format(names=", ".join(wrong)))
         return roles
 
     @field_validator("ct", "pt", mode="before")
     @classmethod
     def _ratio(cls, value: object) -> Fraction:
-        msg = 'a ratio is positive, e.g. 80 or "400/5"'
+        msg = _('a ratio is positive, e.g. 80 or "400/5"')
         try:
             ratio = Fraction(str(value))
         except (ValueError, ZeroDivisionError) as error:
@@ -119,8 +119,7 @@ class Park(Strict):
     @classmethod
     def _known_zone(cls, zone: str) -> str:
         if zone not in available_timezones():
-            msg = f"unknown IANA time zone {zone!r}"
-            raise ValueError(msg)
+            raise ValueError(_("unknown IANA time zone {zone!r}").format(zone=zone))
         return zone
 
     @property
@@ -160,11 +159,11 @@ def _checked(park: Park, file: str) -> Park:
 
 
 def _duplicates(park: Park) -> list[str]:
-    mistakes = []
+    mistakes, text = [], _("{table}: id {key!r} is given {count} times")
     for table in ("enterprises", "sites", "gateways", "meters"):
         counts = Counter(item.id for item in getattr(park, table))
         mistakes += [
-            f"{table}: id {key!r} is given {count} times" for key, count in counts.items() if count > 1
+            text.format(table=table, key=key, count=count) for key, count in counts.items() if count > 1
         ]
     return mistakes
 
@@ -178,4 +177,5 @@ def _dangling(park: Park) -> list[str]:
     links += [
         (f"meters[{i}].parent", m.parent, meters) for i, m in enumerate(park.meters) if m.parent is not None
     ]
-    return [f"{key}: there is no {target!r}" for key, target, known in links if target not in known]
+    text = _("{key}: there is no {target!r}")
+    return [text.format(key=key, target=target) for key, target, known in links if target not in known]

@@ -298,5 +298,7 @@ def body_digest(payload: Payload) -> bytes:
 
     Values are taken as they stood on the wire: a data type that the sender adds may be no type at all.
     """
-    said = tuple(msgspec.structs.replace(metric, is_historical=False, datatype=None) for metric in payload.metrics)
+    said = tuple(
+        msgspec.structs.replace(metric, is_historical=False, datatype=None) for metric in payload.metrics
+    )
     return hashlib.blake2b(encode_metrics(said, with_datatype=False), digest_size=16).digest()

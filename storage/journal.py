@@ -221,14 +221,16 @@ class JournalWriter:
         frames = [(i, e.index) for i, e in enumerate(entries) if isinstance(e.index, FrameIndex)]
         births = [(i, e.index) for i, e in enumerate(entries) if isinstance(e.index, BirthIndex)]
         self._db.execute(
-            "INSERT INTO segment VALUES(?,?,?,?,?,?)", (segment, now_ms, len(leaves), root, chain, b"".join(leaves))
+            "INSERT INTO segment VALUES(?,?,?,?,?,?)",
+            (segment, now_ms, len(leaves), root, chain, b"".join(leaves)),
         )
         self._db.executemany(
             "INSERT INTO frame VALUES(?,?,?,?,?,?,?,?)",
             [(f.gateway, f.epoch, f.number, f.meter, f.t_ms, f.digest, segment, i) for i, f in frames],
         )
         self._db.executemany(
-            "INSERT INTO birth VALUES(?,?,?,?,?)", [(b.gateway, b.meter, b.epoch, segment, i) for i, b in births]
+            "INSERT INTO birth VALUES(?,?,?,?,?)",
+            [(b.gateway, b.meter, b.epoch, segment, i) for i, b in births],
         )
         return chain
 
@@ -257,7 +259,9 @@ class JournalWriter:
     def births(self) -> list[Record]:
         """The newest birth of every gateway and meter and epoch, oldest first: what data messages decode with."""
         query = "SELECT max(segment * 1000000 + idx) AS place FROM birth GROUP BY gateway, meter, epoch ORDER BY place"
-        return [_record(self._db, place // 1_000_000, place % 1_000_000) for (place,) in self._db.execute(query)]
+        return [
+            _record(self._db, place // 1_000_000, place % 1_000_000) for (place,) in self._db.execute(query)
+        ]
 
     def gateways(self) -> list[GatewayState]:
         """The last known session of every gateway."""
@@ -302,12 +306,36 @@ class JournalReader:
     def segments(self, cursor: Offset, limit: int) -> list[tuple[int, list[Record]]]:
         """At most `limit` segments from the cursor's on, whole; the caller skips the records it has read."""
         query = "SELECT id, body FROM segment WHERE id >= ? ORDER BY id LIMIT ?"
-        return [(segment, unpack_all(body)) for segment, body in self._db.execute(query, (cursor.segment, limit))]
+        return [
+            (segment, unpack_all(body)) for segment, body in self._db.execute(query, (cursor.segment, limit))
+        ]
+
+    def segments_end(self, after: int, until: int, frames: int) -> int:
+        """The segment up to which about `frames` records lie after segment `after`; at least one segment, at most `until`."""
+        query = "SELECT id, frames FROM segment WHERE id > ? AND id <= ? ORDER BY id"
+        for segment, count in self._db.execute(query, (after, until)):
+            frames -= count
+            if frames <= 0:
+                return int(segment)
+        return until
+
+    def created_ms(self, segment: int) -> int | None:
+        """When a segment was written."""
+        row = self._db.execute("SELECT created_ms FROM segment WHERE id=?", (segment,)).fetchone()
+        return int(row[0]) if row else None
+
+    def births_before(self, segment: int) -> list[Record]:
+        """The newest birth of every gateway and meter in the segments before this one, oldest first."""
+        query = "SELECT max(segment * 1000000 + idx) AS place FROM birth WHERE segment < ? GROUP BY gateway, meter ORDER BY place"
+        places = [divmod(place, 1_000_000) for (place,) in self._db.execute(query, (segment,)).fetchall()]
+        return [_record(self._db, *place) for place in places]
 
     def verify_chain(self) -> int:
         """Recompute every segment's Merkle root and the chain; the number of segments, or CorruptError naming the first bad one."""
         chain, count = CHAIN_START, 0
-        for segment, root, stored, body in self._db.execute("SELECT id, root, chain, body FROM segment ORDER BY id"):
+        for segment, root, stored, body in self._db.execute(
+            "SELECT id, root, chain, body FROM segment ORDER BY id"
+        ):
             count += 1
             try:
                 found = merkle_root(packed(unpack_all(body)))
@@ -363,7 +391,15 @@ class JournalReader:
         gateway, meter, epoch, number, t_ms, segment, index = row
         record = _record(self._db, segment, index)
         return StoredFrame(
-            Offset(segment, index), record.topic, record.payload, record.received_ms, gateway, meter, epoch, number, t_ms
+            Offset(segment, index),
+            record.topic,
+            record.payload,
+            record.received_ms,
+            gateway,
+            meter,
+            epoch,
+            number,
+            t_ms,
         )
 
     def quarantine(self, after_id: int = 0, limit: int = 100) -> list[QuarantineRow]:
@@ -382,7 +418,10 @@ class JournalReader:
         """Events of ingest, oldest first."""
         query = "SELECT id, t_ms, gateway, kind, detail FROM event WHERE id > ? ORDER BY id LIMIT ?"
         rows = self._db.execute(query, (after_id, limit))
-        return [JournalEvent(i, t_ms, gateway, kind, json.loads(detail)) for i, t_ms, gateway, kind, detail in rows]
+        return [
+            JournalEvent(i, t_ms, gateway, kind, json.loads(detail))
+            for i, t_ms, gateway, kind, detail in rows
+        ]
 
 
 _FRAME = "SELECT gateway, meter, epoch, number, t_ms, segment, idx FROM frame"

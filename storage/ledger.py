@@ -11,6 +11,8 @@ from typing import Any, Self
 
 import msgspec
 
+from metering.intervals import QUARTER_MS
+from metering.quality import Quality
 from storage.journal import Offset
 from storage.sqlite import open_reader, open_writer
 
@@ -36,6 +38,18 @@ CREATE TABLE event(
   id INTEGER PRIMARY KEY, t_ms INTEGER NOT NULL, meter TEXT NOT NULL, reading_type TEXT NOT NULL,
   kind TEXT NOT NULL, detail TEXT NOT NULL, change_seq INTEGER NOT NULL);
 """
+_IDENTITY = """
+CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+INSERT OR IGNORE INTO meta VALUES('ledger_id', lower(hex(randomblob(8))));
+"""
+"""A rebuilt ledger numbers its changes anew: who follows them has to see that it is another one. Older files get it too."""
+_QUARTER = f"""
+r.start_ms - r.start_ms % {QUARTER_MS} AS quarter, sum(r.closing - r.opening),
+CASE WHEN count(*) = count(r.emission_ug) THEN sum(r.emission_ug) END, sum(r.coverage_ms),
+sum(CASE WHEN r.quality >= {int(Quality.ESTIMATED)} THEN r.closing - r.opening ELSE 0 END),
+max(r.end_ms * 2 + r.edge_read) & 1, max(r.quality), max(r.revision), min(r.closed)"""
+_NEWEST = """NOT EXISTS(SELECT 1 FROM interval n WHERE n.meter = r.meter AND n.reading_type = r.reading_type
+AND n.start_ms = r.start_ms AND n.part = r.part AND n.revision > r.revision)"""
 
 
 class IntervalRow(msgspec.Struct, frozen=True, gc=False):
@@ -64,6 +78,35 @@ class IntervalRow(msgspec.Struct, frozen=True, gc=False):
     def energy(self) -> int:
         """Base units that went through the meter in the interval."""
         return self.closing - self.opening
+
+
+class QuarterRow(msgspec.Struct, frozen=True, gc=False):
+    """All parts of one 15-minute interval of one total together, newest revisions. Truth values are 0 and 1."""
+
+    meter: str
+    reading_type: str
+    start_ms: int
+    energy: int
+    emission_ug: int | None
+    coverage_ms: int
+    estimated: int
+    """Energy of the parts whose shape is estimated or in question."""
+    edge_read: int
+    """Of the last part."""
+    quality: int
+    revision: int
+    closed: int
+
+
+class EventGroup(msgspec.Struct, frozen=True, gc=False):
+    """All events of one kind of one meter at one time; `detail` is that of the newest, as JSON."""
+
+    last_id: int
+    meter: str
+    kind: str
+    t_ms: int
+    count: int
+    detail: str
 
 
 class LatestRow(msgspec.Struct, frozen=True, gc=False):
@@ -130,6 +173,7 @@ class LedgerWriter:
 
     def __init__(self, path: Path) -> None:
         self._db = open_writer(path, _SCHEMA, SCHEMA_VERSION)
+        self._db.executescript(f"BEGIN IMMEDIATE;{_IDENTITY}COMMIT;")
 
     def snapshot(self) -> Snapshot | None:
         """The last committed snapshot; None in a new ledger."""
@@ -167,7 +211,10 @@ class LedgerWriter:
         )
         self._db.executemany(
             "INSERT INTO event(t_ms, meter, reading_type, kind, detail, change_seq) VALUES(?,?,?,?,?,?)",
-            ((e.t_ms, e.meter, e.reading_type, e.kind, json.dumps(e.detail, ensure_ascii=False), seq) for e in results.events),
+            (
+                (e.t_ms, e.meter, e.reading_type, e.kind, json.dumps(e.detail, ensure_ascii=False), seq)
+                for e in results.events
+            ),
         )
 
     def close(self) -> None:
@@ -210,14 +257,21 @@ class LedgerReader:
 
     def latest(self) -> list[LatestRow]:
         """The newest reading of every meter and type."""
-        query = "SELECT meter, reading_type, t_ms, value, received_ms FROM latest ORDER BY meter, reading_type"
+        query = (
+            "SELECT meter, reading_type, t_ms, value, received_ms FROM latest ORDER BY meter, reading_type"
+        )
         return [LatestRow(*row) for row in self._db.execute(query)]
 
     def progress(self) -> list[ProgressRow]:
         """How far every total has been accounted."""
-        query = "SELECT meter, reading_type, t_ms, position, pending FROM progress ORDER BY meter, reading_type"
+        query = (
+            "SELECT meter, reading_type, t_ms, position, pending FROM progress ORDER BY meter, reading_type"
+        )
         rows = self._db.execute(query)
-        return [ProgressRow(meter, kind, t_ms, position, bool(pending)) for meter, kind, t_ms, position, pending in rows]
+        return [
+            ProgressRow(meter, kind, t_ms, position, bool(pending))
+            for meter, kind, t_ms, position, pending in rows
+        ]
 
     def events(self, after_id: int = 0, limit: int = 100, meter: str | None = None) -> list[EventRow]:
         """Events in the order they were found."""
@@ -232,10 +286,60 @@ class LedgerReader:
         row = self._db.execute("SELECT change_seq FROM snapshot").fetchone()
         return int(row[0]) if row else 0
 
+    def ledger_id(self) -> str:
+        """Which ledger this is; empty for a file of an older release that no stream has opened since."""
+        if self._db.execute("SELECT 1 FROM sqlite_master WHERE name='meta'").fetchone() is None:
+            return ""
+        row = self._db.execute("SELECT value FROM meta WHERE key='ledger_id'").fetchone()
+        return str(row[0]) if row else ""
+
+    def cursor(self) -> Offset | None:
+        """Everything of the journal before it is in the ledger; None in a new one."""
+        row = self._db.execute("SELECT segment, idx FROM snapshot").fetchone()
+        return Offset(*row) if row else None
+
+    def changes_end(self, after_seq: int, until_seq: int, limit: int) -> int:
+        """The commit up to which about `limit` changed intervals lie; whole commits, at least one."""
+        query = "SELECT change_seq FROM interval WHERE change_seq > ? AND change_seq <= ? ORDER BY change_seq LIMIT 1 OFFSET ?"
+        row = self._db.execute(query, (after_seq, until_seq, limit)).fetchone()
+        return max(row[0] - 1, after_seq + 1) if row else until_seq
+
+    def changed_quarters(self, after_seq: int, until_seq: int) -> list[QuarterRow]:
+        """The 15-minute intervals that the commits in `(after_seq, until_seq]` changed, as they are now."""
+        query = (
+            f"SELECT r.meter, r.reading_type, {_QUARTER} FROM (SELECT DISTINCT meter, reading_type, "  # noqa: S608  our own constants
+            f"start_ms - start_ms % {QUARTER_MS} AS q FROM interval WHERE change_seq > ? AND change_seq <= ?) c "
+            "CROSS JOIN interval r ON r.meter = c.meter AND r.reading_type = c.reading_type "
+            f"AND r.start_ms >= c.q AND r.start_ms < c.q + {QUARTER_MS} WHERE {_NEWEST} GROUP BY r.meter, r.reading_type, quarter"
+        )
+        return [QuarterRow(*row) for row in self._db.execute(query, (after_seq, until_seq))]
+
+    def quarters(self, meter: str, reading_type: str, start_ms: int, end_ms: int) -> list[QuarterRow]:
+        """The 15-minute intervals of a total that start in `[start_ms, end_ms)`, in time order."""
+        query = (
+            f"SELECT r.meter, r.reading_type, {_QUARTER} FROM interval r WHERE r.meter = ? AND r.reading_type = ? "  # noqa: S608  our own constants
+            f"AND r.start_ms >= ? AND r.start_ms < ? AND {_NEWEST} GROUP BY quarter ORDER BY quarter"
+        )
+        return [QuarterRow(*row) for row in self._db.execute(query, (meter, reading_type, start_ms, end_ms))]
+
+    def last_event(self) -> int:
+        """Id of the newest event, 0 when there is none."""
+        return int(self._db.execute("SELECT coalesce(max(id), 0) FROM event").fetchone()[0])
+
+    def event_groups(self, after_id: int, until_id: int) -> list[EventGroup]:
+        """The groups that the events with ids in `(after_id, until_id]` belong to, counted as they are now."""
+        query = (
+            "SELECT max(id), meter, kind, t_ms, count(*), detail FROM event WHERE (meter, kind, t_ms) IN "
+            "(SELECT meter, kind, t_ms FROM event WHERE id > ? AND id <= ?) GROUP BY meter, kind, t_ms ORDER BY 1"
+        )
+        return [EventGroup(*row) for row in self._db.execute(query, (after_id, until_id))]
+
 
 def _interval(*row: Any) -> IntervalRow:
     """A row as selected; SQLite keeps truth values as 0 and 1."""
-    return msgspec.convert(dict(zip(IntervalRow.__struct_fields__, row, strict=True)), IntervalRow, strict=False)
+    return msgspec.convert(
+        dict(zip(IntervalRow.__struct_fields__, row, strict=True)), IntervalRow, strict=False
+    )
 
 
 def _events(rows: Iterable[tuple[int, int, str, str, str, str]]) -> Iterable[EventRow]:

@@ -46,7 +46,9 @@ class MonthStore:
     """The closed months. Open with `writable=False` to read while another process closes a month."""
 
     def __init__(self, path: Path, *, writable: bool = True) -> None:
-        self._db = open_writer(path, _SCHEMA, SCHEMA_VERSION) if writable else open_reader(path, SCHEMA_VERSION)
+        self._db = (
+            open_writer(path, _SCHEMA, SCHEMA_VERSION) if writable else open_reader(path, SCHEMA_VERSION)
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -63,7 +65,8 @@ class MonthStore:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             self._db.executemany(
-                f"INSERT INTO month({_COLUMNS}) VALUES(?,?,?,?,?,?,?,?,?)", [msgspec.structs.astuple(r) for r in rows]
+                f"INSERT INTO month({_COLUMNS}) VALUES(?,?,?,?,?,?,?,?,?)",
+                [msgspec.structs.astuple(r) for r in rows],
             )
             self._db.execute("COMMIT")
         except BaseException:
@@ -73,16 +76,21 @@ class MonthStore:
     def get(self, month: str, scope_kind: str, scope_id: str, revision: int | None = None) -> MonthRow | None:
         """A revision, the newest when none is named."""
         query = (
-            f"SELECT {_COLUMNS} FROM month WHERE month=? AND scope_kind=? AND scope_id=? "
+            f"SELECT {_COLUMNS} FROM month WHERE month=? AND scope_kind=? AND scope_id=? "  # noqa: S608  our own columns
             "AND (? IS NULL OR revision = ?) ORDER BY revision DESC LIMIT 1"
         )
         row = self._db.execute(query, (month, scope_kind, scope_id, revision, revision)).fetchone()
         return MonthRow(*row) if row else None
 
+    def newest(self) -> dict[tuple[str, str, str], int]:
+        """(month, scope kind, scope) → newest revision, without reading any document."""
+        query = "SELECT month, scope_kind, scope_id, max(revision) FROM month GROUP BY month, scope_kind, scope_id"
+        return {(month, kind, scope): revision for month, kind, scope, revision in self._db.execute(query)}
+
     def list(self, month: str | None = None) -> list[MonthRow]:
         """All revisions, newest month first."""
         query = (
-            f"SELECT {_COLUMNS} FROM month WHERE (? IS NULL OR month = ?) "
+            f"SELECT {_COLUMNS} FROM month WHERE (? IS NULL OR month = ?) "  # noqa: S608  our own columns
             "ORDER BY month DESC, scope_kind DESC, scope_id, revision"
         )
         return [MonthRow(*row) for row in self._db.execute(query, (month, month))]

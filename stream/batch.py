@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metering.protobuf_wire import DecodeError
+from metering.registry import Park
 from metering.sparkplug import FLOATS, SIGNED_BITS, UNSIGNED_BITS, Value, decode
 from metering.topics import MessageType, Topic, parse_topic
 from storage.segment import Record
-from stream.binding import Binding, int64_bits, name_alias
+from stream.binding import Binding, bind, int64_bits, name_alias
 from stream.kernels import decode as d
 
 I64 = NDArray[np.int64]
@@ -71,6 +72,21 @@ def runs(records: Sequence[Record]) -> Iterator[Data | Birth]:
         yield data
 
 
+def take_birth(aliases: dict[str, dict[int, Binding]], birth: Birth, park: Park) -> None:
+    """Take up what a meter's birth declares, in place of its older births. An NBIRTH declares no readings of a meter."""
+    gateway = birth.topic.gateway
+    if birth.topic.type is MessageType.NBIRTH:
+        return
+    try:
+        bindings = bind(park, gateway, birth.topic.meter, decode(birth.payload))
+    except DecodeError:
+        return
+    known = aliases.setdefault(gateway, {})
+    for alias in [alias for alias, old in known.items() if old.meter == birth.topic.meter]:
+        del known[alias]
+    known.update(bindings)
+
+
 def decode_columns(payloads: Sequence[bytes]) -> tuple[I64, I64]:
     """(rows × COLUMNS, status per payload) from the compiled decoder."""
     buf = np.frombuffer(b"".join(payloads), np.uint8)
@@ -85,7 +101,9 @@ def decode_columns(payloads: Sequence[bytes]) -> tuple[I64, I64]:
 def readings(data: Data, aliases: Mapping[str, Mapping[int, Binding]]) -> Readings:
     """The readings of a run of data messages whose alias has a binding; everything else is left aside."""
     columns, status = decode_columns(data.payloads)
-    plain = [plain_columns(data.payloads[i], i, data.meters[i]) for i in np.flatnonzero(status == d.PLAIN).tolist()]
+    plain = [
+        plain_columns(data.payloads[i], i, data.meters[i]) for i in np.flatnonzero(status == d.PLAIN).tolist()
+    ]
     if plain:
         columns = np.vstack([columns, *plain])
         columns = columns[np.argsort(columns[:, d.FRAME], kind="stable")]
@@ -110,7 +128,9 @@ def _bind(
     pair, pair_place = np.unique(gateway * alias.size + alias_place, return_inverse=True)
     bindings: list[Binding] = []
     which = np.full(pair.size, -1, np.int64)
-    for i, (g, a) in enumerate(zip((pair // alias.size).tolist(), alias[pair % alias.size].tolist(), strict=True)):
+    for i, (g, a) in enumerate(
+        zip((pair // alias.size).tolist(), alias[pair % alias.size].tolist(), strict=True)
+    ):
         binding = aliases.get(names[g], {}).get(a)
         if binding is not None:
             which[i] = len(bindings)

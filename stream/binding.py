@@ -43,7 +43,9 @@ def bind(park: Park, gateway: str, meter_id: str, birth: Payload) -> dict[int, B
     if meter is None or meter.gateway != gateway:
         return {}
     found = {
-        name_alias(meter_id, metric.name or "") if metric.alias is None else int64_bits(metric.alias): _binding(meter, metric)
+        name_alias(meter_id, metric.name or "")
+        if metric.alias is None
+        else int64_bits(metric.alias): _binding(meter, metric)
         for metric in birth.metrics
     }
     return {alias: binding for alias, binding in found.items() if binding is not None}

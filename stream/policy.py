@@ -39,7 +39,9 @@ class Policy:
         key = (role, month)
         if key not in self._found:
             factor = factor_for(self._table, role, self._policy, month, self.as_of)
-            self._found[key] = (None, -1, 1) if isinstance(factor, MissingFactor) else (factor.id, factor.num, factor.den)
+            self._found[key] = (
+                (None, -1, 1) if isinstance(factor, MissingFactor) else (factor.id, factor.num, factor.den)
+            )
         return self._found[key]
 
     def _month(self, t_ms: int) -> str:

@@ -43,13 +43,16 @@ class Runner:
         return self._snapshot.cursor
 
     def advance(self) -> int:
-        """One batch; the number of records it had."""
+        """One batch; the number of records it had. After a commit that failed the run is over: its state is ahead of the ledger."""
         records, cursor = self._source.read(self._snapshot.cursor)
         if not records:
             return 0
         results = step(self._state, records, self._context)
-        self._snapshot = Snapshot(self._snapshot.journal_id, cursor, self._snapshot.change_seq + 1, self._state.snapshot())
-        self._ledger.commit(self._snapshot, results)
+        reached = Snapshot(
+            self._snapshot.journal_id, cursor, self._snapshot.change_seq + 1, self._state.snapshot()
+        )
+        self._ledger.commit(reached, results)
+        self._snapshot = reached
         return len(records)
 
     def follow_day(self, policy: Policy) -> None:

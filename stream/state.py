@@ -64,7 +64,9 @@ class State:
             meter = park.meter(known.meter)
             if meter is not None and known.reading_type in meter.roles:
                 ratio = str(transformer_ratio(meter, known.reading_type))
-                _refuse_change(known, Channel(known.meter, known.reading_type, meter.roles[known.reading_type], ratio))
+                _refuse_change(
+                    known, Channel(known.meter, known.reading_type, meter.roles[known.reading_type], ratio)
+                )
 
     def progress(self, row: int) -> tuple[int, int, bool]:
         """(time, position, pending) of a channel's last good total."""
@@ -86,6 +88,9 @@ class State:
             raise StateError(msg) from error
         if stored.schema != SCHEMA or stored.columns != STATE_COLUMNS:
             msg = f"the ledger's state has schema {stored.schema}, this program reads {SCHEMA}; move the ledger file away to rebuild it"
+            raise StateError(msg)
+        if len(stored.arrays) != len(stored.channels) * STATE_COLUMNS * np.dtype(np.int64).itemsize:
+            msg = "the ledger's state is damaged: its arrays do not fit its channels; move the ledger file away to rebuild it"
             raise StateError(msg)
         state = cls()
         state.channels, state.aliases = stored.channels, stored.aliases

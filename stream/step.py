@@ -9,15 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metering.intervals import QUARTER_MS
-from metering.protobuf_wire import DecodeError
 from metering.reading_types import READING_TYPES
 from metering.registry import Meter, Park
-from metering.sparkplug import FLOATS, decode
-from metering.topics import MessageType
+from metering.sparkplug import FLOATS
 from storage.ledger import IntervalRow, LatestRow, NewLedgerEvent, ProgressRow, Results
 from storage.segment import Record
-from stream.batch import Birth, Readings, readings, runs
-from stream.binding import LIMIT, Binding, bind
+from stream.batch import Birth, Readings, readings, runs, take_birth
+from stream.binding import LIMIT, Binding
 from stream.kernels import accumulate as a
 from stream.policy import Policy
 from stream.state import State
@@ -52,7 +50,7 @@ def step(state: State, records: Sequence[Record], context: Context) -> Results:
     latest: dict[tuple[str, str], LatestRow] = {}
     for run in runs(records):
         if isinstance(run, Birth):
-            _bind(state, run, context.park)
+            take_birth(state.aliases, run, context.park)
             continue
         columns = readings(run, state.aliases)
         touched |= _totals(state, columns, context, results)
@@ -61,21 +59,6 @@ def step(state: State, records: Sequence[Record], context: Context) -> Results:
     results.progress = [_progress(state, row) for row in sorted(touched)]
     results.latest = list(latest.values())
     return results
-
-
-def _bind(state: State, birth: Birth, park: Park) -> None:
-    """Take up what a meter's birth declares, in place of its older births. An NBIRTH declares no readings of a meter."""
-    gateway = birth.topic.gateway
-    if birth.topic.type is MessageType.NBIRTH:
-        return
-    try:
-        bindings = bind(park, gateway, birth.topic.meter, decode(birth.payload))
-    except DecodeError:
-        return
-    known = state.aliases.setdefault(gateway, {})
-    for alias in [alias for alias, old in known.items() if old.meter == birth.topic.meter]:
-        del known[alias]
-    known.update(bindings)
 
 
 def _totals(state: State, columns: Readings, context: Context, results: Results) -> set[int]:
@@ -87,7 +70,11 @@ def _totals(state: State, columns: Readings, context: Context, results: Results)
     if not rows.size:
         return set()
     which = columns.which[rows]
-    max_power, grain = np.array([_limits(binding, context) for binding in columns.binding], np.int64)[which].T.copy()
+    limits = [
+        _limits(b, context) if c >= 0 else (0, 0)
+        for b, c in zip(columns.binding, channel_of.tolist(), strict=True)
+    ]
+    max_power, grain = np.array(limits, np.int64)[which].T.copy()
     closed, events = _accumulate(state, channel_of[which], columns.t[rows], position, max_power, grain)
     results.intervals += _closed_intervals(state, closed, context.policy)
     results.events += [_event(state, event) for event in events.tolist()]
@@ -127,14 +114,18 @@ def positions(columns: Readings, rows: I64) -> tuple[I64, NDArray[np.bool_]]:
     return out, held
 
 
-def _accumulate(state: State, channel: I64, t: I64, position: I64, max_power: I64, grain: I64) -> tuple[I64, I64]:
+def _accumulate(
+    state: State, channel: I64, t: I64, position: I64, max_power: I64, grain: I64
+) -> tuple[I64, I64]:
     rows = np.empty((a.count_rows(channel, t, state.arrays), a.ROW_COLUMNS), np.int64)
     events = np.empty((2 * channel.size, a.EVENT_COLUMNS), np.int64)
     used, noted = a.accumulate(channel, t, position, max_power, grain, state.arrays, rows, events)
     return rows[:used], events[:noted]
 
 
-def _emissions(state: State, channels: I64, starts: I64, opening: I64, closing: I64, policy: Policy) -> tuple[list[str | None], I64]:
+def _emissions(
+    state: State, channels: I64, starts: I64, opening: I64, closing: I64, policy: Policy
+) -> tuple[list[str | None], I64]:
     carriers = [c.role if READING_TYPES[c.reading_type].unit == "Wh" else None for c in state.channels]
     ids, num, den = policy.factors([carriers[c] for c in channels.tolist()], starts)
     out = np.empty(len(channels), np.int64)
@@ -144,11 +135,13 @@ def _emissions(state: State, channels: I64, starts: I64, opening: I64, closing: 
 
 def _closed_intervals(state: State, rows: I64, policy: Policy) -> list[IntervalRow]:
     column = [np.ascontiguousarray(rows[:, i]) for i in range(a.ROW_COLUMNS)]
-    ids, ug = _emissions(state, column[a.CHANNEL], column[a.START], column[a.OPENING], column[a.CLOSING], policy)
+    ids, ug = _emissions(
+        state, column[a.CHANNEL], column[a.START], column[a.OPENING], column[a.CLOSING], policy
+    )
     return [
         IntervalRow(
             state.channels[r[a.CHANNEL]].meter, state.channels[r[a.CHANNEL]].reading_type, r[a.START], r[a.END], 0,
-            _FIRST_REVISION, r[a.OPENING], r[a.CLOSING], None if factor is None else emission, factor,
+            _FIRST_REVISION, r[a.OPENING], r[a.CLOSING], None if emission < 0 else emission, factor,
             r[a.COVERED], bool(r[a.EDGE_READ]), r[a.WORST], True,
         )
         for r, factor, emission in zip(rows.tolist(), ids, ug.tolist(), strict=True)
@@ -166,7 +159,7 @@ def _open_intervals(state: State, channels: list[int], policy: Policy) -> list[I
     return [
         IntervalRow(
             state.channels[c].meter, state.channels[c].reading_type, r[a.OPEN_START], r[a.OPEN_START] + QUARTER_MS, 0,
-            _FIRST_REVISION, r[a.OPEN_POS], r[a.LAST_POS], None if factor is None else emission, factor,
+            _FIRST_REVISION, r[a.OPEN_POS], r[a.LAST_POS], None if emission < 0 else emission, factor,
             r[a.COVERAGE], False, r[a.QUALITY], False,
         )
         for c, r, factor, emission in zip(which.tolist(), s.tolist(), ids, ug.tolist(), strict=True)
@@ -185,7 +178,9 @@ def _event(state: State, event: list[int]) -> NewLedgerEvent:
         "last_good_t_ms": event[a.E_LAST_T],
         "last_good_position": event[a.E_LAST_POS],
     }
-    return NewLedgerEvent(event[a.E_TIME], channel.meter, channel.reading_type, _EVENT_KINDS[event[a.E_KIND]], detail)
+    return NewLedgerEvent(
+        event[a.E_TIME], channel.meter, channel.reading_type, _EVENT_KINDS[event[a.E_KIND]], detail
+    )
 
 
 def _keep_latest(columns: Readings, latest: dict[tuple[str, str], LatestRow]) -> None:

@@ -14,7 +14,12 @@ from stream.policy import Policy
 from stream.state import State
 from stream.step import Context, step
 
-_METER = {"id": "m", "gateway": "g", "roles": {"energy_import_total": "grid_boundary"}, "max_power_w": 1_000_000}
+_METER = {
+    "id": "m",
+    "gateway": "g",
+    "roles": {"energy_import_total": "grid_boundary"},
+    "max_power_w": 1_000_000,
+}
 
 
 def _park() -> Park:
@@ -28,10 +33,16 @@ def _park() -> Park:
 
 def _records() -> Sequence[Record]:
     properties: dict[str, Property] = {frames.PROPERTY_UNIT: "kWh", frames.PROPERTY_SCALE: -2}
-    declared = Metric(name="energy_import_total", alias=1, datatype=DataType.UINT32, is_null=True, properties=properties)
+    declared = Metric(
+        name="energy_import_total", alias=1, datatype=DataType.UINT32, is_null=True, properties=properties
+    )
     birth = Record("spBv1.0/warm/DBIRTH/g/m", encode(Payload((declared,), timestamp=1, seq=0)), 1)
     data = [
-        Record("spBv1.0/warm/DDATA/g/m", encode(Payload((Metric(alias=1, value=i),), timestamp=i * QUARTER_MS)), 1)
+        Record(
+            "spBv1.0/warm/DDATA/g/m",
+            encode(Payload((Metric(alias=1, value=i),), timestamp=i * QUARTER_MS)),
+            1,
+        )
         for i in range(1, 4)
     ]
     return [birth, *data]

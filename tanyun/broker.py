@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from metering.i18n import _
 from metering.registry import Park
 from metering.topics import NAMESPACE, MessageType
 
@@ -60,7 +61,11 @@ def plan_broker(data: Path, park: Park, port: int | None = None, prefer: str | N
     """
     names = [SERVER_USER, *(gateway.id for gateway in park.gateways)]
     if len(set(names)) < len(names):
-        raise BrokerError(f"a gateway may not be called {SERVER_USER!r}: that is the server's own MQTT user")
+        raise BrokerError(
+            _("a gateway may not be called {name!r}: that is the server's own MQTT user").format(
+                name=SERVER_USER
+            )
+        )
     kind, program = _choose(prefer)
     folder = data / "broker"
     for private in (folder, data / "secrets"):
@@ -80,6 +85,18 @@ def plan_broker(data: Path, park: Park, port: int | None = None, prefer: str | N
     return BrokerPlan(argv, chosen, kind, users)
 
 
+def user_names(park: Park) -> list[str]:
+    """The broker's users: the server first, then the gateways. BrokerError when two have one name."""
+    names = [SERVER_USER, *(gateway.id for gateway in park.gateways)]
+    if len(set(names)) < len(names):
+        raise BrokerError(
+            _("a gateway may not be called {name!r}: that is the server's own MQTT user").format(
+                name=SERVER_USER
+            )
+        )
+    return names
+
+
 def find_mosquitto() -> str | None:
     """Path of the mosquitto program. Debian puts it in /usr/sbin, which is on no ordinary user's PATH."""
     return shutil.which("mosquitto") or shutil.which("mosquitto", path=os.pathsep.join(_PLACES))
@@ -91,12 +108,15 @@ def read_password(file: Path) -> str:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file that only its owner may read."""
+    """Replace a file that only its owner may read. Root writes it for the owner of the folder, whose program reads it."""
     scratch = path.with_name(path.name + ".tmp")
     scratch.unlink(missing_ok=True)
     with os.fdopen(
         os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
     ) as file:
+        if os.geteuid() == 0:
+            folder = path.parent.stat()
+            os.fchown(file.fileno(), folder.st_uid, folder.st_gid)
         file.write(text)
     scratch.replace(path)
 
@@ -125,10 +145,14 @@ def acl_text(park: Park) -> str:
 
 
 def mosquitto_config(folder: Path, port: int) -> str:
-    """The configuration file of Mosquitto 2.0 and later."""
-    lines = [
-        f"listener {port} {LOOPBACK}",
-        *_run_as(),
+    """The configuration file of Mosquitto 2.0 and later: plain, on loopback."""
+    lines = [f"listener {port} {LOOPBACK}", *_run_as(), *common_config(folder)]
+    return "\n".join(lines) + "\n"
+
+
+def common_config(folder: Path) -> list[str]:
+    """Logins, rights and limits: what does not depend on the listener."""
+    return [
         "allow_anonymous false",
         f"password_file {folder / 'passwords'}",
         f"acl_file {folder / 'acl'}",
@@ -145,15 +169,14 @@ def mosquitto_config(folder: Path, port: int) -> str:
         "log_type notice",
         "log_timestamp_format %Y-%m-%dT%H:%M:%S",
     ]
-    return "\n".join(lines) + "\n"
 
 
 def _choose(prefer: str | None) -> tuple[Kind, str]:
     if prefer not in {None, "mosquitto", "amqtt"}:
-        raise BrokerError(f"broker: {prefer!r} is neither mosquitto nor amqtt")
+        raise BrokerError(_("broker: {name!r} is neither mosquitto nor amqtt").format(name=prefer))
     program = find_mosquitto()
     if prefer == "mosquitto" and program is None:
-        raise BrokerError("mosquitto is not on PATH nor in /usr/sbin: sudo apt install mosquitto")
+        raise BrokerError(_("mosquitto is not on PATH nor in /usr/sbin: sudo apt install mosquitto"))
     return ("amqtt", "") if prefer == "amqtt" or program is None else ("mosquitto", program)
 
 

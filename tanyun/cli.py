@@ -2,8 +2,7 @@
 
 import sys
 
-from metering import i18n
-from tanyun.environment import language, use_kernel_cache
+from tanyun.environment import use_kernel_cache, use_language
 
 
 def _wanted_language(arguments: list[str]) -> str | None:
@@ -17,7 +16,7 @@ def _wanted_language(arguments: list[str]) -> str | None:
 
 def main() -> None:
     """Run `tanyun`."""
-    i18n.use(language(_wanted_language(sys.argv[1:])))
+    use_language(_wanted_language(sys.argv[1:]))
     use_kernel_cache()
     from tanyun.commands import group  # noqa: PLC0415  after the language is known
 

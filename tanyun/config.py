@@ -2,11 +2,14 @@
 
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
 from metering.config import ConfigPath, Id, Strict, load_toml
-from metering.mqtt import BrokerSettings
+from metering.i18n import _
+from metering.mqtt import BrokerSettings, is_loopback
 
 
 class ApiSection(Strict):
@@ -19,9 +22,47 @@ class ApiSection(Strict):
     @model_validator(mode="after")
     def _token_beyond_loopback(self) -> "ApiSection":
         if self.token_file is None and not ip_address(self.host).is_loopback:
-            msg = f"token_file is needed: {self.host} can be reached from other machines"
-            raise ValueError(msg)
+            raise ValueError(
+                _("token_file is needed: {host} can be reached from other machines").format(host=self.host)
+            )
         return self
+
+
+class InfluxSection(Strict):
+    """The serving store that Grafana reads, and how the projector signs in there."""
+
+    url: str = Field(pattern=r"^https?://[^/?#@]+(/[^?#]*)?$")
+    version: Literal["auto", "1", "2", "3"] = "auto"
+    """`auto` asks the server."""
+    user: str = ""
+    password_file: ConfigPath | None = None
+    """InfluxDB 1.x with a login."""
+    token_file: ConfigPath | None = None
+    """InfluxDB 2.x and 3.x."""
+    org: str = "tanyun"
+    """InfluxDB 2.x: the organization that has the buckets."""
+    ca_file: ConfigPath | None = None
+    """CA of the server's certificate, where the system does not know it."""
+    trusted_network: bool = False
+    """True: password or token may cross the network to `url` unencrypted, e.g. within one machine's containers."""
+
+    @model_validator(mode="after")
+    def _one_way_to_sign_in(self) -> "InfluxSection":
+        if bool(self.user) != (self.password_file is not None):
+            raise ValueError(_("user and password_file belong together"))
+        if self.user and self.token_file is not None:
+            raise ValueError(_("give either user and password_file, or token_file"))
+        secret = self.password_file is not None or self.token_file is not None
+        host = urlsplit(self.url).hostname or ""
+        if secret and self.url.startswith("http:") and not self.trusted_network and not is_loopback(host):
+            text = _("url must be https: {host} is another machine, and a password or token does not travel in the clear")
+            raise ValueError(text.format(host=host))
+        return self
+
+    def secret(self) -> str:
+        """Password or token; OSError when its file cannot be read."""
+        file = self.password_file or self.token_file
+        return file.read_text(encoding="utf-8").strip() if file is not None else ""
 
 
 class ServerConfig(Strict):
@@ -34,6 +75,8 @@ class ServerConfig(Strict):
     host_id: Id = "tanyun"
     """Our name as the Sparkplug host; gateways wait for it."""
     api: ApiSection = ApiSection()
+    influx: InfluxSection | None = None
+    """Without it there is no projector."""
 
     @property
     def journal(self) -> Path:
@@ -49,6 +92,11 @@ class ServerConfig(Strict):
     def months(self) -> Path:
         """The closed months' file."""
         return self.data / "months.db"
+
+    @property
+    def projection(self) -> Path:
+        """The projector's own file."""
+        return self.data / "projector.db"
 
 
 def load_server_config(path: Path) -> ServerConfig:

@@ -1,5 +1,6 @@
 """The only place that reads the process's environment: language, cache folder, log level."""
 
+import gettext
 import hashlib
 import os
 import platform
@@ -8,13 +9,24 @@ from pathlib import Path
 
 from metering import i18n
 
+CLICK_DOMAIN = "click"
+"""Click translates through gettext's default domain."""
 VERSION = metadata.version("tanyun")
 
 
 def language(wanted: str | None = None) -> str:
-    """The reader's language: what the command line asks for, else the locale (LC_ALL, LC_MESSAGES, LANG)."""
-    names = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    """The reader's language: what the command line asks for, else the locale, in the order of Python's gettext."""
+    names = (os.environ.get(name) for name in ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"))
     return i18n.choose_language(wanted or next((name for name in names if name), None))
+
+
+def use_language(wanted: str | None) -> None:
+    """Switch our messages, Click's own words, and the processes that this one starts to the reader's language."""
+    chosen = language(wanted)
+    i18n.use(chosen)
+    os.environ["LANGUAGE"] = chosen
+    gettext.bindtextdomain(CLICK_DOMAIN, i18n.LOCALE)
+    gettext.textdomain(CLICK_DOMAIN)
 
 
 def kernel_cache() -> Path:

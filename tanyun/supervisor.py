@@ -159,7 +159,13 @@ class Supervisor:
         self._write_processes()
 
     def _wait(self, slot: _Slot, reason: str) -> None:
-        log.warning("child ended name=%s %s restart_in_s=%g", slot.child.name, reason, slot.delay_s)
+        log.warning(
+            "child ended name=%s %s restart_in_s=%g log=%s",
+            slot.child.name,
+            reason,
+            slot.delay_s,
+            slot.child.log_file,
+        )
         slot.due_s = self.clock() + slot.delay_s
         slot.delay_s = min(slot.delay_s * 2, LONGEST_DELAY_S)
 

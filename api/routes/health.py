@@ -8,6 +8,7 @@ from fastapi import APIRouter, Response
 from api.errors import Problem
 from api.models import HealthOut
 from api.sources import Sources, SourcesDep
+from storage.errors import StoreError
 
 router = APIRouter(prefix="/health", tags=["health"])
 
@@ -36,7 +37,7 @@ def _state(read: Callable[[], object]) -> str:
         read()
     except Problem:
         return "not_there_yet"
-    except sqlite3.Error:
+    except (sqlite3.Error, StoreError):
         return "unreadable"
     return "ok"
 

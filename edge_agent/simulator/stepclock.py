@@ -79,8 +79,10 @@ class StepClock:
         pace_s: float = 0.0,
         system_now_ms: Callable[[], int] = system_now_ms,
     ) -> None:
-        start, tick = _load_state(state_file, first_ms)
+        start, tick, live = _load_state(state_file, first_ms)
         self._barrier: Final = Barrier(gateways, start, tick)
+        # Restarted while live, the meters go on at real time: for the gateways nothing has happened.
+        self._barrier.live = live
         self._state_file = state_file
         self._pace_s = pace_s
         self._system_now_ms = system_now_ms
@@ -165,13 +167,13 @@ class StepClock:
         if not self._barrier.advance(self._system_now_ms()):
             return
         self._not_before = loop.time() + self._pace_s
+        self._save()
         if self._barrier.live:
             _log.info("clock live tick=%d", self._barrier.tick_ms)
             for writer, (gateway, _tick) in self._told.items():
                 self._told[writer] = (gateway, 0)
                 _send(writer, {"live": True})
             return
-        self._save()
         for writer in self._told:
             self._tell(writer)
 
@@ -205,27 +207,37 @@ class StepClock:
     def _save(self) -> None:
         """Keep the tick. Not synced: a lost file costs nothing, because the gateways know what they have polled."""
         if self._state_file is not None:
-            text = json.dumps({"start": self._barrier.start_ms, "tick": self._barrier.tick_ms})
+            barrier = self._barrier
+            text = json.dumps({"start": barrier.start_ms, "tick": barrier.tick_ms, "live": barrier.live})
             draft = self._state_file.with_name(self._state_file.name + ".new")
             draft.write_text(text, encoding="utf-8")
             draft.replace(self._state_file)
 
 
-def _load_state(file: Path | None, first_ms: int) -> tuple[int, int]:
-    """Start and tick of the run that the state file belongs to; of a new run where there is none."""
+def _load_state(file: Path | None, first_ms: int) -> tuple[int, int, bool]:
+    """Start, tick and liveness of the run that the state file belongs to; of a new run where there is none."""
     if file is None:
-        return first_ms, first_ms
+        return first_ms, first_ms, False
     try:
         state = _parse(file.read_bytes())
         start, tick = state["start"], state["tick"]
         if isinstance(start, int) and isinstance(tick, int) and start <= tick and start % QUARTER_MS == 0:
-            return start, tick
+            return start, tick, state.get("live") is True
         _log.warning("clock state ignored file=%s", file)
     except FileNotFoundError:
         pass
     except KeyError:
         _log.warning("clock state ignored file=%s", file)
-    return first_ms, first_ms
+    return first_ms, first_ms, False
+
+
+def catch_up_again(state_file: Path) -> None:
+    """Forget that the run was live: the next start first lives through what has passed since."""
+    try:
+        state = _parse(state_file.read_bytes())
+    except FileNotFoundError:
+        return
+    state_file.write_text(json.dumps({**state, "live": False}), encoding="utf-8")
 
 
 def _parse(line: bytes) -> dict[str, Any]:

@@ -138,11 +138,12 @@ def accumulate(
 def emissions(opening: I64, closing: I64, num: I64, den: I64, out: I64) -> None:
     """out[i] = floor(closing·num/den) − floor(opening·num/den) µg: differences of floored cumulative products telescope.
 
-    A factor num/den is µg per base unit; num -1 means that none is in force and leaves -1. Cumulative products may
+    A factor num/den is µg per base unit; num -1 means that none is in force. That leaves -1, as does an emission of
+    2^62 µg or more. Cumulative products may
     leave 64 bits (a 220 kV meter counts 10^15 Wh); their difference is right modulo 2^64, hence right.
     """
     for i in range(opening.size):
-        if num[i] < 0:
+        if num[i] < 0 or (closing[i] - opening[i]) // den[i] >= (1 << 62) // max(num[i], 1):
             out[i] = -1
         else:
             out[i] = mul_div_floor(closing[i], num[i], den[i]) - mul_div_floor(opening[i], num[i], den[i])

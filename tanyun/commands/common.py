@@ -24,7 +24,9 @@ from tanyun.supervisor import EX_CONFIG
 
 EX_FAILED = 1
 Function = TypeVar("Function", bound=Callable[..., Any])
-EPILOG = _("Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration (all mistakes are listed, nothing was started).")
+EPILOG = _(
+    "Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration (all mistakes are listed, nothing was started)."
+)
 
 
 def config_option(function: Function) -> Function:
@@ -44,7 +46,10 @@ def start_logging(level: str = "INFO") -> None:
     """Event words and key=value on stderr, UTC."""
     logging.Formatter.converter = time.gmtime
     logging.basicConfig(
-        level=level, stream=sys.stderr, format="%(asctime)sZ %(levelname)s %(name)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S"
+        level=level,
+        stream=sys.stderr,
+        format="%(asctime)sZ %(levelname)s %(name)s %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S",
     )
     for noisy in ("pymodbus", "mqtt", "uvicorn.access", "matplotlib", "fontTools"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL if noisy == "pymodbus" else logging.WARNING)

@@ -26,18 +26,46 @@ _ZONE = ZoneInfo(DEFAULT_ZONE)
            "again, it continues with the data it has. Ctrl-C stops everything and keeps the data.")
          + example("tanyun demo", "tanyun demo --once --fresh --out reports", "tanyun demo --load steel.csv"),
 )  # fmt: skip
-@click.option("--data", type=click.Path(path_type=Path), default="demo-data", show_default=True, help=_("Folder for all data, logs and configuration."))
-@click.option("--out", type=click.Path(path_type=Path), help=_("Folder for the reports; DATA/reports by default."))
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    default="demo-data",
+    show_default=True,
+    help=_("Folder for all data, logs and configuration."),
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help=_("Folder for the reports; DATA/reports by default.")
+)
 @click.option("--once", is_flag=True, help=_("Stop when the reports are written, with exit code 0."))
 @click.option("--fresh", is_flag=True, help=_("Start over: remove what an earlier demo left in DATA."))
-@click.option("--load", "load_file", type=click.Path(path_type=Path, exists=True, dir_okay=False),
-              help=_("CSV of real metered data that drives one meter: kWh per 15 minutes, stamped with the interval's end."))
-@click.option("--load-meter", help=_("The meter that the CSV drives; the one that the simulator's configuration names by default."))
-@click.option("--since", type=click.DateTime(["%Y-%m-%d"]),
-              help=_("Begin on this day instead of the first of last month; a month begun later is not closed."))
-@click.option("--port", type=click.IntRange(1, 65535), help=_("Port of page and API; 8000 or the next free one by default."))
-@click.option("--broker", type=click.Choice(["mosquitto", "amqtt"]), help=_("Which MQTT broker; Mosquitto by default where it is found, else amqtt."))  # fmt: skip
-def demo(  # noqa: PLR0913, PLR0917  one parameter per option
+@click.option(
+    "--load",
+    "load_file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help=_(
+        "CSV of real metered data that drives one meter: kWh per 15 minutes, stamped with the interval's end."
+    ),
+)
+@click.option(
+    "--load-meter",
+    help=_("The meter that the CSV drives; the one that the simulator's configuration names by default."),
+)
+@click.option(
+    "--since",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help=_("Begin on this day instead of the first of last month; a month begun later is not closed."),
+)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    help=_("Port of page and API; 8000 or the next free one by default."),
+)
+@click.option(
+    "--broker",
+    type=click.Choice(["mosquitto", "amqtt"]),
+    help=_("Which MQTT broker; Mosquitto by default where it is found, else amqtt."),
+)
+def demo(
     data: Path, out: Path | None, once: bool, fresh: bool, load_file: Path | None, load_meter: str | None,
     since: object, port: int | None, broker: str | None,
 ) -> None:  # fmt: skip

@@ -18,7 +18,12 @@ click.Context.formatter_class = Formatter
            "`tanyun COMMAND --help` explains a command and shows an example."),
 )  # fmt: skip
 @click.version_option(VERSION, prog_name="tanyun")
-@click.option("--lang", type=click.Choice(LANGUAGES), help=_("Language of messages; that of the locale by default."), expose_value=False)
+@click.option(
+    "--lang",
+    type=click.Choice(LANGUAGES),
+    help=_("Language of messages; that of the locale by default."),
+    expose_value=False,
+)
 def root() -> None:
     """The group itself does nothing."""
 

@@ -7,13 +7,23 @@ import click
 
 from metering.i18n import _
 from storage.months import MonthRow, MonthStore
-from tanyun.commands.common import config_option, errors_as_sentences, fail, json_option, load_server, print_json, print_table
+from tanyun.commands.common import (
+    config_option,
+    errors_as_sentences,
+    fail,
+    json_option,
+    load_server,
+    print_json,
+    print_table,
+)
 from tanyun.commands.text import example
 
 
 @click.group(
     short_help=_("Verify a calendar month and freeze it."),
-    help=_("Monthly verification: check a calendar month and freeze its figures. `tanyun report` prints them."),
+    help=_(
+        "Monthly verification: check a calendar month and freeze its figures. `tanyun report` prints them."
+    ),
 )
 def month() -> None:
     """The group."""
@@ -28,9 +38,21 @@ def close(config_file: Path, wanted: str, reason: str | None, allow_incomplete: 
 
     config, park = load_server(config_file)
     now_ms = time.time_ns() // 1_000_000
-    with LedgerReader(config.ledger) as ledger, JournalReader(config.journal) as journal, MonthStore(config.months) as months:
+    with (
+        LedgerReader(config.ledger) as ledger,
+        JournalReader(config.journal) as journal,
+        MonthStore(config.months) as months,
+    ):
         return close_month(
-            park, wanted, ledger, journal, months, FactorTable.load(), now_ms, reason, allow_incomplete=allow_incomplete
+            park,
+            wanted,
+            ledger,
+            journal,
+            months,
+            FactorTable.load(),
+            now_ms,
+            reason,
+            allow_incomplete=allow_incomplete,
         )
 
 
@@ -45,9 +67,15 @@ def close(config_file: Path, wanted: str, reason: str | None, allow_incomplete: 
 @click.argument("wanted", metavar="MONTH")
 @config_option
 @click.option("--reason", help=_("Why the figures of a closed month change; printed in the report."))
-@click.option("--allow-incomplete", is_flag=True, help=_("Close although readings are missing; the outcome is INSUFFICIENT_DATA."))
+@click.option(
+    "--allow-incomplete",
+    is_flag=True,
+    help=_("Close although readings are missing; the outcome is INSUFFICIENT_DATA."),
+)
 @json_option
-def close_command(wanted: str, config_file: Path, reason: str | None, allow_incomplete: bool, as_json: bool) -> None:
+def close_command(
+    wanted: str, config_file: Path, reason: str | None, allow_incomplete: bool, as_json: bool
+) -> None:
     """Close a month."""
     from verification.close import MonthClosedError, MonthNotReadyError  # noqa: PLC0415
 
@@ -62,7 +90,9 @@ def close_command(wanted: str, config_file: Path, reason: str | None, allow_inco
         print_json([_summary(row) for row in rows])
     else:
         head = [_("scope"), _("month"), _("revision"), _("outcome"), "SHA-256"]
-        print_table(head, [[row.scope_id, row.month, str(row.revision), row.outcome, row.digest[:16]] for row in rows])
+        print_table(
+            head, [[row.scope_id, row.month, str(row.revision), row.outcome, row.digest[:16]] for row in rows]
+        )
 
 
 def _summary(row: MonthRow) -> dict[str, object]:
@@ -89,7 +119,9 @@ def write_all(config_file: Path, wanted: str, out: Path | None) -> list[Path]:
 )  # fmt: skip
 @click.argument("wanted", metavar="MONTH")
 @config_option
-@click.option("--out", type=click.Path(path_type=Path), help=_("Folder; the configuration's `reports` by default."))
+@click.option(
+    "--out", type=click.Path(path_type=Path), help=_("Folder; the configuration's `reports` by default.")
+)
 @json_option
 def report(wanted: str, config_file: Path, out: Path | None, as_json: bool) -> None:
     """Write reports."""

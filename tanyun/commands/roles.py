@@ -10,7 +10,14 @@ from pydantic import SecretStr
 
 from metering.i18n import _
 from metering.intervals import MINUTE_MS
-from tanyun.commands.common import config_option, errors_as_sentences, fail, load_server, start_logging, stop_event
+from tanyun.commands.common import (
+    config_option,
+    errors_as_sentences,
+    fail,
+    load_server,
+    start_logging,
+    stop_event,
+)
 from tanyun.commands.text import example
 from tanyun.config import ServerConfig
 from tanyun.supervisor import EX_CONFIG, Child, ChildConfigError, Supervisor
@@ -21,7 +28,9 @@ _FIRST_SANE_MS = 1_735_689_600_000
 
 @click.group(
     short_help=_("Server role: take frames in and store them."),
-    help=_("The Sparkplug host: takes frames in, appends them to the journal, acknowledges once they are on disk."),
+    help=_(
+        "The Sparkplug host: takes frames in, appends them to the journal, acknowledges once they are on disk."
+    ),
 )
 def ingest() -> None:
     """The group."""
@@ -43,7 +52,12 @@ def run_ingest(config_file: Path) -> None:
     with errors_as_sentences():
         config, park = load_server(config_file)
         if time.time_ns() // 1_000_000 < _FIRST_SANE_MS:
-            fail(_("The clock of this machine says {time}. Set it (NTP), then start again.").format(time=time.ctime()), EX_CONFIG)
+            fail(
+                _("The clock of this machine says {time}. Set it (NTP), then start again.").format(
+                    time=time.ctime()
+                ),
+                EX_CONFIG,
+            )
         subscriber.run(config.broker, config.host_id, park, config.journal, stop_event().is_set)
 
 
@@ -84,7 +98,8 @@ def run_stream(config_file: Path) -> None:
 
 
 @click.group(
-    short_help=_("Server role: the API and the live page."), help=_("The HTTP API and the live page, both read-only.")
+    short_help=_("Server role: the API and the live page."),
+    help=_("The HTTP API and the live page, both read-only."),
 )
 def api() -> None:
     """The group."""
@@ -108,7 +123,11 @@ def run_api(config_file: Path) -> None:
     start_logging()
     with errors_as_sentences():
         config, _park = load_server(config_file)
-        token = SecretStr(config.api.token_file.read_text(encoding="utf-8").strip()) if config.api.token_file else None
+        token = (
+            SecretStr(config.api.token_file.read_text(encoding="utf-8").strip())
+            if config.api.token_file
+            else None
+        )
         settings = ApiSettings(
             park=config.registry, ledger=config.ledger, journal=config.journal, months=config.months,
             reports=config.reports, token=token,
@@ -123,7 +142,9 @@ def server_children(config_file: Path, logs: Path) -> list[Child]:
     """Ingest, stream and API as supervised processes."""
     roles = {"ingest": ("ingest", "run"), "stream": ("stream", "run"), "api": ("api", "run")}
     return [
-        Child(name, (sys.executable, "-m", "tanyun", *words, "--config", str(config_file)), logs / f"{name}.log")
+        Child(
+            name, (sys.executable, "-m", "tanyun", *words, "--config", str(config_file)), logs / f"{name}.log"
+        )
         for name, words in roles.items()
     ]
 
@@ -141,7 +162,10 @@ def serve(config_file: Path) -> None:
     with errors_as_sentences():
         config, park = load_server(config_file)
         stop = stop_event()
-        supervisor = Supervisor(server_children(config_file.resolve(), config.data / "log"), config.data / "run" / "processes.json")
+        supervisor = Supervisor(
+            server_children(config_file.resolve(), config.data / "log"),
+            config.data / "run" / "processes.json",
+        )
         try:
             with supervisor:
                 click.echo(_("{park}: page and API at {url}").format(park=park.name, url=api_url(config)))

@@ -25,8 +25,18 @@ def simulator() -> None:
 
 _config = click.option("-c", "--config", "config_file", type=click.Path(path_type=Path), default="simulator.toml", show_default=True,
                        help=_("The simulator's configuration (TOML)."))  # fmt: skip
-_load = click.option("--load", "load_file", type=click.Path(path_type=Path), help=_("CSV of real metered data that drives one meter: kWh per 15 minutes, stamped with the interval's end."))
-_meter = click.option("--load-meter", help=_("The meter that the CSV drives; the one that the simulator's configuration names by default."))
+_load = click.option(
+    "--load",
+    "load_file",
+    type=click.Path(path_type=Path),
+    help=_(
+        "CSV of real metered data that drives one meter: kWh per 15 minutes, stamped with the interval's end."
+    ),
+)
+_meter = click.option(
+    "--load-meter",
+    help=_("The meter that the CSV drives; the one that the simulator's configuration names by default."),
+)
 
 
 @simulator.command(
@@ -38,11 +48,32 @@ _meter = click.option("--load-meter", help=_("The meter that the CSV drives; the
 @_config
 @_load
 @_meter
-@click.option("--start", "start_ms", type=int, help=_("First tick of the accelerated clock, UTC ms on the 15-minute grid."))
-@click.option("--clock-port", type=int, default=0, show_default=True, help=_("Port of the clock server; 0 takes a free one."))
-@click.option("--state", "state_file", type=click.Path(path_type=Path), help=_("File in which the clock keeps its tick over a restart."))
+@click.option(
+    "--start",
+    "start_ms",
+    type=int,
+    help=_("First tick of the accelerated clock, UTC ms on the 15-minute grid."),
+)
+@click.option(
+    "--clock-port",
+    type=int,
+    default=0,
+    show_default=True,
+    help=_("Port of the clock server; 0 takes a free one."),
+)
+@click.option(
+    "--state",
+    "state_file",
+    type=click.Path(path_type=Path),
+    help=_("File in which the clock keeps its tick over a restart."),
+)
 def run(
-    config_file: Path, load_file: Path | None, load_meter: str | None, start_ms: int | None, clock_port: int, state_file: Path | None
+    config_file: Path,
+    load_file: Path | None,
+    load_meter: str | None,
+    start_ms: int | None,
+    clock_port: int,
+    state_file: Path | None,
 ) -> None:
     """Run the simulator."""
     start_logging()
@@ -62,7 +93,9 @@ def run(
 @_config
 @_load
 @_meter
-@click.option("--at", required=True, help=_("A time in ISO 8601; local time of Asia/Shanghai when it names no zone."))
+@click.option(
+    "--at", required=True, help=_("A time in ISO 8601; local time of Asia/Shanghai when it names no zone.")
+)
 @json_option
 def totals(config_file: Path, load_file: Path | None, load_meter: str | None, at: str, as_json: bool) -> None:
     """Print expected totals."""
@@ -76,6 +109,14 @@ def totals(config_file: Path, load_file: Path | None, load_meter: str | None, at
         t_ms = to_ms(moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(DEFAULT_ZONE)))
         found = expected_totals(config, t_ms)
     if as_json:
-        print_json([{"meter": m, "reading_type": r, "t_ms": t_ms, "position": str(value)} for (m, r), value in found.items()])
+        print_json(
+            [
+                {"meter": m, "reading_type": r, "t_ms": t_ms, "position": str(value)}
+                for (m, r), value in found.items()
+            ]
+        )
     else:
-        print_table([_("meter"), _("reading type"), _("total")], [[m, r, str(value)] for (m, r), value in found.items()])
+        print_table(
+            [_("meter"), _("reading type"), _("total")],
+            [[m, r, str(value)] for (m, r), value in found.items()],
+        )

@@ -9,7 +9,14 @@ from metering.intervals import iso
 from metering.registry import Park
 from metering.roles import ROLE_LABELS
 from storage.ledger import LedgerReader, ProgressRow
-from tanyun.commands.common import config_option, errors_as_sentences, json_option, load_server, print_json, print_table
+from tanyun.commands.common import (
+    config_option,
+    errors_as_sentences,
+    json_option,
+    load_server,
+    print_json,
+    print_table,
+)
 from tanyun.commands.text import example
 
 
@@ -29,11 +36,23 @@ def meters(config_file: Path, as_json: bool) -> None:
         if config.ledger.exists():
             with LedgerReader(config.ledger) as ledger:
                 progress = {(row.meter, row.reading_type): row for row in ledger.progress()}
-    rows = [_row(park, meter.id, kind, progress.get((meter.id, kind))) for meter in park.meters for kind in meter.roles]
+    rows = [
+        _row(park, meter.id, kind, progress.get((meter.id, kind)))
+        for meter in park.meters
+        for kind in meter.roles
+    ]
     if as_json:
         print_json(rows)
         return
-    head = [_("meter"), _("enterprise"), _("role"), _("reading type"), _("total"), _("accounted until"), _("state")]
+    head = [
+        _("meter"),
+        _("enterprise"),
+        _("role"),
+        _("reading type"),
+        _("total"),
+        _("accounted until"),
+        _("state"),
+    ]
     print_table(head, [[str(cell) for cell in row.values()] for row in rows])
 
 

@@ -51,7 +51,9 @@ def _filled(paragraph: str, places: int) -> Iterator[str]:
 
 def example(*commands: str) -> str:
     """A paragraph of a command's help: lines to copy."""
-    return "\n\n".join(["", _VERBATIM + "\n".join([_("Example:"), *(f"  {command}" for command in commands)])])
+    return "\n\n".join(
+        ["", _VERBATIM + "\n".join([_("Example:"), *(f"  {command}" for command in commands)])]
+    )
 
 
 class Formatter(click.HelpFormatter):

@@ -45,4 +45,6 @@ def warm(as_json: bool) -> None:
     if as_json:
         print_json({"cache": str(folder), "seconds": round(seconds, 3)})
     else:
-        click.echo(_("Kernels are compiled in {folder} ({seconds:.1f} s)").format(folder=folder, seconds=seconds))
+        click.echo(
+            _("Kernels are compiled in {folder} ({seconds:.1f} s)").format(folder=folder, seconds=seconds)
+        )

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import msgspec
 
+from edge_agent.profile import load_profile
 from edge_agent.simulator.config import SimulatorConfig
 from edge_agent.simulator.config import load_config as load_simulator
+from edge_agent.simulator.stepclock import catch_up_again
 from metering.i18n import _
 from metering.registry import Park, load_registry
 from tanyun.broker import SERVER_USER, BrokerPlan, is_free, plan_broker
@@ -20,8 +22,12 @@ from tanyun.supervisor import Child
 MARK = ".tanyun-demo"
 LIVE_POLL_S = 3
 _HOST = "127.0.0.1"
-_GAUGES = ("power_active",)
-"""What the demo reads. The whole profile would cost the accelerated month three times the Modbus requests."""
+_GAUGES = (
+    "power_active",
+    "power_factor",
+    *(f"{quantity}_l{phase}" for quantity in ("voltage", "current") for phase in (1, 2, 3)),
+)
+"""What operators watch besides the totals, where the meter has it."""
 
 
 class DemoFolderError(ValueError):
@@ -59,7 +65,9 @@ def claim(data: Path, *, fresh: bool) -> None:
     """Make the folder the demo's own; DemoFolderError when it holds something else."""
     mark = data / MARK
     if data.exists() and not mark.exists() and any(data.iterdir()):
-        raise DemoFolderError(_("{folder} is not empty and not a demo's; name another with --data").format(folder=data))
+        raise DemoFolderError(
+            _("{folder} is not empty and not a demo's; name another with --data").format(folder=data)
+        )
     if fresh and data.exists():
         shutil.rmtree(data)
     data.mkdir(parents=True, exist_ok=True)
@@ -74,11 +82,14 @@ def prepare(options: Options) -> Layout:
         (data / name).write_text((sources / name).read_text(encoding="utf-8"), encoding="utf-8")
     park, simulator = load_registry(data / "park.toml"), load_simulator(data / "simulator.toml")
     ports = _ports(data, ["clock", "api", *(gateway.id for gateway in park.gateways)], options.port)
-    (data / "simulator.toml").write_text(_with_ports(data / "simulator.toml", simulator, ports), encoding="utf-8")
+    (data / "simulator.toml").write_text(
+        _with_ports(data / "simulator.toml", simulator, ports), encoding="utf-8"
+    )
     simulator = load_simulator(data / "simulator.toml")
     if options.load_file is not None:
         simulator = simulator.driven_by(options.load_file, options.load_meter)
     broker = plan_broker(data, park, None, options.broker)
+    catch_up_again(data / "clock.json")
     server = data / "server.toml"
     out = (options.out or data / "reports").resolve()
     server.write_text(_server_toml(data, out, broker, ports["api"]), encoding="utf-8")
@@ -110,10 +121,14 @@ def _ports(data: Path, names: list[str], api_port: int | None) -> dict[str, int]
     kept = msgspec.json.decode(file.read_bytes(), type=dict[str, int]) if file.exists() else {}
     ports: dict[str, int] = {}
     for i, name in enumerate(names):
-        wanted = api_port if name == "api" and api_port else kept.get(name, 8000 if name == "api" else 15020 + i)
+        wanted = (
+            api_port if name == "api" and api_port else kept.get(name, 8000 if name == "api" else 15020 + i)
+        )
         while not is_free(wanted) or wanted in ports.values():
             if name == "api" and api_port:
-                raise DemoFolderError(_("port {port} is taken; name another with --port").format(port=api_port))
+                raise DemoFolderError(
+                    _("port {port} is taken; name another with --port").format(port=api_port)
+                )
             wanted += 10
         ports[name] = wanted
     file.write_bytes(msgspec.json.encode(ports))
@@ -147,10 +162,15 @@ port = {api_port}
 
 
 def _edge(
-    data: Path, park: Park, simulator: SimulatorConfig, gateway: str, broker: BrokerPlan, ports: Mapping[str, int]
+    data: Path,
+    park: Park,
+    simulator: SimulatorConfig,
+    gateway: str,
+    broker: BrokerPlan,
+    ports: Mapping[str, int],
 ) -> Child:
     """A gateway's configuration, and the process that runs it."""
-    wanted = {meter.id: [*meter.roles, *_GAUGES] for meter in park.meters}
+    wanted = {meter.id: [*meter.roles, *_shown(meter.profile)] for meter in park.meters}
     meters = "".join(
         f'\n[[meters]]\nid = "{m.id}"\nbus = "line"\nunit = {m.unit}\nprofile = "{m.profile}"\nread = {_list(wanted[m.id])}\n'
         for m in simulator.meters
@@ -184,6 +204,12 @@ timeout_s = 3
     file.write_text(text, encoding="utf-8")
     argv = (sys.executable, "-m", "tanyun", "edge", "run", "--config", str(file))
     return Child(f"edge {gateway}", argv, data / "log" / f"edge-{gateway}.log")
+
+
+def _shown(profile: str) -> list[str]:
+    """The gauges that a meter of this profile has."""
+    known = {register.reading_type for register in load_profile(profile).registers}
+    return [name for name in _GAUGES if name in known]
 
 
 def _list(names: list[str]) -> str:

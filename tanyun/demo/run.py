@@ -1,5 +1,6 @@
 """The demo's course: start everything, live through the past, close last month, go on live until told to stop."""
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -85,7 +86,7 @@ class Course:
 
     def _show(self, progress: Progress) -> None:
         """A bar on a terminal, a line per five per cent elsewhere."""
-        terminal = click.get_text_stream("stdout").isatty()
+        terminal = sys.stdout.isatty()
         step = 0.002 if terminal else 0.05
         if progress.share - self._shown < step and not progress.live:
             return
@@ -101,7 +102,9 @@ class Course:
         """True when every total with a role is in the ledger up to a time."""
         wanted = {(meter.id, kind) for meter in self._layout.park.meters for kind in meter.roles}
         with suppress(FileNotFoundError), LedgerReader(self._config.ledger) as ledger:
-            return wanted <= {(row.meter, row.reading_type) for row in ledger.progress() if row.t_ms >= until_ms}
+            return wanted <= {
+                (row.meter, row.reading_type) for row in ledger.progress() if row.t_ms >= until_ms
+            }
         return False
 
     def _close(self, month: str) -> None:
@@ -123,6 +126,7 @@ class Course:
         return self._config.months.exists() and bool(self._rows(month))
 
     def _summarise(self, row: MonthRow) -> None:
-        names = ", ".join(f"{row.scope_id}_{row.month}_r{row.revision}.{ending}" for ending in ("pdf", "xlsx", "json"))
+        names = ", ".join(
+            f"{row.scope_id}_{row.month}_r{row.revision}.{ending}" for ending in ("pdf", "xlsx", "json")
+        )
         click.echo(f"  {row.scope_id:10} {row.outcome:20} {names}")
-

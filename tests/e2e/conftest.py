@@ -19,7 +19,13 @@ class DemoRun:
         self.data, self.log = data, data.with_suffix(".log")
         argv = [sys.executable, "-m", "tanyun", "--lang", "en", "demo", "--data", str(data), *arguments]
         with self.log.open("ab") as output:
-            self.process = subprocess.Popen(argv, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+            self.process = subprocess.Popen(
+                argv,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={**os.environ, "LANGUAGE": "en"},
+            )
 
     @property
     def output(self) -> str:
@@ -35,7 +41,7 @@ class DemoRun:
         return {name: row["pid"] for name, row in table.items() if row["pid"]}
 
     def kill(self, role: str) -> bool:
-        """kill -9 a child; False when it does not run at the moment."""
+        """Send SIGKILL to a child; False when it does not run at the moment."""
         pid = self.pids().get(role)
         if pid is None:
             return False

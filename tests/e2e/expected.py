@@ -22,7 +22,9 @@ def ledger_rows(data: Path) -> dict[Key, list[IntervalRow]]:
     park = load_registry(data / "park.toml")
     with LedgerReader(data / "ledger.db") as ledger:
         return {
-            (meter.id, kind): ledger.intervals(meter.id, kind, 0, 1 << 60) for meter in park.meters for kind in meter.roles
+            (meter.id, kind): ledger.intervals(meter.id, kind, 0, 1 << 60)
+            for meter in park.meters
+            for kind in meter.roles
         }
 
 
@@ -30,8 +32,8 @@ def assert_as_if_undisturbed(data: Path, config: SimulatorConfig, start_ms: int,
     """Every interval in [start, end) is there once, measured in full, and counts what the registers did; how many."""
     meters = build_meters(config)
     checked = 0
-    for (meter, kind), rows in ledger_rows(data).items():
-        rows = [row for row in rows if row.closed and start_ms <= row.start_ms < end_ms]
+    for (meter, kind), found in ledger_rows(data).items():
+        rows = [row for row in found if row.closed and start_ms <= row.start_ms < end_ms]
         assert [row.start_ms for row in rows] == list(range(start_ms, end_ms, QUARTER_MS)), (meter, kind)
         position = meters[meter].totals(start_ms)[kind]
         for row in rows:

@@ -19,7 +19,7 @@ from tests.e2e.expected import assert_as_if_undisturbed, ledger_rows, simulator_
 
 ZONE = ZoneInfo("Asia/Shanghai")
 Start = Callable[..., DemoRun]
-ROLES = ["ingest", "stream", "broker", "edge gw-hengjing", "edge gw-yuntu", "edge gw-lvcai"]
+ROLES = ["meters", "ingest", "stream", "broker", "edge gw-hengjing", "edge gw-yuntu", "edge gw-lvcai"]
 
 
 def days_ago(days: int) -> tuple[str, int]:
@@ -34,14 +34,13 @@ def last_tick(data: Path) -> int:
 
 
 def kill_at_random(run: DemoRun, dice: random.Random) -> int:
-    """kill -9 one role after the other, at random moments, until the demo ends; how many were killed."""
+    """Send SIGKILL to one role after the other, at random moments, until the demo ends; how many were killed."""
     kills = 0
     while run.process.poll() is None:
         time.sleep(dice.uniform(0.3, 1.5))
         kills += run.kill(dice.choice(ROLES))
-        if last := run.data / "clock.json":
-            if last.exists() and run.output.count("100 %"):
-                return kills
+        if "100 %" in run.output:
+            return kills
     return kills
 
 
@@ -55,14 +54,18 @@ def load_file(folder: Path, month: str) -> tuple[Path, int]:
         centi_kwh = dice.randint(0, 15_000)
         total += centi_kwh * 10
         # 0:00 ends the day it names: the stamp keeps the day of the interval, not of its end.
-        lines.append(f"{day.day}/{day.month}/2018 {end.hour}:{end.minute:02},{centi_kwh // 100}.{centi_kwh % 100:02}")
+        lines.append(
+            f"{day.day}/{day.month}/2018 {end.hour}:{end.minute:02},{centi_kwh // 100}.{centi_kwh % 100:02}"
+        )
     path = folder / "load.csv"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path, total
 
 
 @pytest.mark.timeout(600)
-def test_a_month_lived_through_kill_minus_nine_is_reported_to_the_last_watt_hour(demo: Start, tmp_path: Path) -> None:
+def test_a_month_lived_through_kill_minus_nine_is_reported_to_the_last_watt_hour(
+    demo: Start, tmp_path: Path
+) -> None:
     """Runs 1 to 4 of the issue at once: all of last month, one meter driven by a file, every role killed at random."""
     month = previous_month(month_of(time.time_ns() // 1_000_000, ZONE))
     span = local_month(month, ZONE)
@@ -70,15 +73,19 @@ def test_a_month_lived_through_kill_minus_nine_is_reported_to_the_last_watt_hour
     out = tmp_path / "reports"
     run = demo("--once", "--fresh", "--out", str(out), "--load", str(csv))
     seed = random.randrange(1 << 32)
-    print(f"kill seed {seed}")
+    print(f"kill seed {seed}")  # noqa: T201  to repeat a failure
     kills = kill_at_random(run, random.Random(seed))
     assert run.wait(300) == 0, run.output
     assert kills >= 20
     config = simulator_of(run.data, csv)
     assert assert_as_if_undisturbed(run.data, config, span.start_ms, last_tick(run.data)) > 16 * 2688
     names = {"hengjing", "yuntu", "lvcai", "shifan"}
-    assert {path.name for path in out.iterdir()} == {f"{n}_{month}_r1.{e}" for n in names for e in ("pdf", "xlsx", "json")}
-    documents = {name: json.loads((out / f"{name}_{month}_r1.json").read_text(encoding="utf-8")) for name in names}
+    assert {path.name for path in out.iterdir()} == {
+        f"{n}_{month}_r1.{e}" for n in names for e in ("pdf", "xlsx", "json")
+    }
+    documents = {
+        name: json.loads((out / f"{name}_{month}_r1.json").read_text(encoding="utf-8")) for name in names
+    }
     for document in documents.values():
         assert_document(document)
     driven = next(m for m in documents["hengjing"]["meters"] if m["meter"] == "hj-line1")
@@ -99,7 +106,7 @@ def assert_document(document: dict[str, object]) -> None:
         assert meter["balance"]["equal"] is True
         sums[meter["role"]] = sums.get(meter["role"], 0) + energy
     formula, energy_table, emissions = document["formula"], document["energy"], document["emissions"]
-    assert isinstance(formula, list) and isinstance(energy_table, dict) and isinstance(emissions, list)  # noqa: PT018
+    assert isinstance(formula, list) and isinstance(energy_table, dict) and isinstance(emissions, list)  # noqa: PT018  one question
     purchased = sum(term["sign"] * sums.get(term["role"], 0) for term in formula)
     assert int(energy_table["purchased_wh"]) == purchased
     assert {line["use"] for line in emissions} == {"enterprise", "park"}
@@ -164,7 +171,7 @@ def test_ctrl_c_leaves_nothing_running_and_a_second_start_continues(demo: Start)
     first = demo("--fresh", "--since", day)
     first.until(lambda: "Live now" in first.output, 120, "live phase")
     pids = first.pids()
-    assert len(pids) == 8  # noqa: PLR2004  broker, meters, ingest, stream, api, three gateways
+    assert len(pids) == 8  # broker, meters, ingest, stream, api, three gateways
     assert first.stop() == 0
     assert not any(map(alive, pids.values()))
     before = ledger_rows(first.data)
@@ -183,16 +190,18 @@ def test_a_folder_that_is_not_a_demo_is_not_touched(demo: Start, tmp_path: Path)
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "thesis.txt").write_text("years of work", encoding="utf-8")
     run = demo("--fresh")
-    assert run.wait(30) == 78  # noqa: PLR2004  EX_CONFIG
+    assert run.wait(30) == 78  # EX_CONFIG
     assert "not a demo's" in run.output
     assert (tmp_path / "demo" / "thesis.txt").exists()
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.skipif(shutil.which("mosquitto_pub") is None, reason="no mosquitto_pub here (Debian: mosquitto-clients)")
+@pytest.mark.skipif(
+    shutil.which("mosquitto_pub") is None, reason="no mosquitto_pub here (Debian: mosquitto-clients)"
+)
 def test_malformed_messages_are_quarantined_and_seen_in_the_api(live: tuple[DemoRun, int]) -> None:
     """What the broker lets a gateway publish, ingest still judges."""
-    import subprocess  # noqa: PLC0415
+    import subprocess  # noqa: PLC0415  only here
 
     run, _start = live
     port = (run.data / "broker" / "port").read_text(encoding="ascii").strip()
@@ -200,7 +209,9 @@ def test_malformed_messages_are_quarantined_and_seen_in_the_api(live: tuple[Demo
     before = api(run, "/api/v1/live")
     for body in (b"not protobuf \xff\xff", b"\x08\x01", b"\x12\x05\x10\xff\x7f\x58\x05"):
         argv = ["mosquitto_pub", "-h", "127.0.0.1", "-p", port, "-u", "gw-yuntu", "-P", password]
-        subprocess.run([*argv, "-t", "spBv1.0/shifan/DDATA/gw-yuntu/yt-gate", "-s"], input=body, check=True, timeout=10)
+        subprocess.run(
+            [*argv, "-t", "spBv1.0/shifan/DDATA/gw-yuntu/yt-gate", "-s"], input=body, check=True, timeout=10
+        )
 
     def counted() -> bool:
         counts = api(run, "/api/v1/quarantine")["counts"]

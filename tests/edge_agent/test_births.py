@@ -70,7 +70,10 @@ def test_a_node_birth_names_session_commands_and_frame_metrics(outbox: Outbox) -
     metrics = {metric.name: metric for metric in payload.metrics}
     assert payload.timestamp == T
     assert (value_of(metrics["bdSeq"]), metrics["bdSeq"].datatype) == (7, 4)
-    assert (value_of(metrics["Node Control/Rebirth"]), metrics["Node Control/Rebirth"].datatype) == (False, 11)
+    assert (value_of(metrics["Node Control/Rebirth"]), metrics["Node Control/Rebirth"].datatype) == (
+        False,
+        11,
+    )
     assert value_of(metrics["Frame/Epoch"]) == outbox.epoch
     assert metrics["Frame/Lost From"].is_null
 
@@ -113,9 +116,11 @@ def test_a_meter_birth_declares_what_its_raw_values_mean(outbox: Outbox, devices
 def test_a_meter_birth_carries_the_newest_values_with_their_own_times(
     outbox: Outbox, devices: list[Device]
 ) -> None:
-    """tck-id-topics-dbirth-metric-reqs: a birth has the current value of every metric, null where there is none yet."""
+    """tck-id-topics-dbirth-metrics: a birth has the current value of every metric, null where there is none yet."""
     for device in devices:
-        assert all(metric.is_null for metric in device_birth(outbox, device).metrics if metric.name != "Frame/Epoch")
+        assert all(
+            metric.is_null for metric in device_birth(outbox, device).metrics if metric.name != "Frame/Epoch"
+        )
         readings = raw(device)
         device.latest.update({register.reading_type: (t_ms, value) for register, t_ms, value in readings})
         metrics = {metric.name: metric for metric in device_birth(outbox, device).metrics}
@@ -133,7 +138,7 @@ def test_a_frame_carries_aliases_values_and_times_and_nothing_that_the_birth_sai
         names = {metric.alias: metric.name for metric in device_birth(outbox, device).metrics}
         assert payload.timestamp == T
         for metric in payload.metrics:
-            assert not (metric.HasField("name") or metric.HasField("datatype") or metric.HasField("properties"))
+            assert not any(metric.HasField(field) for field in ("name", "datatype", "properties"))
             assert metric.HasField("timestamp")
             assert not metric.is_historical
         found = {names[metric.alias]: metric for metric in payload.metrics}
@@ -146,7 +151,7 @@ def test_a_frame_carries_aliases_values_and_times_and_nothing_that_the_birth_sai
 def test_a_frame_sent_late_is_flagged_historical_and_otherwise_the_same(
     outbox: Outbox, devices: list[Device]
 ) -> None:
-    """tck-id-operational-behavior-edge-node-birth-sequence and 6.4.6: is_historical on every metric of old data."""
+    """Sparkplug 6.4.6: is_historical on every metric of old data."""
     for device in devices:
         late, fresh = frame(outbox, device, historical=True), frame(outbox, device)
         assert all(metric.is_historical for metric in late.metrics)

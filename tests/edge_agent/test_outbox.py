@@ -132,7 +132,9 @@ def test_an_ack_beyond_the_newest_frame_marks_no_future_frame(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("size", "at_once"), [(400, 50), (40_000, 1)])
-def test_a_full_ring_evicts_the_oldest_frames_and_never_the_newest(tmp_path: Path, size: int, at_once: int) -> None:
+def test_a_full_ring_evicts_the_oldest_frames_and_never_the_newest(
+    tmp_path: Path, size: int, at_once: int
+) -> None:
     with opened(tmp_path / "o.db", 1_000_000) as outbox:
         feed(outbox, 3_000_000 // size, size, at_once)
         numbers = list(held(outbox))
@@ -144,7 +146,9 @@ def test_a_full_ring_evicts_the_oldest_frames_and_never_the_newest(tmp_path: Pat
 
 def test_numbers_go_on_even_when_one_poll_is_larger_than_the_ring(tmp_path: Path) -> None:
     with opened(tmp_path / "o.db", 1_000_000) as outbox:
-        outbox.append([Draft(1, 1, bytes(600_000)), Draft(1, 1, bytes(600_000)), Draft(1, 1, bytes(1_200_000))], 1)
+        outbox.append(
+            [Draft(1, 1, bytes(600_000)), Draft(1, 1, bytes(600_000)), Draft(1, 1, bytes(1_200_000))], 1
+        )
         assert (outbox.last, held(outbox)) == (3, {})
     with opened(tmp_path / "o.db", 1_000_000) as outbox:
         feed(outbox, 1)
@@ -162,7 +166,9 @@ operations = st.one_of(
 
 @settings(max_examples=40, deadline=None)
 @given(todo=st.lists(operations, max_size=15))
-def test_it_behaves_like_a_dict_of_numbers(tmp_path_factory: pytest.TempPathFactory, todo: list[tuple[str, int]]) -> None:
+def test_it_behaves_like_a_dict_of_numbers(
+    tmp_path_factory: pytest.TempPathFactory, todo: list[tuple[str, int]]
+) -> None:
     path = tmp_path_factory.mktemp("model") / "o.db"
     outbox = Outbox(path, BIG)
     model: dict[int, bytes] = {}
@@ -175,7 +181,9 @@ def test_it_behaves_like_a_dict_of_numbers(tmp_path_factory: pytest.TempPathFact
             model.update({last + 1 + i: body for i, body in enumerate(bodies)})
             last, written = last + count, written + count
         elif step == "ack":
-            outbox.acknowledge("j" if outbox.journal_id in {"", "j"} else outbox.journal_id, outbox.epoch, count)
+            outbox.acknowledge(
+                "j" if outbox.journal_id in {"", "j"} else outbox.journal_id, outbox.epoch, count
+            )
             acked = max(acked, min(count, last))
         elif step == "other ack":
             assert outbox.acknowledge(f"{outbox.journal_id}+", outbox.epoch, count) == (count < acked)
@@ -231,7 +239,9 @@ def test_a_full_disk_costs_that_poll_and_corrupts_nothing(tmp_path: Path) -> Non
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     with opened(path) as outbox:
         feed(outbox, 5)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))  # Python ignores SIGXFSZ, so writes fail instead
+        resource.setrlimit(
+            resource.RLIMIT_FSIZE, (300_000, hard)
+        )  # Python ignores SIGXFSZ, so writes fail instead
         try:
             with pytest.raises(OutboxError, match=r"o\.db: the outbox cannot be written .* free space"):
                 feed(outbox, 1, 1_000_000)

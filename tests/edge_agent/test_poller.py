@@ -14,7 +14,7 @@ import pytest
 from pyModbusTCP.constants import EXP_ILLEGAL_FUNCTION
 from pyModbusTCP.server import DataHandler, ModbusServer
 
-from edge_agent.outbox import Outbox, OutboxError
+from edge_agent.outbox import Outbox
 from edge_agent.poller import Device, Poller, make_device
 from tests.fakes.gateway import config_for, toy_profile
 from tests.fakes.modbus_peer import Request, frame, modbus_peer, refusal, reply
@@ -76,18 +76,25 @@ class Bench:
         await asyncio.wait_for(self.clock.done.get(), 20)
         frames = self.outbox.after(before, 100)
         assert all(frame.t_ms == self.clock.now_ms() for frame in frames)
-        return {self._meter(frame.declaration).meter.id: self._values(frame.declaration, frame.body) for frame in frames}
+        return {
+            self._meter(frame.declaration).meter.id: self._values(frame.declaration, frame.body)
+            for frame in frames
+        }
 
     def _meter(self, declaration: int) -> Device:
         return next(device for device in self.devices if device.declaration == declaration)
 
     def _values(self, declaration: int, body: bytes) -> dict[str, int | float]:
         names = {alias: name for name, alias in self._meter(declaration).aliases.readings.items()}
-        return {names[metric.alias]: _signed(names[metric.alias], value_of(metric)) for metric in parse(body).metrics}
+        return {
+            names[metric.alias]: _signed(names[metric.alias], value_of(metric))
+            for metric in parse(body).metrics
+        }
 
 
 def _signed(name: str, value: Any) -> int | float:
-    return value - (1 << 32) if name == "power_active" and value >> 31 else value
+    number: int | float = value
+    return value - (1 << 32) if name == "power_active" and value >> 31 else number
 
 
 @asynccontextmanager
@@ -199,15 +206,19 @@ def test_a_dead_endpoint_costs_the_others_a_bounded_time(tmp_path: Path, dead: s
 
 
 WRONG: dict[str, Callable[[Request], Iterable[bytes]]] = {
-    "one register too few": lambda r: [reply(r, [7] * (r.count - 1))],
-    "one register too many": lambda r: [reply(r, [7] * (r.count + 1))],
+    "one register too few": lambda r: [reply(r, [7] * (r.words - 1))],
+    "one register too many": lambda r: [reply(r, [7] * (r.words + 1))],
     "no register": lambda r: [reply(r, [])],
-    "another transaction": lambda r: [reply(r._replace(transaction=r.transaction + 1), [7] * r.count)],
-    "the transaction before": lambda r: [reply(r._replace(transaction=r.transaction - 1), [7] * r.count)],
-    "another unit": lambda r: [reply(r._replace(unit=9), [7] * r.count)],
-    "another function code": lambda r: [reply(r._replace(fc=7 - r.fc), [7] * r.count)],
-    "a byte count beyond the frame": lambda r: [frame(r.transaction, r.unit, bytes((r.fc, 200)) + bytes(2 * r.count))],
-    "a header longer than the frame": lambda r: [frame(r.transaction, r.unit, bytes((r.fc, 2, 0, 7)), length=250)],
+    "another transaction": lambda r: [reply(r._replace(transaction=r.transaction + 1), [7] * r.words)],
+    "the transaction before": lambda r: [reply(r._replace(transaction=r.transaction - 1), [7] * r.words)],
+    "another unit": lambda r: [reply(r._replace(unit=9), [7] * r.words)],
+    "another function code": lambda r: [reply(r._replace(fc=7 - r.fc), [7] * r.words)],
+    "a byte count beyond the frame": lambda r: [
+        frame(r.transaction, r.unit, bytes((r.fc, 200)) + bytes(2 * r.words))
+    ],
+    "a header longer than the frame": lambda r: [
+        frame(r.transaction, r.unit, bytes((r.fc, 2, 0, 7)), length=250)
+    ],
     "an unknown function code": lambda r: [frame(r.transaction, r.unit, bytes((0x63, 2, 0, 7)))],
     "noise": lambda _: [b"\xff" * 40],
     "a refusal": lambda r: [refusal(r, 2)],
@@ -256,7 +267,7 @@ def test_a_late_answer_without_a_transaction_number_is_not_taken_for_another(tmp
     """Some converters answer with transaction 0: then nothing tells a late answer from the right one."""
 
     def answer(request: Request) -> Iterable[bytes]:
-        late = reply(request._replace(transaction=0), [0x0BAD] * request.count)
+        late = reply(request._replace(transaction=0), [0x0BAD] * request.words)
         return [late, *right(request)] if request.addr == 60 else right(request)
 
     async def test() -> None:
@@ -305,11 +316,10 @@ def test_a_poll_that_the_disk_does_not_take_is_a_gap_and_not_the_end(
         async with modbus_peer(right) as port, polling(tmp_path, port) as bench:
             blocker = Outbox(tmp_path / "outbox.db", 1_000_000_000)
             bench.outbox._db.execute("PRAGMA busy_timeout=0")
-            with pytest.raises(OutboxError), blocker._transaction():
+            with blocker._transaction():  # SQLite refuses a second writer as it refuses a full disk
                 bench.clock.due.put_nowait(TICK)
                 while not bench.poller._outbox_failing:  # noqa: ASYNC110  the poller tells nobody else
                     await asyncio.sleep(0.01)
-                raise OutboxError
             blocker.close()
             assert await bench.poll() == {"m0": EVERYTHING}
 

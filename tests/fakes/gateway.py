@@ -5,7 +5,6 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Event, Thread
-from types import TracebackType
 from typing import Any, Self
 
 from edge_agent.births import readings_body
@@ -78,7 +77,8 @@ def config_for(folder: Path, port: int, names: Sequence[str] = ("m1",), **more: 
         "outbox": {"path": "outbox.db"},
         "buses": [{"id": "line", "host": "127.0.0.1", "port": 1}],
         "meters": [
-            {"id": meter, "bus": "line", "unit": i + 1, "profile": "toy.toml"} for i, meter in enumerate(names)
+            {"id": meter, "bus": "line", "unit": i + 1, "profile": "toy.toml"}
+            for i, meter in enumerate(names)
         ],
     }
     return validate({**document, **more}, EdgeConfig, "edge.toml", folder)
@@ -100,45 +100,39 @@ class HandFed:
         profile = profile or toy_profile()
         self.devices = {meter.id: make_device(meter, profile, self.outbox) for meter in config.meters}
         self._config = config
-        self._loop = asyncio.new_event_loop()
         self._ready = Event()
-        self._error: BaseException | None = None
         self._thread = Thread(target=self._run)
 
     def feed(self, count: int, first: int = 1) -> None:
-        """Polls of all meters: values and times `first`, `first` + 1 …"""
-        for value in range(first, first + count):
-            self.outbox.append([draft(device, value, value * 1000) for device in self.devices.values()], value * 1000)
+        """Frames of all meters at once: values and times `first`, `first` + 1 and so on."""
+        values = range(first, first + count)
+        drafts = [draft(device, value, value * 1000) for value in values for device in self.devices.values()]
+        self.outbox.append(drafts, values[-1] * 1000)
         if self._ready.is_set():
             self._loop.call_soon_threadsafe(self._stored.set)
 
     def __enter__(self) -> Self:
+        self._loop = asyncio.new_event_loop()
         self._thread.start()
         assert self._ready.wait(10)
         return self
 
-    def __exit__(self, *_error: TracebackType | object) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._loop.call_soon_threadsafe(self._task.cancel)
         self._thread.join(20)
         assert not self._thread.is_alive()
         self.outbox.close()
-        if self._error is not None:
-            raise self._error
+        if not self._task.cancelled():
+            self._task.result()
 
     def _run(self) -> None:
-        try:
-            self._loop.run_until_complete(self._publish())
-        except asyncio.CancelledError:
-            pass
-        except BaseException as error:  # noqa: BLE001  shown to the test when it leaves
-            self._error = error
-        finally:
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
-            self._loop.close()
+        self._loop.run_until_complete(self._publish())
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
 
     async def _publish(self) -> None:
         self._stored = asyncio.Event()
         publisher = Publisher(self._config, self.outbox, list(self.devices.values()), self._stored)
         self._task = asyncio.ensure_future(publisher.run())
         self._ready.set()
-        await self._task
+        await asyncio.wait([self._task])

@@ -14,7 +14,7 @@ class Request(NamedTuple):
     unit: int
     fc: int
     addr: int
-    count: int
+    words: int
 
 
 Answer = Callable[[Request], Iterable[bytes]]

@@ -4,7 +4,6 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from metering.registry import parse_registry
@@ -61,5 +60,5 @@ class Mosquitto:
         self.start()
         return self
 
-    def __exit__(self, *_error: TracebackType | object) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.kill()

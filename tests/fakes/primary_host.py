@@ -140,10 +140,12 @@ class PrimaryHost:
         if parts[2] == "NCMD":
             return
         meter = parts[4] if len(parts) > 4 else ""
-        payload = parse(message.payload)
+        payload = parse(bytes(message.payload))
         with self._changed:
             if parts[2].endswith("BIRTH"):
-                self._births[meter] = {metric.alias: metric.name for metric in payload.metrics if metric.alias}
+                self._births[meter] = {
+                    metric.alias: metric.name for metric in payload.metrics if metric.alias
+                }
             known = self._births.get(meter, {})
             names = {metric.name or known.get(metric.alias, ""): metric for metric in payload.metrics}
             heard = Heard(parts[2], meter, payload, names, message.topic, message.qos, message.retain)

@@ -6,7 +6,9 @@ The descriptor is built here, field by field as `sparkplug_b.proto` of Eclipse S
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf.message import DecodeError as DecodeError  # noqa: PLC0414  for those who test that it is raised
+from google.protobuf.message import DecodeError
+
+__all__ = ["DecodeError", "Payload", "parse", "properties_of", "value_of"]
 
 _TYPES = {
     "u32": descriptor_pb2.FieldDescriptorProto.TYPE_UINT32,

@@ -152,7 +152,7 @@ def test_a_plain_text_broker_on_another_machine_is_refused(host: str) -> None:
 
 
 @pytest.mark.parametrize(("settings", "says"), [
-    ({"cert_file": "c.pem"}, "belong together"), ({"port": 0}, "port"), ({"port": 65536}, "port"), ({"pasword": "x"}, "pasword"),
+    ({"cert_file": "c.pem"}, "belong together"), ({"port": 0}, "port"), ({"port": 65536}, "port"), ({"passwort": "x"}, "passwort"),
 ])  # fmt: skip
 def test_other_mistakes_of_a_broker_table_are_named(settings: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):

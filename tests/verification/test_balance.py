@@ -37,7 +37,7 @@ class ListedFrames:
         datatype: DataType = DataType.UINT32,
         properties: dict[str, Property] | None = None,
     ) -> None:
-        declared = {"engUnit": "kWh", "scale": -2} if properties is None else properties
+        declared: dict[str, Property] = {"engUnit": "kWh", "scale": -2} if properties is None else properties
         self._birth = Payload((Metric(name=name, alias=5, datatype=datatype, properties=declared),))
         self._frames = [self._frame(i, t, value, datatype) for i, (t, value) in enumerate(readings)]
 
@@ -67,7 +67,9 @@ class WithANewerProfile(ListedFrames):
     """The profile changed later in the epoch: its birth gives the total another alias and another scale."""
 
     def births(self, gateway: str, meter: str, epoch: int) -> Iterator[StoredFrame]:
-        newer = Metric(name=ENERGY, alias=77, datatype=DataType.UINT32, properties={"engUnit": "kWh", "scale": 0})
+        newer = Metric(
+            name=ENERGY, alias=77, datatype=DataType.UINT32, properties={"engUnit": "kWh", "scale": 0}
+        )
         yield StoredFrame(Offset(1, 100), "", encode(Payload((newer,))), 0, "g", "m", 1, 0, 0)
         yield from super().births(gateway, meter, epoch)
 
@@ -78,7 +80,9 @@ class ReadAcrossTheEdge(ListedFrames):
     @staticmethod
     def _frame(number: int, t_ms: int, value: Value, datatype: DataType) -> StoredFrame:
         total = Metric(alias=5, timestamp=t_ms - 1000, datatype=datatype, value=value)
-        return StoredFrame(Offset(1, number), "", encode(Payload((total,), t_ms)), t_ms, "g", "m", 1, number, t_ms)
+        return StoredFrame(
+            Offset(1, number), "", encode(Payload((total,), t_ms)), t_ms, "g", "m", 1, number, t_ms
+        )
 
 
 def edges(*values: Value) -> list[tuple[int, Value]]:

@@ -1,0 +1,29 @@
+"""What `dashboards.build` has built, read without the Foundation SDK: servers need no alpha package."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from dashboards import names
+
+FOLDER = Path(__file__).parent
+BOARDS = (names.FLEET, names.SUBSTATION, names.CARBON, names.MONTHS, names.QUALITY, names.PIPELINE)
+
+
+def board(uid: str) -> dict[str, Any]:
+    """A dashboard's JSON."""
+    return _read(f"{uid}.json")
+
+
+def boards() -> list[dict[str, Any]]:
+    """All dashboards."""
+    return [board(uid) for uid in BOARDS]
+
+
+def alert_groups() -> list[dict[str, Any]]:
+    """The rule groups as Grafana's HTTP API takes them."""
+    return _read("alert-groups.json")
+
+
+def _read(name: str) -> Any:
+    return json.loads((FOLDER / name).read_text(encoding="utf-8"))

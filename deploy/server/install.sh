@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# Installs Tanyun's server on Debian 12 or 13: broker with TLS, ingest, stream, API, and the projector when InfluxDB is configured.
+# Run it again after an upgrade, or after a change of park.toml: it changes only what has to change, and no configuration.
+set -euo pipefail
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+# shellcheck source=../lib/common.sh source-path=SCRIPTDIR
+source "$here/../lib/common.sh"
+
+usage() {
+  cat <<'TEXT'
+sudo deploy/server/install.sh --park park.toml --name mqtt.park.example [--name 10.0.0.5]
+
+  --park FILE    the registry, copied to /etc/tanyun/park.toml when there is none yet
+  --name HOST    what gateways connect to: host name or address, for the certificate (repeatable; kept from then on)
+  --bundle DIR   install from this bundle (scripts/bundle) without a network; by default the one this script lies in
+  --no-start     enable the services, do not start them
+  --dry-run      show every change, make none
+  -h, --help     this text
+
+Mirrors: PIP_INDEX_URL names a package index; Debian packages come from the mirror that apt is set to.
+TEXT
+}
+
+names=() park="" start=yes
+while [[ $# -gt 0 ]]; do
+  case "$1" in
+    --park) park="$(value_of "$@")"; shift ;;
+    --name) name="$(value_of "$@")"; names+=(--name "$name"); shift ;;
+    --bundle) bundle="$(value_of "$@")"; shift ;;
+    --no-start) start="" ;;
+    --dry-run) dry_run=yes ;;
+    -h | --help) usage; exit ;;
+    *) usage >&2; exit 2 ;;
+  esac
+  shift
+done
+
+etc=/etc/tanyun
+roles=(tanyun-ingest tanyun-stream tanyun-api)
+has_influx() { grep -Eqs '^[[:space:]]*\[influx\]' "$etc/server.toml"; }
+
+broker_package() {
+  local had=""
+  if is_installed mosquitto; then had=yes; fi
+  packages python3 python3-venv openssl mosquitto
+  # The package's own service is for port 1883 on loopback. One that was here before is the operator's, and left alone.
+  if [[ -z "$had" ]] && command -v systemctl >/dev/null; then run systemctl --quiet disable mosquitto.service; fi
+}
+
+configuration() {
+  folder 0755 root "$etc"
+  folder 0700 tanyun "$etc/secrets"
+  folder 0755 root "$etc/broker"
+  folder 0700 mosquitto "$etc/broker/broker"
+  folder 0700 tanyun "$etc/broker/host"
+  folder 0700 root "$etc/broker/gateways"
+  secret_once "$etc/secrets/api-token" tanyun
+  config_once "$here/server.toml" "$etc/server.toml" 0640 root tanyun
+  if [[ -n "$park" ]]; then config_once "$park" "$etc/park.toml" 0640 root tanyun; fi
+}
+
+# Certificates, logins and rights; says what it wrote, and lists the mistakes in park.toml if there are any.
+broker_files() {
+  run "$prefix/venv/bin/tanyun" broker init --data "$etc/broker" --registry "$etc/park.toml" --tls "${names[@]}" >"$scratch/init" ||
+    die "the broker's files were not written, see above; correct that and run this again"
+  cat "$scratch/init" >&2
+  if grep -q "^would run\|up to date" "$scratch/init"; then return; fi
+  reload=yes
+}
+
+services() {
+  local wanted=(tanyun.target tanyun-mosquitto.service "${roles[@]/%/.service}")
+  if has_influx; then wanted+=(tanyun-projector.service); fi
+  units tanyun.target tanyun-mosquitto.service tanyun-ingest.service tanyun-stream.service tanyun-api.service tanyun-projector.service
+  enable_units "${wanted[@]}"
+  if [[ -z "$start" ]] || ! is_booted; then say "services are enabled, not started"; return; fi
+  if [[ -n "${reload:-}" ]] && systemctl --quiet is-active tanyun-mosquitto; then run systemctl reload tanyun-mosquitto; fi
+  # Broker first: a new certificate is read at a start only.
+  if [[ -n "$changed" || -n "${certificate:-}" ]]; then run systemctl restart "${wanted[@]}"; else run systemctl start "${wanted[@]}"; fi
+}
+
+prepare
+broker_package
+system_user tanyun /var/lib/tanyun
+environment requirements.lock venv
+run ln -sfn "$prefix/venv/bin/tanyun" /usr/local/bin/tanyun
+documents
+configuration
+if [[ ! -e "$etc/park.toml" && -z "$dry_run" ]]; then
+  die "everything is installed; what is missing is the registry. Write it (docs/go-to-production.md), then run:" \
+    "sudo $0 --park park.toml --name HOST"
+fi
+broker_files
+if grep -q 'server\.crt' "$scratch/init"; then certificate=yes; fi
+services
+
+say "done. Next:"
+say "  sudo -u tanyun tanyun doctor --config $etc/server.toml"
+say "  carry $etc/broker/gateways/ID to each gateway, and run deploy/gateway/install.sh --credentials ID there"
+say "  the API's token is in $etc/secrets/api-token; keep a copy of $etc/broker/ca.key in a safe place"
+if ! has_influx; then say "  InfluxDB and Grafana: docs/go-to-production.md"; fi

@@ -1,0 +1,100 @@
+"""Parts of the journal for evidence: where a meter's frames and births stand, whole segments, and their digests."""
+
+import sqlite3
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from storage.errors import CorruptError
+from storage.journal import SCHEMA_VERSION, Offset
+from storage.merkle import CHAIN_START
+from storage.segment import packed, unpack_all
+from storage.sqlite import open_reader
+
+_CACHED_SEGMENTS = 64
+
+
+class Place(msgspec.Struct, frozen=True, gc=False):
+    """Where a frame stands in the journal, and the time of its readings."""
+
+    offset: Offset
+    t_ms: int
+
+
+class JournalSlice:
+    """Reads the journal up to an end (exclusive), as it was when a month was closed: what came later is not there."""
+
+    def __init__(self, path: Path, end: Offset) -> None:
+        self._db = open_reader(path, SCHEMA_VERSION)
+        self.end = end
+        self.journal_id: str = self._db.execute("SELECT value FROM meta WHERE key='journal_id'").fetchone()[0]
+        self.records = lru_cache(_CACHED_SEGMENTS)(self._records)
+        """Segment number → its records' bytes, each exactly as stored: the leaves of its Merkle tree."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
+    def before(self, gateway: str, meter: str, t_ms: int, limit: int) -> list[Place]:
+        """The last `limit` frames before a time, latest first."""
+        return self._places(
+            "t_ms < ? ORDER BY t_ms DESC, epoch DESC, number DESC", gateway, meter, t_ms, limit
+        )
+
+    def after(self, gateway: str, meter: str, t_ms: int, limit: int) -> list[Place]:
+        """The first `limit` frames at or after a time, earliest first."""
+        return self._places("t_ms >= ? ORDER BY t_ms, epoch, number", gateway, meter, t_ms, limit)
+
+    def between(self, gateway: str, meter: str, start_ms: int, end_ms: int) -> list[Place]:
+        """The frames in `[start_ms, end_ms)`, in time order."""
+        where = "t_ms >= ? AND t_ms < ? ORDER BY t_ms, epoch, number"
+        return self._places(where, gateway, meter, start_ms, end_ms, -1)
+
+    def _places(self, where: str, gateway: str, meter: str, *values: int) -> list[Place]:
+        *times, limit = values
+        query = (
+            "SELECT segment, idx, t_ms FROM frame WHERE gateway=? AND meter=? AND segment > 0 "
+            f"AND (segment, idx) < (?, ?) AND {where} LIMIT ?"
+        )
+        rows = self._db.execute(query, (gateway, meter, self.end.segment, self.end.index, *times, limit))
+        return [Place(Offset(segment, index), t_ms) for segment, index, t_ms in rows]
+
+    def births(self, gateway: str, meter: str) -> list[Offset]:
+        """Every birth of a meter, in journal order."""
+        query = (
+            "SELECT DISTINCT segment, idx FROM birth WHERE gateway=? AND meter=? "
+            "AND (segment, idx) < (?, ?) ORDER BY segment, idx"
+        )
+        rows = self._db.execute(query, (gateway, meter, self.end.segment, self.end.index))
+        return [Offset(segment, index) for segment, index in rows]
+
+    def _records(self, segment: int) -> list[bytes]:
+        row = self._db.execute("SELECT body FROM segment WHERE id=?", (segment,)).fetchone()
+        if row is None:
+            msg = f"journal segment {segment} is not there"
+            raise CorruptError(msg)
+        return packed(unpack_all(row[0]))
+
+    def chain_after(self, segment: int) -> bytes:
+        """The chain value after a segment; before the first it is 32 zero bytes."""
+        return _chain(self._db, segment) if segment else CHAIN_START
+
+    def roots(self, first: int, last: int) -> Iterator[bytes]:
+        """The Merkle roots of the segments `first` to `last`."""
+        rows = self._db.execute(
+            "SELECT root FROM segment WHERE id BETWEEN ? AND ? ORDER BY id", (first, last)
+        )
+        return (bytes(root) for (root,) in rows)
+
+
+def _chain(db: sqlite3.Connection, segment: int) -> bytes:
+    row = db.execute("SELECT chain FROM segment WHERE id=?", (segment,)).fetchone()
+    if row is None:
+        msg = f"journal segment {segment} is not there"
+        raise CorruptError(msg)
+    return bytes(row[0])

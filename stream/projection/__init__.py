@@ -1,0 +1,1 @@
+"""What the serving store holds, made of journal, ledger and closed months."""

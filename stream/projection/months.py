@@ -1,0 +1,143 @@
+"""Months: to date from the days derived, with forecast; and, once closed, as their frozen document says."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from metering.intervals import QUARTER_MS, Span, local_month, month_of
+from metering.registry import Park
+from storage.line_protocol import Field, point
+from storage.months import MonthRow
+from stream.projection.derived import Bucket, DayBook, Factors, grams
+from stream.projection.schema import GRAM, METHODS, Scope, Tags
+from stream.projection.store import DayRow, ProjectorStore
+
+OUTCOMES = ("PASS", "PASS_WITH_FINDINGS", "FAIL", "INSUFFICIENT_DATA")
+"""Their places are the field's values."""
+_METHOD_OF_USE = {"enterprise": "national", "park": "provincial"}
+_KG_TO_UG_PER_WH = 1_000_000
+
+
+class MonthBook:
+    """Derives months from the store's days."""
+
+    def __init__(
+        self, park: Park, tags: Tags, factors: Factors, book: DayBook, store: ProjectorStore, clock: Callable[[], int]
+    ) -> None:
+        self._zone, self._tags, self._factors, self._book = park.tz, tags, factors, book
+        self._store, self._clock = store, clock
+
+    def current(self) -> str:
+        """The month that runs now."""
+        return month_of(self._clock(), self._zone)
+
+    def refactored(self, month: str) -> bool:
+        """Whether the month's factors are others than those it was derived with; from now on these hold."""
+        changed = False
+        for method in METHODS:
+            factor = self._factors.get(method, month)
+            wanted, known = factor.id if factor else "", self._store.factor(month, method)
+            if known != wanted:
+                self._store.keep_factor(month, method, wanted)
+                changed |= known is not None
+        return changed
+
+    def derive(self, month: str, days: Iterable[int] = ()) -> Iterator[str]:
+        """A month's lines: its boundary, its state while open, its factors, and a forecast at each of `days` and at its newest."""
+        span = local_month(month, self._zone)
+        closed = self._store.months()
+        for scope in self._book.scopes:
+            rows = self._store.days(scope.kind, scope.id, *span)
+            if rows:
+                bucket = Bucket(span.start_ms, _quarters(scope, rows), _present(rows), _energy(rows), closed=True)
+                yield from self._book.boundary(scope, "month", bucket, self._book.elapsed(span), month)
+                yield from self._forecasts(scope, month, span, rows, set(days) | {rows[-1].start_ms})
+            if (month, scope.kind, scope.id) not in closed and (rows or month == self.current()):
+                yield from self._open(scope, month, span, rows)
+            yield from self._factor_lines(scope, month, span)
+
+    def _forecasts(self, scope: Scope, month: str, span: Span, rows: list[DayRow], wanted: set[int]) -> Iterator[str]:
+        """At the pace of the time measured so far; a stamp is the last closed interval that it knows."""
+        for i, row in enumerate(rows):
+            measured_ms = _present(rows[: i + 1]) * QUARTER_MS / len(scope.formula)
+            if row.start_ms not in wanted or row.last_closed_ms is None or not measured_ms:
+                continue
+            so_far = _energy(rows[: i + 1])
+            ahead = so_far * (span.end_ms - span.start_ms) / measured_ms
+            for method in METHODS:
+                factor = self._factors.get(method, month)
+                fields: list[tuple[str, Field]] = [
+                    ("month_energy_wh", so_far), ("month_emission_g", grams(so_far, factor)),
+                    ("forecast_energy_wh", ahead), ("forecast_emission_g", grams(ahead, factor)),
+                    ("budget_emission_g", scope.budget_g),
+                ]  # fmt: skip
+                yield from self._line("forecast", scope, method, fields, row.last_closed_ms)
+
+    def _open(self, scope: Scope, month: str, span: Span, rows: list[DayRow]) -> Iterator[str]:
+        energy = _energy(rows) if rows else None
+        expected = self._book.elapsed(span) * len(scope.formula)
+        completeness = min(1.0, sum(row.points_read for row in rows) / expected)
+        for method in METHODS:
+            emission = grams(energy, self._factors.get(method, month)) if energy is not None else None
+            fields: list[tuple[str, Field]] = [
+                ("closed", 0), ("revision", 0), ("energy_wh", energy), ("emission_g", emission),
+                ("completeness", completeness), ("estimated_wh", sum(row.estimated for row in rows)),
+            ]  # fmt: skip
+            yield from self._line("month", scope, method, fields, span.start_ms)
+
+    def _factor_lines(self, scope: Scope, month: str, span: Span) -> Iterator[str]:
+        for method in METHODS:
+            factor = self._factors.get(method, month)
+            if factor is not None:
+                tags = {"scope_kind": scope.kind, "scope": scope.id, "method": method, "factor_id": factor.id}
+                line = point(self._tags.factor(tags), [("kg_per_kwh", float(factor.ratio / _KG_TO_UG_PER_WH))], span.start_ms)
+                if line is not None:
+                    yield line
+
+    def _line(
+        self, measurement: str, scope: Scope, method: str, fields: list[tuple[str, Field]], t_ms: int
+    ) -> Iterator[str]:
+        line = point(self._tags.boundary(measurement, scope.kind, scope.id, method), fields, t_ms)
+        if line is not None:
+            yield line
+
+    def closed(self, row: MonthRow) -> Iterator[str]:
+        """A closed month, from its document alone."""
+        document = msgspec.json.decode(row.document)
+        formula = {term["role"] for term in document["formula"]}
+        totals = [m for m in document["meters"] if m["role"] in formula and m["unit"] == "Wh"]
+        common: list[tuple[str, Field]] = [
+            ("closed", 1), ("revision", row.revision), ("outcome", OUTCOMES.index(row.outcome)),
+            ("completeness", _completeness(totals)),
+            ("findings", sum(check["outcome"] != "PASS" for check in document["checks"])),
+            ("estimated_wh", sum(int(m["estimated_wh"]) for m in totals)),
+        ]  # fmt: skip
+        for line in document["emissions"]:
+            figures = [("energy_wh", _number(line["energy_wh"])), ("emission_g", _number(line["emission_ug"], GRAM))]
+            key = self._tags.boundary("month", row.scope_kind, row.scope_id, _METHOD_OF_USE[line["use"]])
+            text = point(key, [*common, *figures], document["start_ms"])
+            if text is not None:
+                yield text
+
+
+def _energy(rows: Iterable[DayRow]) -> int:
+    return sum(row.energy for row in rows)
+
+
+def _present(rows: Iterable[DayRow]) -> int:
+    return sum(row.present for row in rows)
+
+
+def _quarters(scope: Scope, rows: Iterable[DayRow]) -> int:
+    """Quarters' worth of intervals, at least one: what a mean power is taken over."""
+    return max(1, round(_present(rows) / len(scope.formula)))
+
+
+def _completeness(totals: list[dict[str, Any]]) -> float | None:
+    expected = sum(line["points_expected"] for line in totals)
+    return sum(line["points_read"] for line in totals) / expected if expected else None
+
+
+def _number(text: str | None, per: int = 1) -> float | None:
+    return None if text is None else int(text) / per

@@ -1,0 +1,129 @@
+"""Totals into intervals, by hand-worked examples with round numbers. Properties stand in test_step.py."""
+
+import numpy as np
+import pytest
+
+from metering.intervals import QUARTER_MS
+from stream.kernels import accumulate as a
+
+EDGE = 2_000 * QUARTER_MS
+
+
+def run(
+    *totals: tuple[int, int], max_power: int = 0, grain: int = 1, state: a.I64 | None = None
+) -> tuple[list[list[int]], list[list[int]], a.I64]:
+    """Rows and events of one channel, from (ms after a grid edge, position)."""
+    state = np.zeros((1, a.STATE_COLUMNS), np.int64) if state is None else state
+    t = np.array([EDGE + after for after, _ in totals], np.int64)
+    position = np.array([p for _, p in totals], np.int64)
+    channel = np.zeros(len(totals), np.int64)
+    rows = np.full((a.count_rows(channel, t, state), a.ROW_COLUMNS), -7, np.int64)
+    events = np.full((2 * len(totals), a.EVENT_COLUMNS), -7, np.int64)
+    limits = np.full(len(totals), max_power, np.int64), np.full(len(totals), grain, np.int64)
+    used, noted = a.accumulate(channel, t, position, *limits, state, rows, events)
+    return rows[:used].tolist(), events[:noted].tolist(), state
+
+
+def test_reads_at_both_edges_make_one_whole_interval() -> None:
+    rows, events, _ = run((0, 1000), (QUARTER_MS, 1600))
+    assert rows == [[0, EDGE, EDGE + QUARTER_MS, 1000, 1600, QUARTER_MS, 1, 0]]
+    assert not events
+
+
+def test_an_edge_between_two_reads_gets_its_share_rounded_down() -> None:
+    third = QUARTER_MS // 3
+    rows, _, _ = run((QUARTER_MS - third, 0), (QUARTER_MS + 2 * third, 100))
+    assert rows == [[0, EDGE, EDGE + QUARTER_MS, 0, 33, third, 0, 0]]
+
+
+def test_a_gap_has_exact_energy_estimated_shape_and_no_coverage() -> None:
+    rows, _, _ = run((0, 0), (4 * QUARTER_MS, 10))
+    assert [(row[a.OPENING], row[a.CLOSING]) for row in rows] == [(0, 2), (2, 5), (5, 7), (7, 10)]
+    assert {(row[a.COVERED], row[a.WORST]) for row in rows} == {(0, a.ESTIMATED)}
+    assert [row[a.EDGE_READ] for row in rows] == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize(("elapsed", "quality"), [(a.MAX_GAP_MS, 0), (a.MAX_GAP_MS + 1, a.ESTIMATED)])
+def test_reads_sixteen_minutes_apart_still_measure_and_no_further(elapsed: int, quality: int) -> None:
+    rows, _, _ = run((0, 0), (elapsed, 100))
+    assert rows[0][a.WORST] == quality
+
+
+@pytest.mark.parametrize(("distance", "read"), [(1, 1), (60_000, 1), (60_001, 0)])
+def test_an_edge_counts_as_read_within_a_minute(distance: int, read: int) -> None:
+    before, _, _ = run((QUARTER_MS - distance, 0), (QUARTER_MS + 300_000, 9))
+    after, _, _ = run((QUARTER_MS - 300_000, 0), (QUARTER_MS + distance, 9))
+    assert before[0][a.EDGE_READ] == after[0][a.EDGE_READ] == read
+
+
+def test_a_month_without_reads_of_a_gigawatt_keeps_every_watt_hour() -> None:
+    quarters = 31 * 96
+    energy_wh = 744 * 10**9 + 1
+    rows, _, _ = run((0, 5), (quarters * QUARTER_MS, 5 + energy_wh))
+    assert len(rows) == quarters
+    assert sum(row[a.CLOSING] - row[a.OPENING] for row in rows) == energy_wh
+    exact = [5 + energy_wh * i // quarters for i in range(1, quarters + 1)]
+    assert [row[a.CLOSING] for row in rows] == exact
+
+
+def test_counters_near_2_to_the_62_are_cut_exactly() -> None:
+    low, high = 3, (1 << 62) - 1
+    rows, _, _ = run((1, low), (3 * QUARTER_MS + 1, high))
+    elapsed = 3 * QUARTER_MS
+    assert [row[a.CLOSING] for row in rows] == [
+        low + (high - low) * (i * QUARTER_MS - 1) // elapsed for i in (1, 2, 3)
+    ]
+
+
+def test_a_fall_stands_still_until_the_total_is_back() -> None:
+    rows, events, state = run((0, 1000), (QUARTER_MS, 10), (2 * QUARTER_MS, 20))
+    assert not rows
+    assert [event[a.E_KIND] for event in events] == [a.PENDING_FALL]
+    assert events[0][a.E_POSITION :] == [10, EDGE, 1000]
+    assert state[0, a.PENDING] == 1
+    rows, events, state = run((3 * QUARTER_MS, 1300), state=state)
+    assert [row[a.CLOSING] for row in rows] == [1100, 1200, 1300]
+    assert [event[a.E_KIND] for event in events] == [a.TRANSIENT]
+    assert state[0, a.PENDING] == 0
+
+
+def test_a_rise_is_plausible_up_to_a_tenth_above_rated_power_and_one_count() -> None:
+    quarter_of_a_kilowatt = 250 * 11 // 10
+    for rise, kinds in ((quarter_of_a_kilowatt + 10, []), (quarter_of_a_kilowatt + 11, [a.PENDING_RISE])):
+        _, events, _ = run((0, 0), (QUARTER_MS, rise), max_power=1000, grain=10)
+        assert [event[a.E_KIND] for event in events] == kinds
+
+
+def test_late_and_conflicting_readings_change_nothing_and_are_noted() -> None:
+    rows, events, state = run(
+        (0, 100), (QUARTER_MS, 200), (QUARTER_MS - 1, 150), (QUARTER_MS, 201), (QUARTER_MS, 200)
+    )
+    assert len(rows) == 1
+    assert [event[a.E_KIND] for event in events] == [a.LATE, a.CONFLICT]
+    assert state[0, a.LAST_POS] == 200
+
+
+def test_emissions_are_differences_of_floored_products() -> None:
+    opening, closing = np.array([0, 1, 2, 7], np.int64), np.array([1, 2, 3, 9], np.int64)
+    num, den = np.array([1, 1, 1, -1], np.int64), np.array([2, 2, 2, 1], np.int64)
+    out = np.empty(4, np.int64)
+    a.emissions(opening, closing, num, den, out)
+    assert out.tolist() == [0, 1, 0, -1]
+
+
+def test_an_emission_that_no_integer_of_the_ledger_holds_is_no_number() -> None:
+    """2^62 ug are 4.6 million tonnes in a quarter of an hour."""
+    limit = (1 << 62) // 536_600
+    opening, closing = np.array([9, 9], np.int64), np.array([9 + limit, 8 + limit], np.int64)
+    out = np.empty(2, np.int64)
+    a.emissions(opening, closing, np.full(2, 536_600), np.ones(2, np.int64), out)
+    assert out.tolist() == [-1, (limit - 1) * 536_600]
+
+
+def test_emissions_stay_exact_where_the_cumulative_product_leaves_64_bits() -> None:
+    opening = (1 << 62) - 10**9
+    closing = opening + 10**9 - 1
+    start, end, num, den = (np.array([value], np.int64) for value in (opening, closing, 536_600, 1))
+    out = np.empty(1, np.int64)
+    a.emissions(start, end, num, den, out)
+    assert out[0] == (10**9 - 1) * 536_600

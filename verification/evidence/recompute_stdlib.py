@@ -1,0 +1,353 @@
+"""Recompute a month from its evidence pack with Python's standard library alone: python -I -S recompute.py PACK.zip
+
+Reads the frames in journal/records.bin with its own small protobuf reader, works out where every total stood at the
+month's edges, and compares opening, closing, energy and emission of every meter with document.json. It also checks the
+SHA-256 of every file, the Merkle proofs and the journal's chain. The signature needs another tool: see README.txt.
+Exit code 0: equal; 1: different; 2: wrong usage.
+"""
+
+# ruff: noqa: PLR2004  Field numbers, wire types and data types of Sparkplug B, named in the comments beside.
+import csv
+import hashlib
+import io
+import json
+import struct
+import sys
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterator
+from fractions import Fraction
+from math import ceil, floor, isfinite
+from typing import Any
+
+QUARTERS = 3_600_000
+FLOATS = {9: "<f", 10: "<d"}
+SIGNED = {1: 8, 2: 16, 3: 32, 4: 64}
+UNSIGNED = {5: 8, 6: 16, 7: 32, 8: 64, 13: 64}
+KILO = {"": 0, "k": 3, "M": 6, "G": 9}
+UNITS = {
+    **{prefix + "Wh": ("Wh", Fraction(10) ** power) for prefix, power in KILO.items() if prefix != "G"},
+    **{prefix + "varh": ("varh", Fraction(10) ** power) for prefix, power in KILO.items() if prefix != "G"},
+    "L": ("L", Fraction(1)), "m3": ("L", Fraction(1000)),
+    "kJ": ("kJ", Fraction(1)), "MJ": ("kJ", Fraction(1000)), "GJ": ("kJ", Fraction(1_000_000)),
+}  # fmt: skip
+"""Declared unit: base unit, base units in one."""
+WATT_HOUR = {"Wh": Fraction(1), "varh": Fraction(1), "kJ": Fraction(18, 5)}
+"""Base units that 1 W makes in an hour."""
+LIMIT = 1 << 62
+
+Key = tuple[str, str]
+Field = tuple[int, int, int, int]
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            return value & (1 << 64) - 1, at
+
+
+def fields(data: bytes, at: int, end: int) -> Iterator[Field]:
+    """(number, wire type, value or start, end) of every field of a protobuf message."""
+    while at < end:
+        key, at = varint(data, at)
+        wire = key & 7
+        if wire == 0:
+            value, at = varint(data, at)
+            yield key >> 3, wire, value, at
+            continue
+        size = {1: 8, 5: 4}.get(wire, 0)
+        if wire == 2:
+            size, at = varint(data, at)
+        yield key >> 3, wire, at, at + size
+        at += size
+
+
+def metrics(payload: bytes) -> Iterator[dict[int, Field]]:
+    """Sparkplug B: field 2 of a payload is a metric; of its fields the last of a number holds (field 0: the value)."""
+    for number, wire, at, end in fields(payload, 0, len(payload)):
+        if number == 2 and wire == 2:
+            metric: dict[int, Field] = {}
+            for field in fields(payload, at, end):
+                metric[0 if field[0] >= 10 else field[0]] = field
+            yield metric
+
+
+def text(data: bytes, field: Field | None) -> str:
+    return data[field[2] : field[3]].decode() if field else ""
+
+
+def properties(data: bytes, field: Field | None) -> dict[str, Any]:
+    """Field 9 of a metric: keys (1) and values (2) side by side; a value's type is its field 1."""
+    keys: list[str] = []
+    values: list[Any] = []
+    for number, wire, at, end in fields(data, field[2], field[3]) if field else ():
+        if number == 1 and wire == 2:
+            keys.append(data[at:end].decode())
+        elif number == 2 and wire == 2:
+            parts = {part[0]: part for part in fields(data, at, end)}
+            kind = parts[1][2] if 1 in parts else 0
+            value = next((part for number, part in parts.items() if number >= 3), None)
+            values.append(
+                None
+                if value is None
+                else number_of(data, value, kind)
+                if value[1] != 2
+                else text(data, value)
+            )
+    return dict(zip(keys, values))
+
+
+def number_of(data: bytes, field: Field, kind: int) -> Any:
+    """An integer or float as its Sparkplug data type says; None for everything else."""
+    wire, at = field[1], field[2]
+    if kind in FLOATS and wire in (1, 5):
+        value = struct.unpack_from("<d" if wire == 1 else "<f", data, at)[0]
+        return value if isfinite(value) else None
+    if wire != 0 or field[0] not in (3, 4, 10, 11):
+        return None
+    if kind in UNSIGNED:
+        return at if not at >> min(UNSIGNED[kind], 63) else None
+    if kind not in SIGNED:
+        return None
+    bits = SIGNED[kind]
+    for width in (64 if bits == 64 or at >> 32 else 32, bits):
+        low = at - (1 << width) if at >> width - 1 else at
+        if at >> width == 0 and -(1 << bits - 1) <= low < 1 << bits - 1:
+            return low
+    return None
+
+
+def sha(*parts: bytes) -> bytes:
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+class Journal:
+    """The segments of journal/records.bin: number and count (uint64, uint32), then a pruned tree (0 hash, 1 record, 2 node)."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+        self.records: list[tuple[int, bytes]] = []
+
+    def take(self, size: int) -> bytes:
+        data: bytes = self.file.read(size)
+        if len(data) != size:
+            raise ValueError("journal/records.bin ends too early")
+        return data
+
+    def segments(self) -> Iterator[tuple[int, bytes]]:
+        """(segment, root); `records` holds its records."""
+        while True:
+            head = self.file.read(12)
+            if not head:
+                return
+            segment, count = struct.unpack(">QI", head)
+            self.records = []
+            yield segment, self.tree(0, count)
+
+    def tree(self, low: int, high: int) -> bytes:
+        """RFC 6962: leaf = SHA-256(00 record), node = SHA-256(01 left right), the larger power of two on the left."""
+        tag = self.take(1)[0]
+        if tag == 0:
+            return self.take(32)
+        if tag == 1:
+            record = self.take(struct.unpack(">I", self.take(4))[0])
+            self.records.append((low, record))
+            return sha(b"\0", record)
+        middle = low + (1 << (high - low - 1).bit_length() - 1)
+        left = self.tree(low, middle)
+        return sha(b"\1", left, self.tree(middle, high))
+
+
+class Total:
+    """One total of one meter, reading after reading; where it stood at both edges of the month."""
+
+    def __init__(self, start: int, end: int, begins: tuple[int, int] | None, power: int) -> None:
+        self.edges = [start, end]
+        self.begins, self.power = begins, power
+        self.last: tuple[int, int] | None = None
+        self.found: dict[int, int] = {}
+
+    def take(self, where: tuple[int, int], t: int, position: int, grain: int) -> None:
+        if self.begins is not None and where < self.begins:
+            return
+        if self.last is None:
+            self.last = t, position
+        t0, p0 = self.last
+        rise, elapsed = position - p0, t - t0
+        if rise < 0 or elapsed < 0 or (elapsed == 0 and rise):
+            return
+        # A rise above 1.1 times the rated power, and one count, is no energy.
+        if self.power and rise > floor(Fraction(11 * self.power * elapsed, 10 * QUARTERS)) + grain:
+            return
+        for edge in self.edges:
+            if edge not in self.found and t0 <= edge <= t:
+                self.found[edge] = p0 if edge == t0 else p0 + rise * (edge - t0) // elapsed
+        self.last = t, position
+
+
+class Pack:
+    """The pack's tables, and its totals as frames are fed."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self.archive = archive
+        self.document = json.loads(archive.read("document.json"))
+        self.meters = {row["meter"]: row for row in self.table("registry/meters.csv")}
+        opening = {
+            (r["meter"], r["reading_type"]): (int(r["segment"]), int(r["index"]))
+            for r in self.table("opening.csv")
+        }
+        self.totals: dict[Key, Total] = {}
+        for row in self.table("registry/roles.csv"):
+            key = row["meter"], row["reading_type"]
+            power = ceil(
+                WATT_HOUR.get(row["unit"], Fraction(0)) * int(self.meters[row["meter"]]["max_power_w"] or 0)
+            )
+            self.totals[key] = Total(
+                self.document["start_ms"], self.document["end_ms"], opening.get(key), power
+            )
+        self.known: dict[str, dict[Any, tuple[Key, int, Fraction, float]]] = defaultdict(dict)
+        self.frames = 0
+
+    def table(self, name: str) -> list[dict[str, str]]:
+        return list(csv.DictReader(io.StringIO(self.archive.read(name).decode("utf-8-sig"), newline="")))
+
+    def feed(self, where: tuple[int, int], record: bytes) -> None:
+        """A record: received_ms int64, topic length uint16, payload length uint32 (little-endian), topic, payload."""
+        _received, size, _payload_size = struct.unpack_from("<qHI", record)
+        parts, payload = record[14 : 14 + size].decode().split("/"), record[14 + size :]
+        if len(parts) != 5 or parts[4] not in self.meters or self.meters[parts[4]]["gateway"] != parts[3]:
+            return
+        if parts[2] == "DBIRTH":
+            self.known[parts[4]] = dict(self.births(parts[4], payload))
+        elif parts[2] == "DDATA":
+            self.frames += 1
+            self.readings(where, parts[4], payload)
+
+    def births(self, meter: str, payload: bytes) -> Iterator[tuple[Any, tuple[Key, int, Fraction, float]]]:
+        """What the birth declares of each total: alias, data type, base units per count, counts per raw unit."""
+        for metric in metrics(payload):
+            key, said = (meter, text(payload, metric.get(1))), properties(payload, metric.get(9))
+            if key not in self.totals or said.get("engUnit") not in UNITS:
+                continue
+            base, factor = UNITS[said["engUnit"]]
+            kind = metric[4][2]
+            count = Fraction(10) ** said.get("resolution", 0) if kind in FLOATS else Fraction(1)
+            ratio = (
+                Fraction(self.meters[meter]["ct"]) * Fraction(self.meters[meter]["pt"])
+                if base in ("Wh", "varh")
+                else 1
+            )
+            yield metric[2][2] if 2 in metric else key[1], (
+                key, kind, factor * Fraction(10) ** said.get("scale", 0) * count * ratio, float(1 / count),
+            )  # fmt: skip
+
+    def readings(self, where: tuple[int, int], meter: str, payload: bytes) -> None:
+        sent = next((field[2] for field in fields(payload, 0, len(payload)) if field[0] == 1), None)
+        for metric in metrics(payload):
+            known = self.known[meter].get(metric[2][2] if 2 in metric else text(payload, metric.get(1)))
+            if known is None or 0 not in metric or (7 in metric and metric[7][2]):
+                continue
+            key, kind, per_count, counts = known
+            raw, t = number_of(payload, metric[0], kind), metric[3][2] if 3 in metric else sent
+            if raw is None or t is None:
+                continue
+            count = round(raw * counts) if isinstance(raw, float) else raw
+            position = count * per_count.numerator // per_count.denominator
+            if abs(position) < LIMIT:
+                self.totals[key].take(where, t, position, ceil(per_count))
+
+    def journal_differences(self) -> Iterator[str]:
+        """Feeds every record on the way; names segments that do not lead to the chain that the document states."""
+        chain = json.loads(self.archive.read("journal/chain.json"))
+        value, at, last = bytes.fromhex(chain["chain_before"]), chain["first"] - 1, b""
+        with (
+            self.archive.open("journal/roots.bin") as roots,
+            self.archive.open("journal/records.bin") as records,
+        ):
+            journal = Journal(records)
+            for segment, root in journal.segments():
+                while at < segment:
+                    at, last = at + 1, roots.read(32)
+                    value = sha(value, at.to_bytes(8, "big"), last)
+                if root != last:
+                    yield f"journal segment {segment}: its records do not lead to its root"
+                for index, record in journal.records:
+                    self.feed((segment, index), record)
+            for last in iter(lambda: roots.read(32), b""):
+                at += 1
+                value = sha(value, at.to_bytes(8, "big"), last)
+        if value.hex() != self.document["journal"]["chain"] or at != self.document["journal"]["segment"] - 1:
+            yield "the chain does not lead to the value in document.json"
+
+    def figure_differences(self) -> Iterator[str]:
+        """Every meter's opening, closing, energy and emission against the document."""
+        ratios = {row["use"]: Fraction(row["factor_ug_per_wh"]) for row in self.table("factors.csv")}
+        roles = {(row["meter"], row["reading_type"]): row for row in self.table("registry/roles.csv")}
+        for line in self.document["meters"]:
+            key = line["meter"], line["reading_type"]
+            if line["energy_wh"] is None:
+                say(f"{'/'.join(key)}: not determined")
+                continue
+            start, end = (self.totals[key].found.get(edge) for edge in self.totals[key].edges)
+            energy = None if start is None or end is None else end - start
+            role = roles[key]["role"]
+            use = role if role in ("pv_generation", "export") else self.document["scope"]["kind"]
+            ratio = ratios.get(use) if roles[key]["unit"] == "Wh" else None
+            emission = None if energy is None or ratio is None else floor(energy * ratio)
+            found = {"opening_wh": start, "closing_wh": end, "energy_wh": energy, "emission_ug": emission}
+            for name, value in found.items():
+                if line[name] != (None if value is None else str(value)):
+                    yield f"{'/'.join(key)} {name}: document {line[name]}, recomputed {value}"
+            say(f"{'/'.join(key)}: {start} -> {end} = {energy} {roles[key]['unit']}, {emission} ug CO2")
+
+    def file_differences(self) -> Iterator[str]:
+        """Every file against the manifest."""
+        for line in json.loads(self.archive.read("manifest.json"))["files"]:
+            digest = hashlib.sha256()
+            with self.archive.open(line["name"]) as file:
+                for chunk in iter(lambda file=file: file.read(1 << 20), b""):  # type: ignore[misc]  # bound at once
+                    digest.update(chunk)
+            if digest.hexdigest() != line["sha256"]:
+                yield f"{line['name']}: SHA-256 {digest.hexdigest()}, manifest {line['sha256']}"
+
+
+def differences(path: str) -> Iterator[str]:
+    with zipfile.ZipFile(path) as archive:
+        pack = Pack(archive)
+        yield from pack.file_differences()
+        yield from pack.journal_differences()
+        yield from pack.figure_differences()
+        say(f"{pack.frames} frames, {len(pack.totals)} totals")
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1:
+        say((__doc__ or "").strip())
+        return 2
+    try:
+        found = next(differences(arguments[0]), None)
+    except (
+        ValueError,
+        KeyError,
+        IndexError,
+        OSError,
+        zipfile.BadZipFile,
+        struct.error,
+        zipfile.zlib.error,
+    ) as error:  # type: ignore[attr-defined]
+        found = f"the pack cannot be read: {error!r}"
+    say("equal" if found is None else f"DIFFERENT: {found}")
+    return 0 if found is None else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,281 @@
+"""Verifying an evidence pack: no database, no trust in whoever made it beyond the key that signed it."""
+
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from metering.i18n import _
+from metering.intervals import Span
+from storage.errors import CorruptError
+from storage.merkle import chain_next
+from storage.months import digest_of
+from verification.document import Bracket, MonthDocument, parse
+from verification.evidence import manifest as names
+from verification.evidence import signing, tables
+from verification.evidence.container import DEFLATED, STORED, Container
+from verification.evidence.figures import Difference, Facts, Formula, Recount
+from verification.evidence.manifest import ChainPart, FileLine, Manifest
+from verification.evidence.proof import ProofError, blocks
+from verification.evidence.replay import Key, Replay, Where
+
+_NEEDED = (
+    names.DOCUMENT, names.RECORDS, names.ROOTS, names.CHAIN, names.LEDGER, names.OPENING, names.METERS, names.ROLES,
+    names.FORMULAS, names.FACTORS,
+)  # fmt: skip
+_ROOT_SIZE = 32
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What verifying a pack came to. Equal when there is no difference."""
+
+    difference: Difference | None = None
+    """The first one."""
+    manifest: Manifest | None = None
+    pinned: bool = False
+    """The signature was checked with a key that did not come with the pack."""
+    files: int = 0
+    segments: int = 0
+    frames: int = 0
+    totals: int = 0
+    intervals: int = 0
+
+    @property
+    def equal(self) -> bool:
+        return self.difference is None
+
+
+def verify_pack(path: Path, pinned: Ed25519PublicKey | None = None) -> Verdict:
+    """Check every byte of a pack and recompute its figures; stops at the first difference. OSError when it cannot be read."""
+    verdict = Verdict(pinned=pinned is not None)
+    with Container(path) as container:
+        verdict.difference = next(_Check(container, pinned, verdict).differences(), None)
+    return verdict
+
+
+class _Unreadable(Exception):
+    """A signed file is not what its name promises; it ends the check."""
+
+    def __init__(self, name: str, error: Exception) -> None:
+        super().__init__(f"{name}: {error}")
+        self.difference = Difference(name, str(error), _("a file of its kind"))
+
+
+class _Check:
+    """One pack being verified, from its outermost bytes inwards."""
+
+    def __init__(self, container: Container, pinned: Ed25519PublicKey | None, verdict: Verdict) -> None:
+        self._container, self._pinned, self._verdict = container, pinned, verdict
+
+    def differences(self) -> Iterator[Difference]:
+        """What differs; each step relies on the ones before it, so only the first is to be believed."""
+        if self._container.flaw is not None:
+            yield Difference(_("container"), self._container.flaw, _("the form in which we write it"))
+        yield from self._signature()
+        yield from self._files()
+        try:
+            yield from self._content()
+        except _Unreadable as error:
+            yield error.difference
+
+    def _signature(self) -> Iterator[Difference]:
+        for name in names.UNLISTED:
+            if name not in self._container.members or self._container.members[name].method != STORED:
+                yield Difference(name, _("missing"), _("a file of the pack"))
+        listed = self._container.read(names.MANIFEST)
+        try:
+            manifest = msgspec.json.decode(listed, type=Manifest)
+            key = self._pinned or signing.from_hex(manifest.signer.public_key)
+        except ValueError as error:
+            yield Difference(names.MANIFEST, str(error), names.SCHEMA)
+            return
+        self._verdict.manifest = manifest
+        if manifest.signer.key_id != signing.key_id(key):
+            yield Difference(_("signature: the key"), manifest.signer.key_id, signing.key_id(key))
+        if not signing.signed_by(key, self._container.read(names.SIGNATURE), listed):
+            place = f"{names.MANIFEST}, {names.SIGNATURE}"
+            yield Difference(
+                place,
+                _("signature"),
+                _("is not that of key {key} over this manifest").format(key=signing.key_id(key)),
+            )
+        if self._container.read(names.PUBLIC_KEY) != signing.public_pem(key):
+            yield Difference(names.PUBLIC_KEY, _("another key"), signing.key_id(key))
+        if manifest.schema != names.SCHEMA:
+            yield Difference(f"{names.MANIFEST} schema", manifest.schema, names.SCHEMA)
+
+    def _files(self) -> Iterator[Difference]:
+        manifest = self._manifest
+        members = set(self._container.members) - set(names.UNLISTED)
+        listed = {line.name for line in manifest.files}
+        for name in sorted(members ^ listed):
+            found = (
+                (_("listed"), _("missing")) if name in listed else (_("not listed"), _("in the container"))
+            )
+            yield Difference(name, *found)
+        for line in manifest.files:
+            yield from self._file(line)
+            self._verdict.files += 1
+        for name in names.UNLISTED:
+            member, (size, _digest, crc) = self._container.members[name], self._container.content(name)
+            if (member.size, member.crc) != (size, crc):
+                yield Difference(name, f"CRC {member.crc:08x}", f"{crc:08x}")
+        for name in sorted(set(_NEEDED) - listed):
+            yield Difference(name, _("missing"), _("a file of the pack"))
+
+    def _file(self, line: FileLine) -> Iterator[Difference]:
+        container, member = self._container, self._container.members[line.name]
+        digest = container.packed_digest(line.name)
+        if digest != line.packed_sha256 or member.method != DEFLATED:
+            yield Difference(line.name, f"SHA-256 {line.packed_sha256}", digest)
+            return
+        try:
+            found = container.content(line.name)
+        except zlib.error as error:
+            yield Difference(line.name, str(error), _("content that can be unpacked"))
+            return
+        said = (line.size, line.sha256, member.crc)
+        if said != found or member.size != line.size:
+            yield Difference(line.name, f"SHA-256 {line.sha256}", found[1])
+
+    @property
+    def _manifest(self) -> Manifest:
+        assert self._verdict.manifest is not None  # noqa: S101  _signature ends the check without one
+        return self._verdict.manifest
+
+    def _content(self) -> Iterator[Difference]:
+        document = self._read_document()
+        manifest, scope = self._manifest, document.scope
+        said = (
+            manifest.scope_kind,
+            manifest.scope_id,
+            manifest.month,
+            manifest.revision,
+            manifest.document_sha256,
+            manifest.journal_id,
+        )
+        digest = digest_of(self._container.read(names.DOCUMENT))
+        found = (scope.kind, scope.id, document.month, document.revision, digest, document.journal.id)
+        if said != found:
+            yield Difference(f"{names.MANIFEST}, {names.DOCUMENT}", str(said), str(found))
+        report = f"reports/{scope.id}_{document.month}_r{document.revision}.json"
+        if report in self._container.members and self._container.read(report) != self._container.read(
+            names.DOCUMENT
+        ):
+            yield Difference(report, _("another document"), names.DOCUMENT)
+        facts = self._read_facts()
+        replay = Replay(
+            Span(document.start_ms, document.end_ms),
+            facts.meters,
+            {k: v[0] for k, v in facts.opening.items()},
+        )
+        replay.cited = dict.fromkeys(_cited(document, facts))
+        yield from self._journal(document, replay)
+        recount = Recount(document, facts, replay, tables.read_csv(self._container.chunks(names.LEDGER)))
+        try:
+            yield from recount.differences()
+        except (ValueError, KeyError) as error:
+            raise _Unreadable(names.LEDGER, error) from error
+        self._verdict.frames, self._verdict.totals = replay.frames, len(replay.totals)
+        self._verdict.intervals = recount.intervals
+
+    def _read_document(self) -> MonthDocument:
+        try:
+            return parse(self._container.read(names.DOCUMENT))
+        except msgspec.MsgspecError as error:
+            raise _Unreadable(names.DOCUMENT, error) from error
+
+    def _rows(self, name: str) -> Iterator[Mapping[str, str]]:
+        return tables.read_csv(self._container.chunks(name))
+
+    def _read_facts(self) -> Facts:
+        name = names.METERS
+        try:
+            meters = tables.read_meters(self._rows(name), self._rows(names.ROLES))
+            name = names.FORMULAS
+            formulas = _formulas(self._rows(name))
+            name = names.FACTORS
+            uses, ratios = tables.factor_by_use(self._rows(name))
+            name = names.OPENING
+            opening = _opening(self._rows(name))
+        except (ValueError, KeyError, TypeError) as error:
+            raise _Unreadable(name, error) from error
+        return Facts(meters, formulas, uses, ratios, opening)
+
+    def _journal(self, document: MonthDocument, replay: Replay) -> Iterator[Difference]:
+        """Records against their segments' roots, the roots against the chain, the chain against the document."""
+        try:
+            part = msgspec.json.decode(self._container.read(names.CHAIN), type=ChainPart)
+        except msgspec.MsgspecError as error:
+            raise _Unreadable(names.CHAIN, error) from error
+        said, journal = (part.journal_id, part.last, part.chain_at_close), document.journal
+        if said != (journal.id, journal.segment - 1, journal.chain):
+            yield Difference(names.CHAIN, str(said), str((journal.id, journal.segment - 1, journal.chain)))
+        roots = _roots(self._container.chunks(names.ROOTS))
+        chain, at = bytes.fromhex(part.chain_before), part.first - 1
+        try:
+            for block in blocks(self._container.chunks(names.RECORDS)):
+                root = None
+                while at < block.segment and (root := next(roots, None)) is not None:
+                    at += 1
+                    chain = chain_next(chain, at, root)
+                if root != block.root:
+                    yield Difference(
+                        f"{names.RECORDS} {_('segment')} {block.segment}",
+                        block.root.hex(),
+                        root.hex() if root else "—",
+                    )
+                for index, record in block.records:
+                    replay.feed((block.segment, index), record)
+                self._verdict.segments += 1
+        except (ProofError, CorruptError, ValueError) as error:
+            raise _Unreadable(names.RECORDS, error) from error
+        for root in roots:
+            at += 1
+            chain = chain_next(chain, at, root)
+        if (at, chain.hex()) != (part.last, journal.chain):
+            yield Difference(f"{names.ROOTS} {_('segment')} {at}", chain.hex(), journal.chain)
+
+
+def _cited(document: MonthDocument, facts: Facts) -> Iterator[tuple[Key, Where]]:
+    for key, (where, _t_ms, _position) in facts.opening.items():
+        yield key, where
+    for line in document.meters:
+        brackets: tuple[Bracket, ...] = (*line.balance.opening_bracket, *line.balance.closing_bracket)
+        for bracket in brackets:
+            yield (line.meter, line.reading_type), (bracket.segment, bracket.index)
+
+
+def _formulas(rows: Iterable[Mapping[str, str]]) -> dict[tuple[str, str], Formula]:
+    found: dict[tuple[str, str], Formula] = {}
+    for row in rows:
+        key = row["kind"], row["scope"]
+        found[key] = (*found.get(key, ()), (row["role"], int(row["sign"])))
+    return found
+
+
+def _opening(rows: Iterable[Mapping[str, str]]) -> dict[Key, tuple[Where, int, int]]:
+    return {
+        (row["meter"], row["reading_type"]): (
+            (int(row["segment"]), int(row["index"])),
+            int(row["t_ms"]),
+            int(row["position"]),
+        )
+        for row in rows
+    }
+
+
+def _roots(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for chunk in chunks:
+        data = rest + chunk
+        whole = len(data) - len(data) % _ROOT_SIZE
+        for at in range(0, whole, _ROOT_SIZE):
+            yield data[at : at + _ROOT_SIZE]
+        rest = data[whole:]
+    if rest:
+        yield rest
