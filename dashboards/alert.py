@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from dashboards.alert_time import MINUTE, duration
 from dashboards.influxql import InfluxQL
 from dashboards.names import APP, DATASOURCE, FOLDER, PREFIX
 from dashboards.sdk import alerting, common, expr, plain
 
 EXPRESSIONS = "__expr__"
-MINUTE, HOUR, DAY = 60, 3600, 86_400
 RUNBOOKS = "docs/runbooks"
 """Where the pages are; `tanyun grafana push` puts the operator's own address in front."""
 
@@ -83,7 +83,9 @@ def _expression(ref_id: str, model: expr.TypeReduce | expr.TypeMath | expr.TypeT
     model.ref_id = ref_id
     model.datasource = common.DataSourceRef(type_val=EXPRESSIONS, uid=EXPRESSIONS)
     window = alerting.RelativeTimeRange(from_val=0, to=0)
-    return alerting.Query(ref_id=ref_id, query_type="", datasource_uid=EXPRESSIONS, relative_time_range=window, model=model)
+    return alerting.Query(
+        ref_id=ref_id, query_type="", datasource_uid=EXPRESSIONS, relative_time_range=window, model=model
+    )
 
 
 def _queries(alert: Alert) -> list[alerting.Query]:
@@ -92,11 +94,21 @@ def _queries(alert: Alert) -> list[alerting.Query]:
         window = alerting.RelativeTimeRange(from_val=ask.since_s, to=ask.until_s)
         model = InfluxQL(ask.query, f"q_{ask.name}")
         out.append(
-            alerting.Query(ref_id=model.ref_id, query_type="", datasource_uid=DATASOURCE, relative_time_range=window, model=model)
+            alerting.Query(
+                ref_id=model.ref_id,
+                query_type="",
+                datasource_uid=DATASOURCE,
+                relative_time_range=window,
+                model=model,
+            )
         )
     for ask in alert.asks:
         settings = expr.ExprTypeReduceSettings(mode="dropNN")
-        out.append(_expression(ask.name, expr.TypeReduce(expression=f"q_{ask.name}", reducer="last", settings=settings)))
+        out.append(
+            _expression(
+                ask.name, expr.TypeReduce(expression=f"q_{ask.name}", reducer="last", settings=settings)
+            )
+        )
     return out
 
 
@@ -148,18 +160,12 @@ def rule(alert: Alert) -> alerting.Rule:
     )
 
 
-def duration(seconds: int) -> str:
-    """Seconds in Grafana's words."""
-    for size, unit in ((HOUR, "h"), (MINUTE, "m")):
-        if seconds and seconds % size == 0:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"
-
-
 def groups(alerts: Sequence[Alert]) -> list[dict[str, object]]:
     """The rule groups as Grafana's HTTP API takes them."""
     out: list[dict[str, object]] = []
     for name, every in EVERY.items():
         rules = [rule(alert) for alert in alerts if alert.group == name]
-        out.append(plain(alerting.RuleGroup(title=f"{PREFIX}{name}", folder_uid=FOLDER, interval=every, rules=rules)))
+        out.append(
+            plain(alerting.RuleGroup(title=f"{PREFIX}{name}", folder_uid=FOLDER, interval=every, rules=rules))
+        )
     return out

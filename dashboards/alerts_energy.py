@@ -1,6 +1,7 @@
 """Alerts about power, balance and the month. What calendar months and factors are is computed by the stream, never here."""
 
-from dashboards.alert import DAY, HOUR, MINUTE, Alert, Ask, Both
+from dashboards.alert import Alert, Ask, Both
+from dashboards.alert_time import DAY, HOUR, MINUTE
 from dashboards.influxql import RANGE, select, select_from
 from dashboards.names import CARBON, MONTHS, QUALITY, SUBSTATION
 
@@ -19,23 +20,40 @@ _FACTORS = select_from(
     by=_METER,
 )
 _GRID = "\"role\" = 'grid_boundary' AND \"reading_type\" = 'energy_import_total'"
-_PHASES = select('mean("value") AS "amperes"', "reading", RANGE, '"reading_type" =~ /^current_l[123]$/', by=f'{_METER}, "reading_type"')
+_PHASES = select(
+    'mean("value") AS "amperes"',
+    "reading",
+    RANGE,
+    '"reading_type" =~ /^current_l[123]$/',
+    by=f'{_METER}, "reading_type"',
+)
 _IMBALANCE = select_from(
     '"imbalance"',
-    select_from('spread("amperes") / max("amperes") AS "imbalance", max("amperes") AS "highest"', _PHASES, RANGE, by=_METER),
+    select_from(
+        'spread("amperes") / max("amperes") AS "imbalance", max("amperes") AS "highest"',
+        _PHASES,
+        RANGE,
+        by=_METER,
+    ),
     '"highest" > 5',
     by=_METER,
 )
 _REMAINDER = '(sum("in_wh") - sum("out_wh"))'
 _BALANCE = select_from(
     '"share"',
-    select(f'{_REMAINDER} AS "wh", {_REMAINDER} / sum("in_wh") AS "share"', "balance", RANGE, by='"enterprise", "meter"'),
+    select(
+        f'{_REMAINDER} AS "wh", {_REMAINDER} / sum("in_wh") AS "share"',
+        "balance",
+        RANGE,
+        by='"enterprise", "meter"',
+    ),
     '("wh" > 50000 OR "wh" < -50000)',
     by='"enterprise", "meter"',
 )
 _PACE = 'last("forecast_emission_g") / last("budget_emission_g")'
 _ELAPSED = 'last("month_energy_wh") / last("forecast_energy_wh")'
 _MONTH = "\"size\" = 'month'"
+_QUARTERS = "\"size\" = '15m'"
 
 ALERTS = (
     Alert(
@@ -47,7 +65,7 @@ ALERTS = (
         todo=Both("错峰或停用可中断负荷；长期超限则变更合同需量。", "Shift or shed load; if it lasts, change the contract."),
         group="energy", board=SUBSTATION, panel=5, who="scope", shows="{{ humanizePercentage $values.value.Value }}",
         asks=[
-            Ask("demand", select('last("demand_w")', "boundary", RANGE, "\"size\" = '15m'", _ENTERPRISE, _NATIONAL, by='"scope"'), 2 * HOUR),
+            Ask("demand", select('last("demand_w")', "boundary", RANGE, _QUARTERS, _ENTERPRISE, _NATIONAL, by='"scope"'), 2 * HOUR),
             Ask("contract", select('last("contract_demand_w")', "forecast", RANGE, _ENTERPRISE, _NATIONAL, by='"scope"'), DAY),
         ],
         value="$demand / $contract", test="gt", limits=[0.9], pending_s=5 * MINUTE, quiet_on_holidays=True,
@@ -108,7 +126,7 @@ ALERTS = (
         todo=Both("在 factors/ 中补充官方因子并注明公告。", "Add the official factor with its notice to the factor tables."),
         group="energy", board=CARBON, panel=14, who="scope", shows="{{ $labels.method }}",
         asks=[
-            Ask("without", select('count("energy_wh") - count("emission_g")', "boundary", RANGE, "\"size\" = '15m'",
+            Ask("without", select('count("energy_wh") - count("emission_g")', "boundary", RANGE, _QUARTERS,
                                   by=f'{_SCOPE}, "method"', fill="0"), 6 * HOUR)
         ],
         test="gt", limits=[0], pending_s=30 * MINUTE,
@@ -122,7 +140,7 @@ ALERTS = (
         todo=Both("在剩余天数内恢复失联的网关与电表；网关会补传。",
                   "Bring back silent gateways and meters in the days left; gateways send what they kept."),
         group="month", board=QUALITY, panel=8, who="scope",
-        shows="{{ humanizePercentage $values.complete.Value }}, 剩余 days left ≈ {{ printf \"%.0f\" $values.days_left.Value }}",
+        shows='{{ humanizePercentage $values.complete.Value }}, 剩余 days left ≈ {{ printf "%.0f" $values.days_left.Value }}',
         asks=[
             Ask("complete", select('last("complete")', "boundary", RANGE, _MONTH, _NATIONAL, by=_SCOPE), 40 * DAY),
             Ask("elapsed", select(_ELAPSED, "forecast", RANGE, _NATIONAL, by=_SCOPE), 2 * HOUR),

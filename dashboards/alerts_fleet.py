@@ -1,6 +1,7 @@
 """Alerts about gateways and meters."""
 
-from dashboards.alert import HOUR, MINUTE, Alert, Ask, Both
+from dashboards.alert import Alert, Ask, Both
+from dashboards.alert_time import HOUR, MINUTE
 from dashboards.influxql import RANGE, select, select_from
 from dashboards.names import FLEET
 
@@ -17,7 +18,9 @@ _MOVES = select(
     '"reading_type" =~ /^(power_active|voltage_l1|flow|power_thermal)$/',
     by=f'{_METER}, "reading_type"',
 )
-_STUCK = select_from('"level"', _MOVES, '"spread" = 0', '"level" != 0', '"readings" >= 8', by=f'{_METER}, "reading_type"')
+_STUCK = select_from(
+    '"level"', _MOVES, '"spread" = 0', '"level" != 0', '"readings" >= 8', by=f'{_METER}, "reading_type"'
+)
 
 ALERTS = (
     Alert(

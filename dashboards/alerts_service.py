@@ -1,6 +1,7 @@
 """Alerts about our own services. The first is the only one that fires when nothing arrives at all; the others then stay as they were."""
 
-from dashboards.alert import HOUR, MINUTE, Alert, Ask, Both
+from dashboards.alert import Alert, Ask, Both
+from dashboards.alert_time import HOUR, MINUTE
 from dashboards.influxql import RANGE, select
 from dashboards.names import PIPELINE
 

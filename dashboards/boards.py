@@ -22,7 +22,9 @@ class Variable:
     """Many values and All may be chosen; else exactly one."""
 
 
-ENTERPRISES = Variable("enterprise", "企业 Enterprise", 'SHOW TAG VALUES FROM "interval" WITH KEY = "enterprise"')
+ENTERPRISES = Variable(
+    "enterprise", "企业 Enterprise", 'SHOW TAG VALUES FROM "interval" WITH KEY = "enterprise"'
+)
 ONE_ENTERPRISE = Variable("enterprise", ENTERPRISES.label, ENTERPRISES.query, several=False)
 ONE_METER = Variable(
     "meter",
@@ -31,7 +33,10 @@ ONE_METER = Variable(
     several=False,
 )
 ONE_SCOPE = Variable(
-    "scope", "企业/园区 Enterprise or park", 'SHOW TAG VALUES FROM "boundary" WITH KEY = "scope"', several=False
+    "scope",
+    "企业/园区 Enterprise or park",
+    'SHOW TAG VALUES FROM "boundary" WITH KEY = "scope"',
+    several=False,
 )
 SCOPES = Variable("scope", ONE_SCOPE.label, 'SHOW TAG VALUES FROM "month" WITH KEY = "scope"')
 
@@ -116,7 +121,9 @@ def render(board: Board) -> dict[str, object]:
         time=dashboard.DashboardDashboardTime(from_val=board.since, to="now"),
         refresh=board.refresh,
         panels=placed(board.rows),
-        templating=dashboard.DashboardDashboardTemplating(list_val=[_variable(item) for item in board.variables]),
+        templating=dashboard.DashboardDashboardTemplating(
+            list_val=[_variable(item) for item in board.variables]
+        ),
         annotations=dashboard.AnnotationContainer(list_val=[]),
         links=[links],
     )

@@ -24,25 +24,51 @@ def board() -> Board:
         title="企业碳排放 Enterprise carbon",
         about="实时排放、当月累计、预算与月末预测。 Emission now, this month, against the budget, with a forecast.",
         variables=[ONE_SCOPE],
-        rows=[("现在 Now", _now()), ("本月 This month", _month()), ("构成与因子 What it consists of", _parts())],
+        rows=[
+            ("现在 Now", _now()),
+            ("本月 This month", _month()),
+            ("构成与因子 What it consists of", _parts()),
+        ],
         since="now-30d",
         refresh="5m",
     )
 
 
 def _now() -> list[Sized]:
-    hourly = select(f'last("emission_g") * 4 / {_TONNES}', "boundary", _RECENT, SCOPE, "\"size\" = '15m'", by='"method"')
-    today = select(f'last("emission_g") / {_TONNES}', "boundary", "time > now() - 24h", SCOPE, "\"size\" = 'day'", by='"method"')
-    power = select('last("power_w")', "boundary", _RECENT, SCOPE, "\"size\" = '15m'", "\"method\" = 'national'")
+    hourly = select(
+        f'last("emission_g") * 4 / {_TONNES}', "boundary", _RECENT, SCOPE, "\"size\" = '15m'", by='"method"'
+    )
+    today = select(
+        f'last("emission_g") / {_TONNES}',
+        "boundary",
+        "time > now() - 24h",
+        SCOPE,
+        "\"size\" = 'day'",
+        by='"method"',
+    )
+    power = select(
+        'last("power_w")', "boundary", _RECENT, SCOPE, "\"size\" = '15m'", "\"method\" = 'national'"
+    )
     used = 'last("month_emission_g") / last("budget_emission_g")'
     pace = 'last("forecast_emission_g") / last("budget_emission_g")'
     within = Look("percentunit", 1, ((None, "green"), (0.9, "orange"), (1.0, "red")))
     budget = '"budget_emission_g" > 0'
     return [
-        number("当前排放 Emission now", InfluxQL(hourly, alias="$tag_method"), Look("t CO₂/h", 3), about=_ABOUT_METHODS, width=6),
+        number(
+            "当前排放 Emission now",
+            InfluxQL(hourly, alias="$tag_method"),
+            Look("t CO₂/h", 3),
+            about=_ABOUT_METHODS,
+            width=6,
+        ),
         number("今日 Today", InfluxQL(today, alias="$tag_method"), _T, width=6),
         number("净购电功率 Purchased power", InfluxQL(power), Look("watt", 1)),
-        number("预算已用 Budget used", InfluxQL(select(used, "forecast", _RECENT, SCOPE, budget)), within, none="无预算 no budget"),
+        number(
+            "预算已用 Budget used",
+            InfluxQL(select(used, "forecast", _RECENT, SCOPE, budget)),
+            within,
+            none="无预算 no budget",
+        ),
         number(
             "按此速度月末将用 Budget used at month end",
             InfluxQL(select(pace, "forecast", _RECENT, SCOPE, budget)),
@@ -58,7 +84,15 @@ def _month() -> list[Sized]:
         query = select(fields, "forecast", RANGE, SCOPE, "\"method\" = 'national'", by=STEP, fill="previous")
         return InfluxQL(query, ref, name)
 
-    daily = select(f'sum("emission_g") / {_TONNES}', "boundary", RANGE, SCOPE, "\"size\" = 'day'", by=f'{STEP}, "method"', fill="none")
+    daily = select(
+        f'sum("emission_g") / {_TONNES}',
+        "boundary",
+        RANGE,
+        SCOPE,
+        "\"size\" = 'day'",
+        by=f'{STEP}, "method"',
+        fill="none",
+    )
     return [
         chart(
             "当月累计、预算与预测 Month to date, budget, forecast",
@@ -71,21 +105,45 @@ def _month() -> list[Sized]:
             every="15m",
             points=400,
         ),
-        chart("每日排放 Emission per day", [InfluxQL(daily, alias="$tag_method")], _T, every="1d", bars=True, about=_ABOUT_METHODS),
+        chart(
+            "每日排放 Emission per day",
+            [InfluxQL(daily, alias="$tag_method")],
+            _T,
+            every="1d",
+            bars=True,
+            about=_ABOUT_METHODS,
+        ),
     ]
 
 
 def _parts() -> list[Sized]:
-    rate = select(f'mean("emission_g") * 4 / {_TONNES}', "boundary", RANGE, SCOPE, "\"size\" = '15m'", by=f'{STEP}, "method"', fill="null")
+    rate = select(
+        f'mean("emission_g") * 4 / {_TONNES}',
+        "boundary",
+        RANGE,
+        SCOPE,
+        "\"size\" = '15m'",
+        by=f'{STEP}, "method"',
+        fill="null",
+    )
     energy = select(
         'sum("energy")', "interval", RANGE, '"enterprise" =~ /^${scope:regex}$/', '"reading_type" =~ /^energy_/',
         by=f'{STEP}, "role"', fill="none",
     )  # fmt: skip
     intensity = select(
-        'sum("emission_g") / sum("energy_wh") * 1000', "boundary", RANGE, SCOPE, "\"size\" = 'day'", by='"method"'
+        'sum("emission_g") / sum("energy_wh") * 1000',
+        "boundary",
+        RANGE,
+        SCOPE,
+        "\"size\" = 'day'",
+        by='"method"',
     )
     factor = select(
-        'last("kg_per_kwh") AS "factor"', "factor", "time > now() - 62d", SCOPE, by='"scope_kind", "scope", "method", "factor_id"'
+        'last("kg_per_kwh") AS "factor"',
+        "factor",
+        "time > now() - 62d",
+        SCOPE,
+        by='"scope_kind", "scope", "method", "factor_id"',
     )
     columns = [
         Column("scope", "范围 Scope"),
@@ -95,8 +153,21 @@ def _parts() -> list[Sized]:
         Column("scope_kind", "类别 Kind"),
     ]
     return [
-        chart("排放速率 Emission rate", [InfluxQL(rate, alias="$tag_method")], Look("t CO₂/h", 3), every="15m", points=400),
-        chart("各类电量 Energy by role", [InfluxQL(energy, alias="$tag_role")], Look("watth"), every="1d", bars=True, stacked=True),
+        chart(
+            "排放速率 Emission rate",
+            [InfluxQL(rate, alias="$tag_method")],
+            Look("t CO₂/h", 3),
+            every="15m",
+            points=400,
+        ),
+        chart(
+            "各类电量 Energy by role",
+            [InfluxQL(energy, alias="$tag_role")],
+            Look("watth"),
+            every="1d",
+            bars=True,
+            stacked=True,
+        ),
         number(
             "单位电量排放 Emission per kWh",
             InfluxQL(intensity, alias="$tag_method"),

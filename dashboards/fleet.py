@@ -54,14 +54,20 @@ def _now() -> list[Sized]:
         ),
         number(
             "最大积压 Longest backlog",
-            InfluxQL(select_from('max("age")', select('last("backlog_age_s") AS "age"', "gateway", NOW, by='"gateway"'))),
+            InfluxQL(
+                select_from(
+                    'max("age")', select('last("backlog_age_s") AS "age"', "gateway", NOW, by='"gateway"')
+                )
+            ),
             _AGE,
         ),
     ]
 
 
 def _gateways() -> list[Sized]:
-    fields = 'last("online") AS "online", last("backlog_age_s") AS "backlog", last("accepted_frames") AS "frames"'
+    fields = (
+        'last("online") AS "online", last("backlog_age_s") AS "backlog", last("accepted_frames") AS "frames"'
+    )
     return [
         grid(
             "网关 Gateways",
@@ -78,13 +84,21 @@ def _gateways() -> list[Sized]:
         alerts("告警 Alerts"),
         chart(
             "最新读数的年龄 Age of the newest reading",
-            [InfluxQL(select('max("backlog_age_s")', "gateway", RANGE, by=f'{STEP}, "gateway"', fill="null"), alias="$tag_gateway")],
+            [
+                InfluxQL(
+                    select('max("backlog_age_s")', "gateway", RANGE, by=f'{STEP}, "gateway"', fill="null"),
+                    alias="$tag_gateway",
+                )
+            ],
             Look("s"),
             points=300,
         ),
         timeline(
             "在线状态 Online",
-            InfluxQL(select('min("online")', "gateway", RANGE, by=f'{STEP}, "gateway"', fill="null"), alias="$tag_gateway"),
+            InfluxQL(
+                select('min("online")', "gateway", RANGE, by=f'{STEP}, "gateway"', fill="null"),
+                alias="$tag_gateway",
+            ),
             Look(words=YES_NO),
         ),
     ]
@@ -100,21 +114,35 @@ def _meters() -> list[Sized]:
     return [
         grid(
             "电表 Meters",
-            InfluxQL(select(fields, "meter_state", NOW, ENTERPRISE, by='"enterprise", "gateway", "meter"'), table=True),
+            InfluxQL(
+                select(fields, "meter_state", NOW, ENTERPRISE, by='"enterprise", "gateway", "meter"'),
+                table=True,
+            ),
             [
                 Column("enterprise", "企业 Enterprise"),
                 Column("gateway", "网关 Gateway"),
                 Column("meter", "电表 Meter", link=to_substation),
                 Column("age", "最新读数的年龄 Age", _AGE),
                 Column("failed", "读取失败 Reads failed", _SHARE),
-                Column("pending", "待判定 Pending", Look(words={"0": ("–", "green"), "1": ("是 Yes", "red")})),
+                Column(
+                    "pending", "待判定 Pending", Look(words={"0": ("–", "green"), "1": ("是 Yes", "red")})
+                ),
             ],
             width=14,
             height=12,
         ),
         grid(
             "两小时未变的读数 Values that have not moved for 2 h",
-            InfluxQL(select_from('"spread", "readings"', spread, '"spread" = 0', '"readings" >= 8', by='"meter", "reading_type"'), table=True),
+            InfluxQL(
+                select_from(
+                    '"spread", "readings"',
+                    spread,
+                    '"spread" = 0',
+                    '"readings" >= 8',
+                    by='"meter", "reading_type"',
+                ),
+                table=True,
+            ),
             [
                 Column("meter", "电表 Meter"),
                 Column("reading_type", "读数 Reading"),

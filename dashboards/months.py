@@ -37,7 +37,15 @@ def _table() -> list[Sized]:
         '"energy_wh", "emission_g", "estimated_wh", "revision"'
     )
     outcome = select('"outcome"', "month", RANGE, SCOPE, _NATIONAL, by='"scope"')
-    revised = select('"revision", "emission_g", "energy_wh"', "month", RANGE, SCOPE, _NATIONAL, '"revision" > 1', by='"scope"')
+    revised = select(
+        '"revision", "emission_g", "energy_wh"',
+        "month",
+        RANGE,
+        SCOPE,
+        _NATIONAL,
+        '"revision" > 1',
+        by='"scope"',
+    )
     return [
         number(
             "未关账的月份 Months not closed",
@@ -90,10 +98,25 @@ def _trend() -> list[Sized]:
     share = select('"estimated_wh" / "energy_wh"', "month", RANGE, SCOPE, _NATIONAL, by='"scope"')
 
     def by_scope(field: str) -> InfluxQL:
-        return InfluxQL(select(f'"{field}"', "month", RANGE, SCOPE, _NATIONAL, by='"scope"'), alias="$tag_scope")
+        return InfluxQL(
+            select(f'"{field}"', "month", RANGE, SCOPE, _NATIONAL, by='"scope"'), alias="$tag_scope"
+        )
 
     return [
-        chart("每月排放 Emission per month", [by_scope("emission_g")], Look("massg"), every="1d", bars=True, width=8),
+        chart(
+            "每月排放 Emission per month",
+            [by_scope("emission_g")],
+            Look("massg"),
+            every="1d",
+            bars=True,
+            width=8,
+        ),
         chart("完整率 Completeness", [by_scope("completeness")], Look("percentunit", 2), every="1d", width=8),
-        chart("估算占比 Estimated share", [InfluxQL(share, alias="$tag_scope")], Look("percentunit", 2), every="1d", width=8),
+        chart(
+            "估算占比 Estimated share",
+            [InfluxQL(share, alias="$tag_scope")],
+            Look("percentunit", 2),
+            every="1d",
+            width=8,
+        ),
     ]

@@ -51,7 +51,8 @@ def _mappings(look: Look) -> list[dashboard.ValueMapping] | None:
 
 def _field(look: Look, custom: object = None, no_value: str = "–") -> dashboard.FieldConfig:
     thresholds = dashboard.ThresholdsConfig(
-        mode=dashboard.ThresholdsMode.ABSOLUTE, steps=[dashboard.Threshold(value=v, color=c) for v, c in look.steps]
+        mode=dashboard.ThresholdsMode.ABSOLUTE,
+        steps=[dashboard.Threshold(value=v, color=c) for v, c in look.steps],
     )
     return dashboard.FieldConfig(
         unit=look.unit,
@@ -66,7 +67,12 @@ def _field(look: Look, custom: object = None, no_value: str = "–") -> dashboar
 
 
 def _panel(
-    kind: str, title: str, about: str, queries: Sequence[InfluxQL], field: dashboard.FieldConfig, options: object
+    kind: str,
+    title: str,
+    about: str,
+    queries: Sequence[InfluxQL],
+    field: dashboard.FieldConfig,
+    options: object,
 ) -> dashboard.Panel:
     return dashboard.Panel(
         type_val=kind,
@@ -79,7 +85,9 @@ def _panel(
     )
 
 
-def number(title: str, query: InfluxQL, look: Look = PLAIN, *, about: str = "", none: str = "–", width: int = 4) -> Sized:
+def number(
+    title: str, query: InfluxQL, look: Look = PLAIN, *, about: str = "", none: str = "–", width: int = 4
+) -> Sized:
     """One big number (or one per series); `none` is shown when the query finds nothing."""
     options = stat.Options(
         graph_mode=common.BigValueGraphMode.NONE,
@@ -91,7 +99,10 @@ def number(title: str, query: InfluxQL, look: Look = PLAIN, *, about: str = "", 
 
 def _legend() -> common.VizLegendOptions:
     return common.VizLegendOptions(
-        display_mode=common.LegendDisplayMode.LIST, placement=common.LegendPlacement.BOTTOM, show_legend=True, calcs=[]
+        display_mode=common.LegendDisplayMode.LIST,
+        placement=common.LegendPlacement.BOTTOM,
+        show_legend=True,
+        calcs=[],
     )
 
 
@@ -110,17 +121,26 @@ def chart(
         line_width=1,
         show_points=common.VisibilityMode.AUTO,
         span_nulls=False,
-        stacking=common.StackingConfig(mode=common.StackingMode.NORMAL if stacked else common.StackingMode.NONE, group="A"),
+        stacking=common.StackingConfig(
+            mode=common.StackingMode.NORMAL if stacked else common.StackingMode.NONE, group="A"
+        ),
     )
     panel = _panel(
-        "timeseries", title, about, queries, _field(look, custom), timeseries.Options(legend=_legend(), tooltip=_tooltip())
+        "timeseries",
+        title,
+        about,
+        queries,
+        _field(look, custom),
+        timeseries.Options(legend=_legend(), tooltip=_tooltip()),
     )
     panel.interval = every
     panel.max_data_points = points
     return Sized(panel, width, 8)
 
 
-def timeline(title: str, query: InfluxQL, look: Look, *, about: str = "", width: int = 12, every: str = "1m") -> Sized:
+def timeline(
+    title: str, query: InfluxQL, look: Look, *, about: str = "", width: int = 12, every: str = "1m"
+) -> Sized:
     """States over time, one bar per series."""
     options = statetimeline.Options(
         show_value=common.VisibilityMode.AUTO,
@@ -128,7 +148,9 @@ def timeline(title: str, query: InfluxQL, look: Look, *, about: str = "", width:
         legend=_legend(),
         tooltip=common.VizTooltipOptions(mode=common.TooltipDisplayMode.SINGLE, sort=common.SortOrder.NONE),
     )
-    panel = _panel("state-timeline", title, about, [query], _field(look, statetimeline.FieldConfig()), options)
+    panel = _panel(
+        "state-timeline", title, about, [query], _field(look, statetimeline.FieldConfig()), options
+    )
     panel.interval = every
     panel.max_data_points = 300
     return Sized(panel, width, 8)
@@ -152,7 +174,9 @@ def grid(
     """A table; its rows are the query's."""
     custom = table.FieldConfig(filterable=True, inspect=False)
     panel = _panel("table", title, about, [query], _field(PLAIN, custom), table.Options(show_header=True))
-    shown = [dashboard.DataTransformerConfig(id_val="organize", options=_organised(columns, show_time=show_time))]
+    shown = [
+        dashboard.DataTransformerConfig(id_val="organize", options=_organised(columns, show_time=show_time))
+    ]
     panel.transformations = shown
     if panel.field_config is not None:
         panel.field_config.overrides = [_override(column) for column in columns]
@@ -205,7 +229,14 @@ def alerts(title: str, *, width: int = 12) -> Sized:
         "groupMode": "default",
         "maxItems": 50,
         "sortOrder": 3,
-        "stateFilter": {"error": True, "firing": True, "noData": True, "normal": False, "pending": True, "recovering": True},
+        "stateFilter": {
+            "error": True,
+            "firing": True,
+            "noData": True,
+            "normal": False,
+            "pending": True,
+            "recovering": True,
+        },
         "viewMode": "list",
     }
     panel = dashboard.Panel(

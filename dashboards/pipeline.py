@@ -41,10 +41,18 @@ def _over_time() -> list[Sized]:
     rate = 'non_negative_derivative(max("accepted_frames"), 1s)'
     refused = 'non_negative_difference(max("quarantined_total"))'
     return [
-        chart("延迟 Lag", [InfluxQL(select('max("lag_s")', "pipeline", RANGE, by=by_role, fill="null"), alias=_ROLE)], Look("s")),
+        chart(
+            "延迟 Lag",
+            [InfluxQL(select('max("lag_s")', "pipeline", RANGE, by=by_role, fill="null"), alias=_ROLE)],
+            Look("s"),
+        ),
         chart(
             "每秒收到的帧 Frames accepted per second",
-            [InfluxQL(select(rate, "gateway", RANGE, by=f'{STEP}, "gateway"', fill="none"), alias="$tag_gateway")],
+            [
+                InfluxQL(
+                    select(rate, "gateway", RANGE, by=f'{STEP}, "gateway"', fill="none"), alias="$tag_gateway"
+                )
+            ],
             Look("cps", 2),
             points=300,
         ),
@@ -56,12 +64,20 @@ def _over_time() -> list[Sized]:
         ),
         chart(
             "磁盘剩余 Disk free",
-            [InfluxQL(select('min("disk_free_bytes")', "pipeline", RANGE, by=by_role, fill="null"), alias=_ROLE)],
+            [
+                InfluxQL(
+                    select('min("disk_free_bytes")', "pipeline", RANGE, by=by_role, fill="null"), alias=_ROLE
+                )
+            ],
             Look("bytes", low=0),
         ),
         chart(
             "落后的段 Segments behind",
-            [InfluxQL(select('max("segments_behind")', "pipeline", RANGE, by=by_role, fill="null"), alias=_ROLE)],
+            [
+                InfluxQL(
+                    select('max("segments_behind")', "pipeline", RANGE, by=by_role, fill="null"), alias=_ROLE
+                )
+            ],
             Look(decimals=0),
         ),
     ]

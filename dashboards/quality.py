@@ -50,10 +50,18 @@ def _overall() -> list[Sized]:
 
 def _over_time() -> list[Sized]:
     complete = select(
-        'mean("complete")', "boundary", RANGE, "\"scope\" =~ /^${enterprise:regex}$/", "\"size\" = '15m'", "\"method\" = 'national'",
+        'mean("complete")', "boundary", RANGE, '"scope" =~ /^${enterprise:regex}$/', "\"size\" = '15m'", "\"method\" = 'national'",
         by=f'{STEP}, "scope"', fill="null",
     )  # fmt: skip
-    bad = select('count("quality")', "interval", RANGE, ENTERPRISE, '"quality" >= 2', by=f'{STEP}, "enterprise"', fill="0")
+    bad = select(
+        'count("quality")',
+        "interval",
+        RANGE,
+        ENTERPRISE,
+        '"quality" >= 2',
+        by=f'{STEP}, "enterprise"',
+        fill="0",
+    )
     return [
         chart(
             "覆盖率 Coverage",
@@ -62,7 +70,13 @@ def _over_time() -> list[Sized]:
             every="1h",
             points=200,
         ),
-        chart("完整率 Completeness", [InfluxQL(complete, alias="$tag_scope")], Look("percentunit", 2), every="1h", points=200),
+        chart(
+            "完整率 Completeness",
+            [InfluxQL(complete, alias="$tag_scope")],
+            Look("percentunit", 2),
+            every="1h",
+            points=200,
+        ),
         chart(
             "估算或存疑的时段 Intervals estimated or questionable",
             [InfluxQL(bad, alias="$tag_enterprise")],
@@ -73,7 +87,12 @@ def _over_time() -> list[Sized]:
         ),
         chart(
             "事件 Events",
-            [InfluxQL(select('sum("count")', "event", RANGE, by=f'{STEP}, "kind"', fill="none"), alias="$tag_kind")],
+            [
+                InfluxQL(
+                    select('sum("count")', "event", RANGE, by=f'{STEP}, "kind"', fill="none"),
+                    alias="$tag_kind",
+                )
+            ],
             Look(decimals=0),
             every="1h",
             points=200,
@@ -86,7 +105,12 @@ def _over_time() -> list[Sized]:
 def _details() -> list[Sized]:
     fields = 'mean("coverage") AS "coverage", mean("edge_read") AS "edges", max("quality") AS "worst"'
     events = select('"gateway", "meter", "kind", "detail"', "event", RANGE) + " ORDER BY time DESC LIMIT 200"
-    words = {"0": ("有效 valid", "green"), "1": ("推算 derived", "blue"), "2": ("估算 estimated", "orange"), "3": ("存疑 questionable", "red")}
+    words = {
+        "0": ("有效 valid", "green"),
+        "1": ("推算 derived", "blue"),
+        "2": ("估算 estimated", "orange"),
+        "3": ("存疑 questionable", "red"),
+    }
     return [
         grid(
             "各电表 Meters",
@@ -104,7 +128,12 @@ def _details() -> list[Sized]:
         grid(
             "最近事件 Newest events",
             InfluxQL(events, table=True),
-            [Column("gateway", "网关 Gateway"), Column("meter", "电表 Meter"), Column("kind", "事件 Event"), Column("detail", "说明 Detail")],
+            [
+                Column("gateway", "网关 Gateway"),
+                Column("meter", "电表 Meter"),
+                Column("kind", "事件 Event"),
+                Column("detail", "说明 Detail"),
+            ],
             width=12,
             height=12,
             show_time=True,

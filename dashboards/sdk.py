@@ -12,7 +12,17 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     from grafana_foundation_sdk.cog.encoder import JSONEncoder
     from grafana_foundation_sdk.cog.variants import Dataquery
-    from grafana_foundation_sdk.models import alerting, common, dashboard, expr, stat, statetimeline, table, timeseries, units
+    from grafana_foundation_sdk.models import (
+        alerting,
+        common,
+        dashboard,
+        expr,
+        stat,
+        statetimeline,
+        table,
+        timeseries,
+        units,
+    )
 
 __all__ = [
     "Dataquery",

@@ -5,7 +5,9 @@ from dashboards.boards import ONE_ENTERPRISE, ONE_METER, Board
 from dashboards.influxql import ENTERPRISE, METER, NOW, RANGE, STEP, InfluxQL, select, select_from
 from dashboards.panels import Look, Sized, chart, matrix, number
 
-_SCOPE_IS_ENTERPRISE = "\"scope\" =~ /^${enterprise:regex}$/ AND \"scope_kind\" = 'enterprise' AND \"method\" = 'national'"
+_SCOPE_IS_ENTERPRISE = (
+    '"scope" =~ /^${enterprise:regex}$/ AND "scope_kind" = \'enterprise\' AND "method" = \'national\''
+)
 
 
 def board() -> Board:
@@ -15,26 +17,42 @@ def board() -> Board:
         title="配电 Substation",
         about="各回路的功率、需量、电压、电流、三相平衡与母子表平衡。 Feeders: power, demand, voltage, current, balance.",
         variables=[ONE_ENTERPRISE, ONE_METER],
-        rows=[("回路一览 Feeders", _feeders()), ("需量与平衡 Demand and balance", _demand()), ("电表 $meter", _meter())],
+        rows=[
+            ("回路一览 Feeders", _feeders()),
+            ("需量与平衡 Demand and balance", _demand()),
+            ("电表 $meter", _meter()),
+        ],
     )
 
 
 def _of_meter(reading_types: str, *, by: str = '"reading_type"') -> str:
     kinds = f'"reading_type" =~ /^({reading_types})$/'
-    return select('mean("value")', "reading", RANGE, ENTERPRISE, METER, kinds, by=f"{STEP}, {by}", fill="null")
+    return select(
+        'mean("value")', "reading", RANGE, ENTERPRISE, METER, kinds, by=f"{STEP}, {by}", fill="null"
+    )
 
 
 def _feeders() -> list[Sized]:
     kinds = "power_active|power_factor|voltage_l1|voltage_l2|voltage_l3|current_l1|current_l2|current_l3"
     newest = select(
-        'last("value") AS "value"', "reading", NOW, ENTERPRISE, f'"reading_type" =~ /^({kinds})$/', by='"meter", "reading_type"'
+        'last("value") AS "value"',
+        "reading",
+        NOW,
+        ENTERPRISE,
+        f'"reading_type" =~ /^({kinds})$/',
+        by='"meter", "reading_type"',
     )
     energy = select(
         'mean("energy") * 4', "interval", RANGE, ENTERPRISE, "\"reading_type\" = 'energy_import_total'",
         by=f'{STEP}, "meter"', fill="null",
     )  # fmt: skip
     return [
-        matrix("各回路最新读数 Newest readings of the feeders", InfluxQL(newest, table=True), row="meter", column="reading_type"),
+        matrix(
+            "各回路最新读数 Newest readings of the feeders",
+            InfluxQL(newest, table=True),
+            row="meter",
+            column="reading_type",
+        ),
         chart(
             "各回路平均功率 Mean power of the feeders",
             [InfluxQL(energy, alias="$tag_meter")],
@@ -48,8 +66,12 @@ def _feeders() -> list[Sized]:
 
 
 def _demand() -> list[Sized]:
-    demand = select('max("demand_w")', "boundary", RANGE, _SCOPE_IS_ENTERPRISE, "\"size\" = '15m'", by=STEP, fill="null")
-    contract = select('last("contract_demand_w")', "forecast", RANGE, _SCOPE_IS_ENTERPRISE, by=STEP, fill="previous")
+    demand = select(
+        'max("demand_w")', "boundary", RANGE, _SCOPE_IS_ENTERPRISE, "\"size\" = '15m'", by=STEP, fill="null"
+    )
+    contract = select(
+        'last("contract_demand_w")', "forecast", RANGE, _SCOPE_IS_ENTERPRISE, by=STEP, fill="previous"
+    )
     worst = select('max("demand_w")', "boundary", RANGE, _SCOPE_IS_ENTERPRISE, "\"size\" = '15m'")
     share = '(sum("in_wh") - sum("out_wh")) / sum("in_wh")'
     return [
@@ -62,7 +84,12 @@ def _demand() -> list[Sized]:
         number("期间最大需量 Highest demand of the period", InfluxQL(worst), Look("watt", 1)),
         chart(
             "未计量/损耗占比 Unmetered share: parent − children",
-            [InfluxQL(select(share, "balance", RANGE, ENTERPRISE, by=f'{STEP}, "meter"', fill="null"), alias="$tag_meter")],
+            [
+                InfluxQL(
+                    select(share, "balance", RANGE, ENTERPRISE, by=f'{STEP}, "meter"', fill="null"),
+                    alias="$tag_meter",
+                )
+            ],
             Look("percentunit", 1),
             every="1h",
             width=8,
@@ -78,7 +105,11 @@ def _meter() -> list[Sized]:
     imbalance = select_from('spread("amperes") / max("amperes")', phases, RANGE, by=STEP, fill="null")
     kind = "$tag_reading_type"
     return [
-        chart("有功与无功功率 Power", [InfluxQL(_of_meter("power_active|power_reactive"), alias=kind)], Look("watt")),
+        chart(
+            "有功与无功功率 Power",
+            [InfluxQL(_of_meter("power_active|power_reactive"), alias=kind)],
+            Look("watt"),
+        ),
         chart("功率因数 Power factor", [InfluxQL(_of_meter("power_factor"), alias=kind)], Look(decimals=2)),
         chart("电压 Voltage", [InfluxQL(_of_meter("voltage_l[123]"), alias=kind)], Look("volt", 1)),
         chart("电流 Current", [InfluxQL(_of_meter("current_l[123]"), alias=kind)], Look("amp", 1)),

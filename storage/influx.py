@@ -242,7 +242,7 @@ class WriterV2(_Base):
         from urllib3.exceptions import HTTPError  # noqa: PLC0415
 
         try:
-            self._write_api.write(f"{DATABASE}/{retention}", self._org, body, write_precision=self._precision)  # type: ignore[arg-type]  its constants are strings
+            self._write_api.write(f"{DATABASE}/{retention}", self._org, body, write_precision=self._precision)  # type: ignore[arg-type]  # its constants are strings
         except ApiException as error:
             body_text = (
                 error.body.decode("utf-8", "replace")

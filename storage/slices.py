@@ -15,6 +15,7 @@ from storage.segment import packed, unpack_all
 from storage.sqlite import open_reader
 
 _CACHED_SEGMENTS = 64
+_OF_METER = "gateway=? AND meter=? AND segment > 0 AND (segment, idx) < (?, ?)"
 
 
 class Place(msgspec.Struct, frozen=True, gc=False):
@@ -43,24 +44,27 @@ class JournalSlice:
     def before(self, gateway: str, meter: str, t_ms: int, limit: int) -> list[Place]:
         """The last `limit` frames before a time, latest first."""
         return self._places(
-            "t_ms < ? ORDER BY t_ms DESC, epoch DESC, number DESC", gateway, meter, t_ms, limit
+            f"{_OF_METER} AND t_ms < ? ORDER BY t_ms DESC, epoch DESC, number DESC",
+            gateway,
+            meter,
+            t_ms,
+            limit,
         )
 
     def after(self, gateway: str, meter: str, t_ms: int, limit: int) -> list[Place]:
         """The first `limit` frames at or after a time, earliest first."""
-        return self._places("t_ms >= ? ORDER BY t_ms, epoch, number", gateway, meter, t_ms, limit)
+        return self._places(
+            f"{_OF_METER} AND t_ms >= ? ORDER BY t_ms, epoch, number", gateway, meter, t_ms, limit
+        )
 
     def between(self, gateway: str, meter: str, start_ms: int, end_ms: int) -> list[Place]:
         """The frames in `[start_ms, end_ms)`, in time order."""
-        where = "t_ms >= ? AND t_ms < ? ORDER BY t_ms, epoch, number"
+        where = f"{_OF_METER} AND t_ms >= ? AND t_ms < ? ORDER BY t_ms, epoch, number"
         return self._places(where, gateway, meter, start_ms, end_ms, -1)
 
     def _places(self, where: str, gateway: str, meter: str, *values: int) -> list[Place]:
         *times, limit = values
-        query = (
-            "SELECT segment, idx, t_ms FROM frame WHERE gateway=? AND meter=? AND segment > 0 "
-            f"AND (segment, idx) < (?, ?) AND {where} LIMIT ?"
-        )
+        query = f"SELECT segment, idx, t_ms FROM frame WHERE {where} LIMIT ?"  # noqa: S608  our own clauses
         rows = self._db.execute(query, (gateway, meter, self.end.segment, self.end.index, *times, limit))
         return [Place(Offset(segment, index), t_ms) for segment, index, t_ms in rows]
 

@@ -59,6 +59,8 @@ class Naive:
         self.declared: dict[str, dict[object, Total]] = defaultdict(dict)
         self.good: dict[Key, list[Good]] = defaultdict(list)
         self.pending: dict[Key, Good] = {}
+        self.heard: dict[Key, int] = {}
+        """Newest time of any total, rejected ones included."""
         self.events: list[tuple[str, str, str, int, int]] = []
         """(kind, meter, reading type, t, position)"""
 
@@ -120,12 +122,14 @@ class Naive:
         key = (total.meter.id, total.reading_type)
         if not self.good[key]:
             self.good[key].append(new)
+            self.heard[key] = new.t
             return
-        last = self.good[key][-1]
-        if new.t < last.t:
+        last, heard = self.good[key][-1], self.heard[key]
+        self.heard[key] = max(heard, new.t)
+        if new.t < heard:
             self._note("late_reading", key, new)
-        elif new.t == last.t:
-            if new.position != last.position:
+        elif new.t == heard:
+            if new.t == last.t and new.position != last.position:
                 self._note("conflicting_reading", key, new)
         elif not _plausible(total, last, new):
             if key not in self.pending:

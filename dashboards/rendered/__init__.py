@@ -12,7 +12,8 @@ BOARDS = (names.FLEET, names.SUBSTATION, names.CARBON, names.MONTHS, names.QUALI
 
 def board(uid: str) -> dict[str, Any]:
     """A dashboard's JSON."""
-    return _read(f"{uid}.json")
+    out: dict[str, Any] = _read(f"{uid}.json")
+    return out
 
 
 def boards() -> list[dict[str, Any]]:
@@ -22,7 +23,8 @@ def boards() -> list[dict[str, Any]]:
 
 def alert_groups() -> list[dict[str, Any]]:
     """The rule groups as Grafana's HTTP API takes them."""
-    return _read("alert-groups.json")
+    out: list[dict[str, Any]] = _read("alert-groups.json")
+    return out
 
 
 def _read(name: str) -> Any:

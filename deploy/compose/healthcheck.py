@@ -50,7 +50,7 @@ def projector(config: Config) -> str | None:
 
 def api(config: Config) -> str | None:
     """The API answers."""
-    return _answers(f"http://127.0.0.1:{config['api']['port']}/api/v1/health")
+    return _answers(f"http://127.0.0.1:{config['api']['port']}/api/v1/health/live")
 
 
 def _answers(url: str) -> str | None:

@@ -47,7 +47,8 @@ folder $mosquitto "$broker/broker"
 folder $tanyun "$broker/host"
 set --
 for name in ${TANYUN_BROKER_NAMES:-}; do set -- "$@" --name "$name"; done
-tanyun broker init --data "$broker" --registry "$config/park.toml" --tls --name mosquitto "$@"
+tanyun broker init --data "$broker" --registry "$config/park.toml" --tls "$@" --name mosquitto
 
 # Named volumes are made by root.
 chown $tanyun:$tanyun /var/lib/tanyun /var/cache/tanyun
+chown $grafana:$grafana /etc/grafana/tanyun

@@ -15,8 +15,10 @@ from stream.kernels.intmath import mul_div_floor
 I64 = NDArray[np.int64]
 
 # Columns of the state, one row per channel (a total of a meter).
-SEEN, LAST_T, LAST_POS, OPEN_START, OPEN_POS, COVERAGE, QUALITY, PENDING, PENDING_T, PENDING_POS = range(10)
-STATE_COLUMNS = 10
+SEEN, LAST_T, LAST_POS, OPEN_START, OPEN_POS, COVERAGE, QUALITY, PENDING, PENDING_T, PENDING_POS, HEARD_T = (
+    range(11)
+)
+STATE_COLUMNS = 11
 # Columns of a closed interval.
 CHANNEL, START, END, OPENING, CLOSING, COVERED, EDGE_READ, WORST = range(8)
 ROW_COLUMNS = 8
@@ -104,23 +106,25 @@ def accumulate(
     """Readings in frame order into `state`; closed intervals into `rows`, events into `events`; how many of each.
 
     channel[i], t[i] (UTC ms), position[i] (base units) is one total, max_power[i] (base units per hour; 0: unknown)
-    and grain[i] (base units per count, rounded up) what it is judged by. A fall or an implausible rise opens a pending event: the
-    channel stands still at its last good total until a later total agrees with it.
+    and grain[i] (base units per count, rounded up) what it is judged by. A fall or an implausible rise opens a
+    pending event: the channel stands still at its last good total until a later total agrees with it. Later means
+    later than every total heard, the rejected ones included, so that a frame delivered again changes nothing.
     """
     n = k = 0
     for i in range(channel.size):
         c = channel[i]
         s = state[c]
         if not s[SEEN]:
-            s[SEEN], s[LAST_T], s[LAST_POS] = 1, t[i], position[i]
+            s[SEEN], s[HEARD_T], s[LAST_T], s[LAST_POS] = 1, t[i], t[i], position[i]
             s[OPEN_START], s[OPEN_POS] = t[i] - t[i] % QUARTER_MS, position[i]
             continue
-        if t[i] <= s[LAST_T]:
-            if t[i] < s[LAST_T]:
+        if t[i] <= s[HEARD_T]:
+            if t[i] < s[HEARD_T]:
                 k = note(events, k, c, t[i], LATE, position[i], s)
-            elif position[i] != s[LAST_POS]:
+            elif t[i] == s[LAST_T] and position[i] != s[LAST_POS]:
                 k = note(events, k, c, t[i], CONFLICT, position[i], s)
             continue
+        s[HEARD_T] = t[i]
         rise = position[i] - s[LAST_POS]
         if not plausible(rise, t[i] - s[LAST_T], max_power[i], grain[i]):
             if not s[PENDING]:

@@ -63,6 +63,7 @@ def run_projector(config_file: Path, rebuild: bool) -> None:
     from tanyun.commands.warm import warm_once  # noqa: PLC0415
 
     start_logging()
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     with errors_as_sentences():
         config, park = load_server(config_file)
         target = target_of(_section(config))
@@ -72,7 +73,7 @@ def run_projector(config_file: Path, rebuild: bool) -> None:
         if writer is None:
             return
         files = Files(config.journal, config.ledger, config.months, config.projection)
-        api = f"http://{config.api.host}:{config.api.port}/health/live"
+        api = f"http://{config.api.host}:{config.api.port}/api/v1/health/live"
         with Projector(
             park, files, writer, FactorTable.load(), prepare=lambda: init(target), probes={"api": lambda: _answers(api)}
         ) as running:

@@ -87,6 +87,15 @@ def test_a_fall_stands_still_until_the_total_is_back() -> None:
     assert state[0, a.PENDING] == 0
 
 
+def test_a_total_read_before_the_rejected_one_does_not_settle_it() -> None:
+    first = [(0, 1000), (QUARTER_MS, 10)]
+    for again in ((QUARTER_MS - 1, 1001), (QUARTER_MS, 10), (QUARTER_MS, 1001)):
+        rows, events, state = run(*first, again)
+        assert not rows
+        assert state[0, a.PENDING] == 1
+        assert [event[a.E_KIND] for event in events][1:] == ([a.LATE] if again[0] < QUARTER_MS else [])
+
+
 def test_a_rise_is_plausible_up_to_a_tenth_above_rated_power_and_one_count() -> None:
     quarter_of_a_kilowatt = 250 * 11 // 10
     for rise, kinds in ((quarter_of_a_kilowatt + 10, []), (quarter_of_a_kilowatt + 11, [a.PENDING_RISE])):

@@ -6,43 +6,29 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import groupby
 from math import floor
-from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from metering.intervals import QUARTER_MS, Span, iso, local_day, to_local
+from metering.intervals import QUARTER_MS, Span, iso, local_day
 from metering.quality import Quality
 from metering.reading_types import READING_TYPES
 from metering.roles import Role
-from verification.document import Bracket, FactorLine, MeterLine, MonthDocument
-from verification.evidence.replay import Key, MeterFacts, Reading, Replay, Row, Where
+from verification.document import Bracket, FactorLine, MeterLine, MonthDocument, count_text
+from verification.evidence.boundaries import Boundaries
+from verification.evidence.facts import ELECTRIC, Difference, Facts, unlike
+from verification.evidence.replay import Key, Reading, Replay, Row
 
-ELECTRIC = "Wh"
-_WH_PER_KWH = 1000
 _PLACES = 10_000
-_SOURCES = frozenset({Role.PV_GENERATION})
-_COMPARED = ("opening", "closing", "coverage_ms", "edge_read", "quality", "closed")
-Formula = tuple[tuple[str, int], ...]
-
-
-class Difference(NamedTuple):
-    """A place where what the pack says is not what follows from its frames."""
-
-    place: str
-    said: str
-    found: str
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the pack's tables say."""
-
-    meters: Mapping[str, MeterFacts]
-    formulas: Mapping[tuple[str, str], Formula]
-    factors: Mapping[str, FactorLine]
-    """By use."""
-    ratios: Mapping[str, Fraction]
-    """Factor id → µg per base unit."""
-    opening: Mapping[Key, tuple[Where, int, int]]
+_COMPARED = (
+    "start_ms",
+    "end_ms",
+    "opening",
+    "closing",
+    "coverage_ms",
+    "edge_read",
+    "quality",
+    "closed",
+    "emission_ug",
+)
 
 
 @dataclass(slots=True)
@@ -72,19 +58,6 @@ class Sums:
             self.days[day_ms] = known[0] + energy, known[1] + QUARTER_MS
 
 
-def _unlike(place: str, said: object, found: object) -> Iterator[Difference]:
-    if said != found:
-        yield Difference(place, _shown(said), _shown(found))
-
-
-def _shown(value: object) -> str:
-    return "—" if value is None else str(value)
-
-
-def _count(value: int | None) -> str | None:
-    return None if value is None else str(value)
-
-
 class Recount:
     """A month's figures from replayed totals. `differences` yields in the order of the document."""
 
@@ -96,6 +69,7 @@ class Recount:
         self._zone = ZoneInfo(document.zone)
         self._days = list(_days(self._span, self._zone))
         self._sums: dict[Key, Sums] = {}
+        self._ratios = {factor_id: ratio.as_integer_ratio() for factor_id, ratio in facts.ratios.items()}
         self.intervals = 0
         """How many stored intervals were held against the frames."""
 
@@ -107,27 +81,23 @@ class Recount:
         for line in self._document.meters:
             yield from self._of_meter(line)
             yield from self._of_balance(line)
-        yield from self._of_energy()
-        yield from self._of_parents()
-        yield from self._of_emissions()
-        yield from self._of_days()
-        yield from self._of_enterprises()
+        yield from Boundaries(self._document, self._facts, self._days, self._energy).differences()
 
     def _of_registry(self) -> Iterator[Difference]:
         listed = {(line.meter, line.reading_type) for line in self._document.meters}
         known = {(meter, kind) for meter, facts in self._facts.meters.items() for kind in facts.roles}
-        yield from _unlike("document.json meters", sorted(listed), sorted(known))
+        yield from unlike("document.json meters", sorted(listed), sorted(known))
         scope = self._document.scope
         said = tuple((term.role, term.sign) for term in self._document.formula)
-        yield from _unlike("document.json formula", said, self._facts.formulas.get((scope.kind, scope.id)))
+        yield from unlike("document.json formula", said, self._facts.formulas.get((scope.kind, scope.id)))
         for line in self._document.factors:
-            yield from _unlike(f"document.json factors[{line.use}]", line, self._facts.factors.get(line.use))
+            yield from unlike(f"document.json factors[{line.use}]", line, self._facts.factors.get(line.use))
 
     def _of_opening(self) -> Iterator[Difference]:
         for key, (where, t_ms, position) in self._facts.opening.items():
             reading = self._replay.cited.get((key, where))
             found = (reading.t_ms, reading.position) if reading else None
-            yield from _unlike(f"opening.csv {_named(key)}", (t_ms, position), found)
+            yield from unlike(f"opening.csv {_named(key)}", (t_ms, position), found)
 
     def _of_ledger(self) -> Iterator[Difference]:
         lines = {(line.meter, line.reading_type): line for line in self._document.meters}
@@ -137,9 +107,9 @@ class Recount:
                 yield Difference("ledger.csv", _named(key), "—")
                 return
             yield from self._of_total(key, rows, determined=lines[key].energy_wh is not None)
-        for key in lines:
+        for key, line in lines.items():
             if key not in self._sums:
-                yield from self._of_total(key, (), determined=lines[key].energy_wh is not None)
+                yield from self._of_total(key, (), determined=line.energy_wh is not None)
 
     def _of_total(
         self, key: Key, rows: Iterable[Mapping[str, str]], *, determined: bool
@@ -164,60 +134,63 @@ class Recount:
             )
 
     def _of_row(self, key: Key, row: Row, told: Mapping[str, str] | None) -> Iterator[Difference]:
+        said = {} if told is None else {name: told[name] for name in _COMPARED}
+        found = dict(zip(_COMPARED, self._columns(row, told["factor_id"] if told else ""), strict=True))
+        if said == found:
+            return
         place = f"ledger.csv {_named(key)} {self._time(row.start_ms)}"
         if told is None:
-            yield Difference(place, "—", str(row.closing))
-            return
-        yield from _unlike(f"{place} start_ms", int(told["start_ms"]), row.start_ms)
-        yield from _unlike(f"{place} end_ms", int(told["end_ms"]), row.start_ms + QUARTER_MS)
-        for name in _COMPARED:
-            yield from _unlike(f"{place} {name}", int(told[name]), int(getattr(row, name)))
-        ratio = self._facts.ratios.get(told["factor_id"]) if told["factor_id"] else None
-        emission = "" if ratio is None else str(floor(row.closing * ratio) - floor(row.opening * ratio))
-        yield from _unlike(f"{place} emission_ug", told["emission_ug"], emission)
+            yield Difference(place, "—", found["closing"])
+        for name, value in said.items():
+            yield from unlike(f"{place} {name}", value, found[name])
+
+    def _columns(self, row: Row, factor_id: str) -> tuple[str, ...]:
+        """The row as the ledger's table should have it, in the order of _COMPARED. A factor that is not listed gives no emission."""
+        num, den = self._ratios.get(factor_id, (None, 1))
+        emission = "" if num is None else str(row.closing * num // den - row.opening * num // den)
+        figures = (row.start_ms, row.start_ms + QUARTER_MS, row.opening, row.closing, row.coverage_ms)
+        return *map(str, figures), str(int(row.edge_read)), str(row.quality), str(int(row.closed)), emission
 
     def _of_meter(self, line: MeterLine) -> Iterator[Difference]:
         key = line.meter, line.reading_type
         facts, place = self._facts.meters[line.meter], f"document.json meters[{_named(key)}]"
-        yield from _unlike(f"{place}.gateway", line.gateway, facts.gateway)
-        yield from _unlike(f"{place}.role", line.role, facts.roles[line.reading_type])
-        yield from _unlike(f"{place}.ct", line.ct, str(facts.ct))
-        yield from _unlike(f"{place}.pt", line.pt, str(facts.pt))
-        yield from _unlike(f"{place}.unit", line.unit, READING_TYPES[line.reading_type].unit)
+        yield from unlike(f"{place}.gateway", line.gateway, facts.gateway)
+        yield from unlike(f"{place}.role", line.role, facts.roles[line.reading_type])
+        yield from unlike(f"{place}.ct", line.ct, str(facts.ct))
+        yield from unlike(f"{place}.pt", line.pt, str(facts.pt))
+        yield from unlike(f"{place}.unit", line.unit, READING_TYPES[line.reading_type].unit)
         sums = self._sums[key]
         if sums.first is None or sums.last is None:
             for name in ("opening_wh", "closing_wh", "energy_wh", "emission_ug"):
-                yield from _unlike(f"{place}.{name}", getattr(line, name), None)
+                yield from unlike(f"{place}.{name}", getattr(line, name), None)
             return
-        yield from _unlike(f"{place}.opening_wh", line.opening_wh, str(sums.first.opening))
-        yield from _unlike(f"{place}.opening_at", line.opening_at, self._time(sums.first.start_ms))
+        yield from unlike(f"{place}.opening_wh", line.opening_wh, str(sums.first.opening))
+        yield from unlike(f"{place}.opening_at", line.opening_at, self._time(sums.first.start_ms))
         if line.energy_wh is not None:
             yield from self._of_figures(line, place, sums)
 
     def _of_figures(self, line: MeterLine, place: str, sums: Sums) -> Iterator[Difference]:
         assert sums.last is not None  # noqa: S101  the caller has looked
-        yield from _unlike(f"{place}.closing_wh", line.closing_wh, str(sums.last.closing))
-        yield from _unlike(
-            f"{place}.closing_at", line.closing_at, self._time(sums.last.start_ms + QUARTER_MS)
-        )
+        yield from unlike(f"{place}.closing_wh", line.closing_wh, str(sums.last.closing))
+        yield from unlike(f"{place}.closing_at", line.closing_at, self._time(sums.last.start_ms + QUARTER_MS))
         energy = self._energy((line.meter, line.reading_type))
-        yield from _unlike(f"{place}.energy_wh", line.energy_wh, _count(energy))
+        yield from unlike(f"{place}.energy_wh", line.energy_wh, count_text(energy))
         factor = self._factor_of(line)
         emission = (
             floor(energy * Fraction(factor.factor_ug_per_wh)) if factor and energy is not None else None
         )
-        yield from _unlike(f"{place}.factor_id", line.factor_id, factor.id if factor else None)
-        yield from _unlike(
+        yield from unlike(f"{place}.factor_id", line.factor_id, factor.id if factor else None)
+        yield from unlike(
             f"{place}.factor_ug_per_wh", line.factor_ug_per_wh, factor.factor_ug_per_wh if factor else None
         )
-        yield from _unlike(f"{place}.emission_ug", line.emission_ug, _count(emission))
+        yield from unlike(f"{place}.emission_ug", line.emission_ug, count_text(emission))
         expected = (self._span.end_ms - self._span.start_ms) // QUARTER_MS
-        yield from _unlike(f"{place}.points_read", line.points_read, sums.points)
-        yield from _unlike(f"{place}.points_expected", line.points_expected, expected)
-        yield from _unlike(
+        yield from unlike(f"{place}.points_read", line.points_read, sums.points)
+        yield from unlike(f"{place}.points_expected", line.points_expected, expected)
+        yield from unlike(
             f"{place}.completeness", line.completeness, sums.points * _PLACES // expected / _PLACES
         )
-        yield from _unlike(f"{place}.estimated_wh", line.estimated_wh, str(sums.estimated))
+        yield from unlike(f"{place}.estimated_wh", line.estimated_wh, str(sums.estimated))
 
     def _factor_of(self, line: MeterLine) -> FactorLine | None:
         if line.unit != ELECTRIC:
@@ -253,153 +226,20 @@ class Recount:
         for name, brackets, times in edges:
             for bracket, time in zip(brackets, times, strict=False):
                 found = self._replay.cited.get((key, (bracket.segment, bracket.index)))
-                yield from _unlike(f"{place}.{name}_bracket", _said(bracket), _read(found))
-                yield from _unlike(f"{place}.{name}_bracket.t_ms", bracket.t_ms, time)
-        yield from _unlike(
+                yield from unlike(f"{place}.{name}_bracket", _said(bracket), _read(found))
+                yield from unlike(f"{place}.{name}_bracket.t_ms", bracket.t_ms, time)
+        yield from unlike(
             f"{place}.journal_opening_wh",
             balance.journal_opening_wh,
             _at_edge(balance.opening_bracket, self._span.start_ms),
         )
         if balance.rollovers:  # The ledger holds such a total back: it has no figure.
-            yield from _unlike(f"{place}.rollovers with energy_wh", line.energy_wh, None)
+            yield from unlike(f"{place}.rollovers with energy_wh", line.energy_wh, None)
             return
         closing = _at_edge(balance.closing_bracket, self._span.end_ms)
-        yield from _unlike(f"{place}.journal_closing_wh", balance.journal_closing_wh, closing)
+        yield from unlike(f"{place}.journal_closing_wh", balance.journal_closing_wh, closing)
         if line.energy_wh is not None:
-            yield from _unlike(f"{place}.ledger_wh", balance.ledger_wh, str(self._sums[key].energy))
-
-    def _keys(self, role: str, enterprise: str | None = None) -> list[Key]:
-        return [
-            (meter, kind)
-            for meter, facts in self._facts.meters.items()
-            for kind, its_role in facts.roles.items()
-            if its_role == role
-            and READING_TYPES[kind].unit == ELECTRIC
-            and (enterprise is None or facts.enterprise == enterprise)
-        ]
-
-    def _role(self, role: str) -> int | None:
-        return _total(self._energy(key) for key in self._keys(role))
-
-    def _formula(
-        self, formula: Formula, day: Span | None = None, enterprise: str | None = None
-    ) -> int | None:
-        terms = [(sign, key) for role, sign in formula for key in self._keys(role, enterprise)]
-        if not any(sign > 0 for sign, _key in terms):
-            return None
-        parts = [(sign, self._energy(key, day)) for sign, key in terms]
-        return _total(None if energy is None else sign * energy for sign, energy in parts)
-
-    def _own_formula(self) -> Formula:
-        scope = self._document.scope
-        return self._facts.formulas.get((scope.kind, scope.id), ())
-
-    def _of_energy(self) -> Iterator[Difference]:
-        energy, place = self._document.energy, "document.json energy"
-        purchased = self._formula(self._own_formula())
-        yield from _unlike(f"{place}.purchased_wh", energy.purchased_wh, _count(purchased))
-        roles = {
-            "grid_import_wh": Role.GRID_BOUNDARY,
-            "resold_wh": Role.RESOLD,
-            "pv_generation_wh": Role.PV_GENERATION,
-            "export_wh": Role.EXPORT,
-        }
-        for name, role in roles.items():
-            yield from _unlike(f"{place}.{name}", getattr(energy, name), _count(self._role(role)))
-        yield from _unlike(f"{place}.pv_self_use_wh", energy.pv_self_use_wh, _count(self._self_use()))
-        inner = {meter for meter, _kind in self._keys(Role.SUB_METER)}
-        outer = [key for key in self._keys(Role.SUB_METER) if self._facts.meters[key[0]].parent not in inner]
-        yield from _unlike(
-            f"{place}.sub_meter_wh", energy.sub_meter_wh, _count(_total(self._energy(key) for key in outer))
-        )
-        coal = (
-            None
-            if purchased is None
-            else Fraction(energy.standard_coal_kgce_per_kwh) * purchased / _WH_PER_KWH
-        )
-        said = None if energy.standard_coal_kgce is None else Fraction(energy.standard_coal_kgce)
-        yield from _unlike(f"{place}.standard_coal_kgce", said, coal)
-
-    def _self_use(self) -> int | None:
-        if not self._keys(Role.PV_GENERATION):
-            return 0
-        generation, export = self._role(Role.PV_GENERATION), self._role(Role.EXPORT)
-        return None if generation is None or export is None else generation - export
-
-    def _of_parents(self) -> Iterator[Difference]:
-        """What is unmetered behind each parent; not where a child belongs to another scope, whose frames are elsewhere."""
-        for line in self._document.parents:
-            if self._facts.meters[line.parent].children_elsewhere:
-                continue
-            place, (inflow, outflow) = f"document.json parents[{line.parent}]", self._flows(line.parent)
-            rest = None if inflow is None or outflow is None else inflow - outflow
-            yield from _unlike(f"{place}.inflow_wh", line.inflow_wh, _count(inflow))
-            yield from _unlike(f"{place}.outflow_wh", line.outflow_wh, _count(outflow))
-            yield from _unlike(f"{place}.unmetered_wh", line.unmetered_wh, _count(rest))
-        rests = [
-            None if line.unmetered_wh is None else int(line.unmetered_wh) for line in self._document.parents
-        ]
-        found = _count(_total(rests)) if rests else None
-        yield from _unlike("document.json energy.unmetered_wh", self._document.energy.unmetered_wh, found)
-
-    def _flows(self, parent: str) -> tuple[int | None, int | None]:
-        into: list[Key] = []
-        out: list[Key] = []
-        for meter, facts in self._facts.meters.items():
-            for kind, role in facts.roles.items():
-                if READING_TYPES[kind].unit != ELECTRIC:
-                    continue
-                export, source = role == Role.EXPORT or kind == "energy_export_total", role in _SOURCES
-                if meter == parent and not source:
-                    (out if export else into).append((meter, kind))
-                elif facts.parent == parent and meter != parent:
-                    (into if export or source else out).append((meter, kind))
-        return _total(map(self._energy, into)), _total(map(self._energy, out))
-
-    def _emission(self, use: str, energy: int | None) -> int | None:
-        factor = self._facts.factors.get(use)
-        return None if factor is None or energy is None else floor(energy * Fraction(factor.factor_ug_per_wh))
-
-    def _of_emissions(self) -> Iterator[Difference]:
-        energy = self._formula(self._own_formula())
-        for line in self._document.emissions:
-            place, factor = f"document.json emissions[{line.use}]", self._facts.factors.get(line.use)
-            yield from _unlike(f"{place}.factor_id", line.factor_id, factor.id if factor else None)
-            yield from _unlike(
-                f"{place}.factor_ug_per_wh",
-                line.factor_ug_per_wh,
-                factor.factor_ug_per_wh if factor else None,
-            )
-            yield from _unlike(f"{place}.energy_wh", line.energy_wh, _count(energy))
-            yield from _unlike(
-                f"{place}.emission_ug", line.emission_ug, _count(self._emission(line.use, energy))
-            )
-
-    def _of_days(self) -> Iterator[Difference]:
-        names = [to_local(day.start_ms, self._zone).date().isoformat() for day in self._days]
-        yield from _unlike("document.json daily", [line.day for line in self._document.daily], names)
-        running, use = 0, self._document.scope.kind
-        for line, day in zip(self._document.daily, self._days, strict=False):
-            energy = self._formula(self._own_formula(), day)
-            before, after = self._emission(use, running), self._emission(use, running + (energy or 0))
-            known = energy is not None and before is not None and after is not None
-            running += energy or 0
-            place = f"document.json daily[{line.day}]"
-            yield from _unlike(f"{place}.energy_wh", line.energy_wh, _count(energy))
-            yield from _unlike(
-                f"{place}.emission_ug", line.emission_ug, str((after or 0) - (before or 0)) if known else None
-            )
-
-    def _of_enterprises(self) -> Iterator[Difference]:
-        for line in self._document.enterprises:
-            place = f"document.json enterprises[{line.id}]"
-            energy = self._formula(self._facts.formulas.get(("enterprise", line.id), ()), None, line.id)
-            yield from _unlike(f"{place}.purchased_wh", line.purchased_wh, _count(energy))
-            yield from _unlike(
-                f"{place}.emission_ug", line.emission_ug, _count(self._emission("enterprise", energy))
-            )
-            provincial = _count(self._emission("park", energy))
-            yield from _unlike(f"{place}.provincial_emission_ug", line.provincial_emission_ug, provincial)
+            yield from unlike(f"{place}.ledger_wh", balance.ledger_wh, str(self._sums[key].energy))
 
     def _time(self, t_ms: int) -> str:
         return iso(t_ms, self._zone)
@@ -414,11 +254,6 @@ def _days(span: Span, zone: ZoneInfo) -> Iterator[Span]:
 
 def _named(key: Key) -> str:
     return "/".join(key)
-
-
-def _total(values: Iterable[int | None]) -> int | None:
-    known = list(values)
-    return None if None in known else sum(value for value in known if value is not None)
 
 
 def _said(bracket: Bracket) -> tuple[object, ...]:

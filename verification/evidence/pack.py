@@ -244,7 +244,7 @@ class _Content:
             "grid_ms": QUARTER_MS,
             "edge_tolerance_ms": replay.EDGE_TOLERANCE_MS,
             "longest_measured_ms": replay.MAX_GAP_MS,
-            "plausible_rise_of_rated_power": str(replay.MARGIN),
+            "plausible_rise_of_rated_power": f"{replay.MARGIN_TENTHS}/10",
             "zone": self.document.zone,
             "grid_scope": self.document.park.grid_scope,
             "program": self.sources.program,

@@ -1,4 +1,6 @@
-"""Recompute a month from its evidence pack with Python's standard library alone: python -I -S recompute.py PACK.zip
+"""Recompute a month from its evidence pack with Python's standard library alone.
+
+Run it as: python -I -S recompute.py PACK.zip
 
 Reads the frames in journal/records.bin with its own small protobuf reader, works out where every total stood at the
 month's edges, and compares opening, closing, energy and emission of every meter with document.json. It also checks the
@@ -14,6 +16,7 @@ import json
 import struct
 import sys
 import zipfile
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator
 from fractions import Fraction
@@ -103,7 +106,7 @@ def properties(data: bytes, field: Field | None) -> dict[str, Any]:
                 if value[1] != 2
                 else text(data, value)
             )
-    return dict(zip(keys, values))
+    return dict(zip(keys, values, strict=True))
 
 
 def number_of(data: bytes, field: Field, kind: int) -> Any:
@@ -342,8 +345,8 @@ def main(arguments: list[str]) -> int:
         OSError,
         zipfile.BadZipFile,
         struct.error,
-        zipfile.zlib.error,
-    ) as error:  # type: ignore[attr-defined]
+        zlib.error,
+    ) as error:
         found = f"the pack cannot be read: {error!r}"
     say("equal" if found is None else f"DIFFERENT: {found}")
     return 0 if found is None else 1

@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from functools import lru_cache
-from math import ceil, floor, isfinite
+from math import ceil, isfinite
 from typing import NamedTuple
 
 from metering.frames import PROPERTY_RESOLUTION, PROPERTY_SCALE, PROPERTY_UNIT
@@ -23,8 +23,8 @@ from storage.segment import unpack_all
 
 EDGE_TOLERANCE_MS = MINUTE_MS
 MAX_GAP_MS = QUARTER_MS + EDGE_TOLERANCE_MS
-MARGIN = Fraction(11, 10)
-"""A rise is plausible up to this × rated power × time, and one count."""
+MARGIN_TENTHS = 11
+"""A rise is plausible up to 1.1 × rated power × time, and one count."""
 LIMIT = 1 << 62
 """Positions stay below it; a reading beyond is no reading."""
 TRANSFORMED_UNITS = frozenset({"Wh", "varh"})
@@ -94,7 +94,7 @@ class Total:
         self.nearest: list[int | None] = [None, None, None, None]
         """Times of the last reading at or before, and the first at or after, the month's start; the same for its end."""
 
-    def feed(self, where: Where, reading: Reading, per_hour: Fraction, grain: int) -> None:
+    def feed(self, where: Where, reading: Reading, per_hour: int, grain: int) -> None:
         """The next reading in journal order."""
         self._note_nearest(reading.t_ms)
         if self._begins_at is not None and where < self._begins_at:
@@ -110,12 +110,12 @@ class Total:
             self.last_good = where, t, position
 
     @staticmethod
-    def _plausible(rise: int, elapsed_ms: int, per_hour: Fraction, grain: int) -> bool:
+    def _plausible(rise: int, elapsed_ms: int, per_hour: int, grain: int) -> bool:
         if rise < 0:
             return False
         if not per_hour:
             return True
-        return rise <= floor(per_hour * MARGIN * elapsed_ms / HOUR_MS) + grain
+        return rise <= per_hour * MARGIN_TENTHS * elapsed_ms // (10 * HOUR_MS) + grain
 
     def _note_nearest(self, t: int) -> None:
         near, (start, end) = self.nearest, self._span
@@ -187,9 +187,13 @@ class Declared(NamedTuple):
 
     key: Key
     datatype: int
-    base_per_count: Fraction
+    num: int
+    den: int
+    """Base units per count."""
     counts_per_raw: float
-    per_hour: Fraction
+    grain: int
+    """Base units of one count, rounded up."""
+    per_hour: int
     """Base units per hour at rated power; 0: unknown."""
 
     def read(self, metric: Metric, t_ms: int | None) -> Reading | None:
@@ -209,7 +213,7 @@ class Declared(NamedTuple):
             return None
         # One float64 product, rounded half to even: the rounding that the frame's contract states.
         count = raw if isinstance(raw, int) else round(raw * self.counts_per_raw)
-        position = count * self.base_per_count.numerator // self.base_per_count.denominator
+        position = count * self.num // self.den
         if raw >> 63 > 0 if isinstance(raw, int) else abs(count) >= LIMIT:
             return None
         return Reading(time, raw, count, position) if abs(position) < LIMIT else None
@@ -255,8 +259,7 @@ class Replay:
                 continue
             if self._is_cited(where) and (declared.key, where) in self.cited:
                 self.cited[declared.key, where] = reading
-            grain = ceil(declared.base_per_count)
-            self.totals[declared.key].feed(where, reading, declared.per_hour, grain)
+            self.totals[declared.key].feed(where, reading, declared.per_hour, declared.grain)
 
     def _is_cited(self, where: Where) -> bool:
         if self._cited_places is None:
@@ -292,5 +295,5 @@ def _declaration(meter: str, facts: MeterFacts, metric: Metric) -> Declared | No
     base = unit.factor * Fraction(10) ** scale * count * ratio
     if max(base.as_integer_ratio()) >= LIMIT:
         return None
-    per_hour = Fraction(ceil(_PER_HOUR.get(unit.base, Fraction(0)) * (facts.max_power_w or 0)))
-    return Declared((meter, kind), datatype, base, float(1 / count), per_hour)
+    per_hour = ceil(_PER_HOUR.get(unit.base, Fraction(0)) * (facts.max_power_w or 0))
+    return Declared((meter, kind), datatype, *base.as_integer_ratio(), float(1 / count), ceil(base), per_hour)

@@ -17,7 +17,8 @@ from verification.document import Bracket, MonthDocument, parse
 from verification.evidence import manifest as names
 from verification.evidence import signing, tables
 from verification.evidence.container import DEFLATED, STORED, Container
-from verification.evidence.figures import Difference, Facts, Formula, Recount
+from verification.evidence.facts import Difference, Facts, Formula
+from verification.evidence.figures import Recount
 from verification.evidence.manifest import ChainPart, FileLine, Manifest
 from verification.evidence.proof import ProofError, blocks
 from verification.evidence.replay import Key, Replay, Where
@@ -175,10 +176,10 @@ class _Check:
         )
         replay.cited = dict.fromkeys(_cited(document, facts))
         yield from self._journal(document, replay)
-        recount = Recount(document, facts, replay, tables.read_csv(self._container.chunks(names.LEDGER)))
         try:
+            recount = Recount(document, facts, replay, tables.read_csv(self._container.chunks(names.LEDGER)))
             yield from recount.differences()
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, ArithmeticError) as error:
             raise _Unreadable(names.LEDGER, error) from error
         self._verdict.frames, self._verdict.totals = replay.frames, len(replay.totals)
         self._verdict.intervals = recount.intervals
@@ -202,7 +203,7 @@ class _Check:
             uses, ratios = tables.factor_by_use(self._rows(name))
             name = names.OPENING
             opening = _opening(self._rows(name))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, ArithmeticError) as error:
             raise _Unreadable(name, error) from error
         return Facts(meters, formulas, uses, ratios, opening)
 
