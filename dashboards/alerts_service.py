@@ -2,11 +2,12 @@
 
 from dashboards.alert import Alert, Ask, Both
 from dashboards.alert_time import HOUR, MINUTE
-from dashboards.influxql import RANGE, select
+from dashboards.influxql import RANGE, select, select_from
 from dashboards.names import PIPELINE
 
 _STATE = 10 * MINUTE
 _ROLE = '"role"'
+_ONLINE = select('last("online") AS "online"', "gateway", RANGE, by='"gateway"')
 
 ALERTS = (
     Alert(
@@ -23,6 +24,29 @@ ALERTS = (
         test="gt", limits=[15 * MINUTE], pending_s=5 * MINUTE, no_data="Alerting", on_error="Alerting",
     ),
     Alert(
+        key="service-ingest",
+        title=Both("没有收到新数据", "Nothing is being stored"),
+        severity="critical",
+        meaning=Both("有网关在线，却 15 分钟没有存入任何帧：接入服务可能已停止。",
+                     "A gateway is online, yet no frame has been stored for 15 minutes: ingest may have stopped."),
+        todo=Both("查看 tanyun ingest 与 Mosquitto 是否运行；网关会保存并补传。",
+                  "See whether ingest and Mosquitto run; gateways keep their readings and send them later."),
+        group="service", board=PIPELINE, panel=2, who="", shows="{{ humanizeDuration $values.idle.Value }}",
+        asks=[Ask("idle", select('last("lag_s")', "pipeline", RANGE, "\"role\" = 'ingest'"), _STATE),
+              Ask("online", select_from('max("online")', _ONLINE), _STATE)],
+        value="$idle * $online", test="gt", limits=[15 * MINUTE], pending_s=5 * MINUTE,
+    ),
+    Alert(
+        key="service-down",
+        title=Both("服务无响应", "Service does not answer"),
+        severity="critical",
+        meaning=Both("接口服务没有响应探测。", "A service of ours does not answer its probe."),
+        todo=Both("查看该服务是否运行及其日志；运行 tanyun doctor。", "See whether it runs, and its log; run `tanyun doctor`."),
+        group="service", board=PIPELINE, panel=2, who="role",
+        asks=[Ask("up", select('last("up")', "pipeline", RANGE, by=_ROLE), _STATE)],
+        test="lt", limits=[0.5], pending_s=5 * MINUTE,
+    ),
+    Alert(
         key="service-lag",
         title=Both("服务处理滞后", "Service lags behind"),
         severity="critical",
@@ -30,7 +54,7 @@ ALERTS = (
                      "A service has been more than 5 minutes behind its input for 10 minutes: stopped or overloaded."),
         todo=Both("查看该服务的日志与 CPU；运行 tanyun doctor。", "Read its log, look at the CPU; run `tanyun doctor`."),
         group="service", board=PIPELINE, panel=2, who="role", shows="{{ humanizeDuration $values.lag.Value }}",
-        asks=[Ask("lag", select('last("lag_s")', "pipeline", RANGE, "\"role\" != 'projector'", by=_ROLE), _STATE)],
+        asks=[Ask("lag", select('last("lag_s")', "pipeline", RANGE, "\"role\" != 'projector'", "\"role\" != 'ingest'", by=_ROLE), _STATE)],
         test="gt", limits=[5 * MINUTE], pending_s=10 * MINUTE,
     ),
     Alert(

@@ -62,7 +62,6 @@ def _variable(variable: Variable) -> dashboard.VariableModel:
         name=variable.name,
         label=variable.label,
         query=variable.query,
-        definition=variable.query,
         datasource=HERE,
         multi=variable.several,
         include_all=variable.several,

@@ -92,6 +92,7 @@ def _gateways() -> list[Sized]:
             ],
             Look("s"),
             points=300,
+            only="2d",
         ),
         timeline(
             "在线状态 Online",
@@ -100,6 +101,7 @@ def _gateways() -> list[Sized]:
                 alias="$tag_gateway",
             ),
             Look(words=YES_NO),
+            only="2d",
         ),
     ]
 
@@ -108,7 +110,7 @@ def _meters() -> list[Sized]:
     fields = 'last("age_s") AS "age", last("failed_share") AS "failed", last("pending") AS "pending"'
     to_substation = f"/d/{names.SUBSTATION}?var-enterprise=${{__data.fields[0]}}&var-meter=${{__value.raw}}"
     spread = select(
-        'spread("value") AS "spread", count("value") AS "readings"', "reading", "time > now() - 2h", ENTERPRISE,
+        'spread("value") AS "spread", count("value") AS "readings"', "reading", "time > now() - 1h", ENTERPRISE,
         '"reading_type" =~ /^(power_active|voltage_l1)$/', by='"meter", "reading_type"',
     )  # fmt: skip
     return [
@@ -132,7 +134,7 @@ def _meters() -> list[Sized]:
             height=12,
         ),
         grid(
-            "两小时未变的读数 Values that have not moved for 2 h",
+            "一小时未变的读数 Values that have not moved for 1 h",
             InfluxQL(
                 select_from(
                     '"spread", "readings"',

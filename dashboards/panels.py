@@ -10,6 +10,8 @@ from dashboards.sdk import common, dashboard, stat, statetimeline, table, timese
 Steps = Sequence[tuple[float | None, str]]
 """(from this value on, colour); the first is None: from minus infinity."""
 WIDE = 24
+_TABLE = {"cellHeight": "sm", "frameIndex": 0, "showHeader": True}
+"""By hand: the SDK adds a footer that Grafana 13 no longer knows."""
 GOOD_LOW: Steps = ((None, "green"),)
 YES_NO: dict[str, tuple[str, str]] = {"0": ("否 No", "red"), "1": ("是 Yes", "green")}
 
@@ -112,9 +114,13 @@ def _tooltip() -> common.VizTooltipOptions:
 
 def chart(
     title: str, queries: Sequence[InfluxQL], look: Look = PLAIN, *, about: str = "", every: str = "1m", width: int = 12,
-    bars: bool = False, stacked: bool = False, points: int = 600,
+    bars: bool = False, stacked: bool = False, points: int = 600, only: str = "",
 ) -> Sized:  # fmt: skip
-    """Values over time. `every` is the finest step, `points` the most steps: together they bound what a query returns."""
+    """Values over time.
+
+    `every` is the finest step, `points` the most steps: together they bound what a query returns. `only` shows that much of the
+    newest past whatever range is chosen: states every 15 s of many gateways over a month are millions of points.
+    """
     custom = timeseries.FieldConfig(
         draw_style=common.GraphDrawStyle.BARS if bars else common.GraphDrawStyle.LINE,
         fill_opacity=60 if bars else 8,
@@ -135,13 +141,21 @@ def chart(
     )
     panel.interval = every
     panel.max_data_points = points
+    panel.time_from = only or None
     return Sized(panel, width, 8)
 
 
 def timeline(
-    title: str, query: InfluxQL, look: Look, *, about: str = "", width: int = 12, every: str = "1m"
+    title: str,
+    query: InfluxQL,
+    look: Look,
+    *,
+    about: str = "",
+    width: int = 12,
+    every: str = "1m",
+    only: str = "",
 ) -> Sized:
-    """States over time, one bar per series."""
+    """States over time, one bar per series; `only` as in a chart."""
     options = statetimeline.Options(
         show_value=common.VisibilityMode.AUTO,
         align_value=common.TimelineValueAlignment.LEFT,
@@ -153,6 +167,7 @@ def timeline(
     )
     panel.interval = every
     panel.max_data_points = 300
+    panel.time_from = only or None
     return Sized(panel, width, 8)
 
 
@@ -173,7 +188,7 @@ def grid(
 ) -> Sized:  # fmt: skip
     """A table; its rows are the query's."""
     custom = table.FieldConfig(filterable=True, inspect=False)
-    panel = _panel("table", title, about, [query], _field(PLAIN, custom), table.Options(show_header=True))
+    panel = _panel("table", title, about, [query], _field(PLAIN, custom), _TABLE)
     shown = [
         dashboard.DataTransformerConfig(id_val="organize", options=_organised(columns, show_time=show_time))
     ]
@@ -186,7 +201,7 @@ def grid(
 def matrix(title: str, query: InfluxQL, *, row: str, column: str) -> Sized:
     """A table with one row per `row` and one column per `column` of the query's table; its field is `value`."""
     field = _field(Look(decimals=2), table.FieldConfig(filterable=True, inspect=False))
-    panel = _panel("table", title, "", [query], field, table.Options(show_header=True))
+    panel = _panel("table", title, "", [query], field, _TABLE)
     turned = {"columnField": column, "rowField": row, "valueField": "value", "emptyValue": "null"}
     panel.transformations = [dashboard.DataTransformerConfig(id_val="groupingToMatrix", options=turned)]
     return Sized(panel, WIDE, 8)

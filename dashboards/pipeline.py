@@ -55,6 +55,7 @@ def _over_time() -> list[Sized]:
             ],
             Look("cps", 2),
             points=300,
+            only="2d",
         ),
         chart(
             "拒收并隔离的帧 Frames quarantined",

@@ -1,64 +1,76 @@
-"""A Modbus/TCP bus: one connection, one request at a time, words or nothing."""
+"""A Modbus bus: one connection, one request at a time, words or nothing."""
 
-import logging
+import asyncio
+from typing import Final
 
-from pymodbus.client import AsyncModbusTcpClient
-from pymodbus.exceptions import ModbusException
-
+from edge_agent.buses.errors import NoAnswer, ReadFailed, Refused, Unreachable
+from edge_agent.buses.exchange import exchange_of
+from edge_agent.buses.frames import Ask
+from edge_agent.buses.line import connection_of
+from edge_agent.buses.pace import Pace
 from edge_agent.config import Bus
 from edge_agent.plan import Block
 
-log = logging.getLogger("tanyun.edge")
+__all__ = ["ModbusBus", "NoAnswer", "ReadFailed", "Refused", "Unreachable"]
 
-
-class ReadFailed(Exception):
-    """A block could not be read: no connection, no answer in time, or the device's own exception."""
+_STALE_TRIES: Final = 8
+"""Failures in a row after which a connection is opened anew: some converters answer 0B until then, for good."""
 
 
 class ModbusBus:
-    """Reads blocks from the units behind one endpoint. Connects when needed."""
+    """Reads blocks from the units behind one endpoint, of any kind of bus. Connects when needed."""
 
     def __init__(self, settings: Bus) -> None:
         self._settings = settings
-        self._client = AsyncModbusTcpClient(
-            settings.host,
-            port=settings.port,
-            timeout=settings.timeout_s,
-            retries=settings.retries,
-            reconnect_delay=0,
-        )
+        self._connection = connection_of(settings)
+        self._exchange = exchange_of(settings, self._connection)
+        self._paces: dict[int, Pace] = {}
+        self._failures = 0
+        self._lock = asyncio.Lock()
 
-    async def read(self, unit: int, block: Block) -> list[int]:
-        """The words of a block; raises ReadFailed."""
-        if not self._client.connected and not await self._connect():
-            msg = f"{self._settings.host}:{self._settings.port} does not accept a connection"
-            raise ReadFailed(msg)
-        ask = self._client.read_holding_registers if block.fc == 3 else self._client.read_input_registers  # noqa: PLR2004
-        try:
-            answer = await ask(block.addr, count=block.count, device_id=unit)
-        except (TimeoutError, ModbusException, OSError) as error:
-            self._client.close()
-            msg = f"no answer from unit {unit} ({error})"
-            raise ReadFailed(msg) from error
-        if answer.transaction_id == 0 or answer.function_code & 0x7F != block.fc:
-            # pymodbus lets both pass, and so would the late answer to another block.
-            self._client.close()
-            msg = f"unit {unit} answers another request (transaction {answer.transaction_id}, fc {answer.function_code})"
-            raise ReadFailed(msg)
-        if answer.isError():
-            msg = f"unit {unit} refuses fc {block.fc} address {block.addr} count {block.count}: {answer}"
-            raise ReadFailed(msg)
-        if len(answer.registers) != block.count:
-            msg = f"unit {unit} sent {len(answer.registers)} registers of {block.count}"
-            raise ReadFailed(msg)
-        return list(answer.registers)
+    async def read(self, unit: int, block: Block, *, tries: int | None = None) -> list[int]:
+        """The words of a block; raises ReadFailed. `tries` overrides the configured retries."""
+        ask = Ask(unit, block.fc, block.addr, block.count)
+        left = self._settings.retries + 1 if tries is None else tries
+        async with self._lock:
+            opened = self._connection.opened
+            while True:
+                left -= 1
+                try:
+                    return await self._try(ask, last=left == 0, opened=opened)
+                except ReadFailed as error:
+                    if not left or not error.reached or isinstance(error, Refused):
+                        raise
 
-    async def _connect(self) -> bool:
+    async def _try(self, ask: Ask, *, last: bool, opened: int) -> list[int]:
+        most_s = self._settings.timeout_s
+        pace = self._paces.setdefault(ask.unit, Pace())
+        timeout_s = most_s if last else pace.timeout_s(ask.count, most_s)
+        line = await self._connection.line()
+        heard, begun = line.ever_heard, line.now()
         try:
-            return bool(await self._client.connect())
-        except (TimeoutError, ModbusException, OSError):
-            return False
+            words = await self._exchange.ask(ask, timeout_s)
+        except Refused:
+            self._failures = 0
+            raise
+        except ReadFailed as error:
+            silent = error.silent and line.ever_heard == heard
+            self._doubt(silent=silent and self._connection.opened == opened)
+            raise
+        except OSError as error:
+            self._connection.close()
+            raise NoAnswer(f"unit {ask.unit}: {error}") from error
+        self._failures = 0
+        pace.took(line.now() - begun)
+        return words
+
+    def _doubt(self, *, silent: bool) -> None:
+        """A line on which nothing is heard may be half open: a peer that went without a word. A fresh one is not."""
+        self._failures += 1
+        if self._settings.kind != "rtu" and (silent or self._failures >= _STALE_TRIES):
+            self._connection.close()
+            self._failures = 0
 
     def close(self) -> None:
         """Close the connection."""
-        self._client.close()
+        self._connection.close()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from edge_agent.plan import select
 from edge_agent.profile import Profile, ProfileError, load_profile
@@ -16,6 +16,7 @@ from metering.mqtt import BrokerSettings
 
 Row = Mapping[str, Any]
 Table = TypeVar("Table", bound=Strict)
+BusKinds = tuple[str, ...]
 
 
 def _profile_path(name: str, folder: Path) -> str:
@@ -35,14 +36,59 @@ def _some(rows: tuple[Table, ...]) -> tuple[Table, ...]:
     return rows
 
 
+BusKind = Literal["tcp", "rtu", "rtu_over_tcp"]
+_NEEDS: dict[str, BusKinds] = {
+    "host": ("tcp", "rtu_over_tcp"),
+    "device": ("rtu",),
+}
+_TAKES: dict[str, BusKinds] = {
+    **_NEEDS,
+    "port": ("tcp", "rtu_over_tcp"),
+    "connect_delay_s": ("tcp", "rtu_over_tcp"),
+    "baud": ("rtu", "rtu_over_tcp"),
+    "parity": ("rtu", "rtu_over_tcp"),
+    "stop_bits": ("rtu", "rtu_over_tcp"),
+}
+"""Key → kinds of bus it belongs to."""
+
+
 class Bus(Strict):
-    """A Modbus/TCP endpoint: a meter with a network port, or a converter in front of a line."""
+    """A Modbus endpoint.
+
+    `tcp`: a meter with a network port, or a gateway that speaks Modbus/TCP. `rtu`: an RS-485 line on a serial port.
+    `rtu_over_tcp`: a converter that passes RTU frames through a TCP stream as they are.
+    """
 
     id: Id
-    host: str
+    kind: BusKind = "tcp"
+    host: str = Field(default="", validate_default=True)
     port: int = Field(default=502, ge=1, le=65535)
+    device: str = Field(default="", validate_default=True)
+    baud: Literal[1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200] = 9600
+    """Of a converter's line where that is not ours: only the silence between frames depends on it."""
+    parity: Literal["none", "even", "odd"] = "none"
+    stop_bits: Literal[1, 2] = 1
     timeout_s: float = Field(default=1.0, gt=0, le=60)
+    """The most that is waited for a reply to begin; devices that have answered faster are given less at first."""
     retries: int = Field(default=2, ge=0, le=10)
+    pause_ms: float | None = Field(default=None, ge=0, le=1000)
+    """Silence before each request, where a device needs more than the standard's."""
+    connect_delay_s: float = Field(default=0.0, ge=0, le=10)
+    """Between connecting and the first request, for devices that lose it otherwise."""
+
+    @field_validator(*_TAKES)
+    @classmethod
+    def _fits_the_kind(cls, value: Any, info: ValidationInfo) -> Any:
+        kind, name = info.data.get("kind"), str(info.field_name)
+        if kind is None:  # Mistaken itself.
+            return value
+        given = value != cls.model_fields[name].default
+        if given and kind not in _TAKES[name]:
+            text = _("a bus of kind {kind} has none; known for {kinds}")
+            raise ValueError(text.format(kind=kind, kinds=", ".join(_TAKES[name])))
+        if not given and kind in _NEEDS.get(name, ()):
+            raise ValueError(_("a bus of kind {kind} needs one").format(kind=kind))
+        return value
 
 
 class PolledMeter(Strict):
@@ -128,6 +174,7 @@ def _twice(buses: list[tuple[int, Row]], meters: list[tuple[int, Row]]) -> list[
     places: dict[tuple[str, str], list[str]] = defaultdict(list)
     for i, bus in buses:
         places["bus", str(bus.get("id"))].append(f"buses[{i}].id")
+        places["device", str(bus.get("device"))].append(f"buses[{i}].device")
     for i, meter in meters:
         places["meter", str(meter.get("id"))].append(f"meters[{i}].id")
         on = f"bus {meter.get('bus')} unit {meter.get('unit', 1)}"

@@ -52,7 +52,7 @@ def plan(registers: Iterable[Register], limits: Limits) -> tuple[Block, ...]:
             runs[-1].append(register)
         else:
             runs.append([register])
-    return tuple(_block(run) for run in runs)
+    return tuple(block_of(run) for run in runs)
 
 
 def _may_join(run: list[Register], register: Register, limits: Limits) -> bool:
@@ -65,7 +65,8 @@ def _may_join(run: list[Register], register: Register, limits: Limits) -> bool:
     )
 
 
-def _block(run: list[Register]) -> Block:
+def block_of(run: Sequence[Register]) -> Block:
+    """One read of registers in address order, gaps included."""
     addr = run[0].addr
     placed = tuple((register, register.addr - addr) for register in run)
     return Block(run[0].fc, addr, run[-1].end - addr, placed)

@@ -3,22 +3,26 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from edge_agent.births import DeviceAliases, declaration, device_aliases, readings_body
+from edge_agent.breaker import Breaker
 from edge_agent.bus import ModbusBus, ReadFailed
 from edge_agent.clock import Clock
 from edge_agent.config import EdgeConfig, PolledMeter
 from edge_agent.outbox import Draft, Outbox, OutboxError
 from edge_agent.plan import Block, plan, select
 from edge_agent.profile import Profile, Register
+from edge_agent.reader import Reader
 from edge_agent.registers import decode
 
 log = logging.getLogger("tanyun.edge")
 _REST_S = 0.5
 """After a poll that could not be stored: a stepped clock gives the same tick again at once."""
+_SHARE_OF_PERIOD = 0.9
+"""Of the period, that a poll waits for its buses."""
 STEPPED_PATIENCE_S = 20.0
 _STEPPED_PAUSE_S = 0.2
 """While time stands still, a meter that answered until now is tried again without costing the others a reading."""
@@ -32,11 +36,12 @@ class Device(msgspec.Struct):
     meter: PolledMeter
     profile: Profile
     registers: tuple[Register, ...]
-    blocks: tuple[Block, ...]
+    reader: Reader
     aliases: DeviceAliases
     declaration: int
     latest: dict[str, tuple[int, int | float]]
     """Reading type → (time, raw value) of its newest read, for births."""
+    breaker: Breaker
     failing: bool = False
 
 
@@ -45,29 +50,41 @@ def make_device(meter: PolledMeter, profile: Profile, outbox: Outbox) -> Device:
     registers = select(profile, meter.read)
     aliases = device_aliases(outbox, meter.id, profile, registers)
     declared = outbox.declare(meter.id, declaration(aliases, profile, registers))
-    return Device(meter, profile, registers, plan(registers, profile.limits), aliases, declared, {})
+    reader = Reader(meter.id, meter.unit, plan(registers, profile.limits))
+    return Device(meter, profile, registers, reader, aliases, declared, {}, Breaker())
 
 
 class Poller:
-    """Reads all devices; buses at the same time, the meters of a bus one after the other."""
+    """Reads all devices; buses at the same time, the meters of a bus one after the other.
+
+    A bus that has not come to its end when the next poll is due goes on by itself, and is left out of that poll.
+    """
 
     def __init__(self, config: EdgeConfig, devices: Sequence[Device], outbox: Outbox, clock: Clock) -> None:
         self._buses = {bus.id: ModbusBus(bus) for bus in config.buses}
-        self._devices, self._outbox, self._clock = devices, outbox, clock
+        self._on_bus = {
+            name: [device for device in devices if device.meter.bus == name] for name in self._buses
+        }
+        self._outbox, self._clock = outbox, clock
         self._period_ms = config.poll_interval_s * 1000
+        self._running: dict[str, asyncio.Task[list[Draft]]] = {}
+        self._behind: set[str] = set()
         self._outbox_failing = False
         self.stored = asyncio.Event()
         """Set after every poll that has reached the outbox."""
 
     async def run(self) -> None:
         """Poll for ever."""
-        while True:
-            t_ms = await self._clock.next_poll(self._period_ms)
-            if await self._store(await self._poll(), t_ms):
-                await self._clock.polled(t_ms)
-                self.stored.set()
-            else:
-                await asyncio.sleep(_REST_S)
+        try:
+            while True:
+                t_ms = await self._clock.next_poll(self._period_ms)
+                if await self._store(await self._poll(), t_ms):
+                    await self._clock.polled(t_ms)
+                    self.stored.set()
+                else:
+                    await asyncio.sleep(_REST_S)
+        finally:
+            await self._cancel()
 
     async def _store(self, drafts: list[Draft], t_ms: int) -> bool:
         """False when the disk took nothing: that poll is a gap, which the totals of the next one bridge."""
@@ -88,24 +105,45 @@ class Poller:
         for bus in self._buses.values():
             bus.close()
 
-    async def _poll(self) -> list[Draft]:
-        by_bus: dict[str, list[Device]] = {name: [] for name in self._buses}
-        for device in self._devices:
-            by_bus[device.meter.bus].append(device)
-        polls = [self._poll_bus(self._buses[name], devices) for name, devices in by_bus.items()]
-        return [draft for drafts in await asyncio.gather(*polls) for draft in drafts]
+    async def _cancel(self) -> None:
+        for task in self._running.values():
+            task.cancel()
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        self._running.clear()
 
-    async def _poll_bus(self, bus: ModbusBus, devices: Sequence[Device]) -> list[Draft]:
-        return [draft for device in devices if (draft := await self._poll_device(bus, device)) is not None]
+    async def _poll(self) -> list[Draft]:
+        for name, devices in self._on_bus.items():
+            if name not in self._running:
+                self._running[name] = asyncio.ensure_future(self._poll_bus(self._buses[name], devices))
+        patience_s = None if self._clock.stepped else self._period_ms * _SHARE_OF_PERIOD / 1000
+        await asyncio.wait(self._running.values(), timeout=patience_s)
+        done = [name for name, task in self._running.items() if task.done()]
+        self._log_behind(set(self._running) - set(done))
+        return [draft for name in done for draft in self._running.pop(name).result()]
+
+    def _log_behind(self, behind: set[str]) -> None:
+        for name in behind - self._behind:
+            log.warning("bus_behind bus=%s", name)
+        for name in self._behind - behind:
+            log.warning("bus_in_time bus=%s", name)
+        self._behind = behind
+
+    async def _poll_bus(self, bus: ModbusBus, devices: Iterable[Device]) -> list[Draft]:
+        """Those that answer first: whoever does not, keeps nobody waiting."""
+        ordered = sorted(devices, key=lambda device: device.failing)
+        return [draft for device in ordered if (draft := await self._poll_device(bus, device)) is not None]
 
     async def _poll_device(self, bus: ModbusBus, device: Device) -> Draft | None:
-        patience_s = STEPPED_PATIENCE_S if self._clock.stepped and not device.failing else 0.0
-        deadline = time.monotonic() + patience_s
+        stepped = self._clock.stepped
+        if not stepped and not device.breaker.allows(time.monotonic()):
+            return None
+        patience_s = STEPPED_PATIENCE_S if stepped and not device.failing else 0.0
+        begun = time.monotonic()
         readings, error = await self._read(bus, device)
-        while error is not None and time.monotonic() < deadline:
+        while error is not None and time.monotonic() < begun + patience_s:
             await asyncio.sleep(_STEPPED_PAUSE_S)
             readings, error = await self._read(bus, device)
-        _log_transition(device, error)
+        _judge(device, error, answered=bool(readings), cost_s=time.monotonic() - begun)
         if not readings:
             return None
         device.latest.update({register.reading_type: (t_ms, raw) for register, t_ms, raw in readings})
@@ -113,18 +151,10 @@ class Poller:
             device.declaration, max(t_ms for _, t_ms, _ in readings), readings_body(device.aliases, readings)
         )
 
-    async def _read(self, bus: ModbusBus, device: Device) -> tuple[list[Reading], str | None]:
-        """Every block that answers, each with its own time; the last error. A failing block costs the others nothing."""
-        readings: list[Reading] = []
-        failure = None
-        for block in device.blocks:
-            try:
-                words = await bus.read(device.meter.unit, block)
-            except ReadFailed as error:
-                failure = str(error)
-                continue
-            readings += _decoded(block, words, self._clock.now_ms())
-        return readings, failure
+    async def _read(self, bus: ModbusBus, device: Device) -> tuple[list[Reading], ReadFailed | None]:
+        probe = device.breaker.is_open and not self._clock.stepped
+        heard, error = await device.reader.read(bus, self._clock.now_ms, probe=probe)
+        return [reading for block, words, t_ms in heard for reading in _decoded(block, words, t_ms)], error
 
 
 def _decoded(block: Block, words: Sequence[int], t_ms: int) -> list[Reading]:
@@ -132,15 +162,18 @@ def _decoded(block: Block, words: Sequence[int], t_ms: int) -> list[Reading]:
     return [(register, t_ms, raw) for register, raw in values if raw is not None]
 
 
-def _log_transition(device: Device, error: str | None) -> None:
+def _judge(device: Device, error: ReadFailed | None, *, answered: bool, cost_s: float) -> None:
+    """Move the breaker; log what has changed. An endpoint that is gone costs nothing to ask: its devices may be in order."""
+    was_open = device.breaker.is_open
+    if answered or error is None:
+        device.breaker.answered()
+    elif error.reached:
+        device.breaker.failed(cost_s, time.monotonic())
     if error is not None and not device.failing:
-        log.warning(
-            "meter_lost meter=%s bus=%s unit=%d error=%s",
-            device.meter.id,
-            device.meter.bus,
-            device.meter.unit,
-            error,
-        )
+        meter = device.meter
+        log.warning("meter_lost meter=%s bus=%s unit=%d error=%s", meter.id, meter.bus, meter.unit, error)
     elif error is None and device.failing:
         log.warning("meter_recovered meter=%s", device.meter.id)
+    if device.breaker.is_open and not was_open:
+        log.warning("meter_asked_seldom meter=%s", device.meter.id)
     device.failing = error is not None

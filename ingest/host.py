@@ -11,6 +11,7 @@ import msgspec
 from ingest.admission import (
     Admitted,
     Declarations,
+    Declared,
     Reason,
     Refused,
     admit,
@@ -46,9 +47,21 @@ class Session(msgspec.Struct):
     bdseq: int | None = None
     births: dict[str, Declarations] = {}
     """Meter (empty: the gateway itself) → what its birth declared."""
+    by_epoch: dict[tuple[str, int], dict[int, Declared]] = {}
+    """(Meter, epoch) → what the aliases of that outbox mean."""
     asked_ms: int = -REBIRTH_PAUSE_MS
     doubted: dict[str, bool] = {}
     """Meters whose frames have metrics that their birth lacks → whether a birth has come since."""
+
+
+    def learn(self, meter: str, birth: Declarations) -> None:
+        """Take in a birth."""
+        self.births[meter] = birth
+        self.by_epoch[meter, birth.epoch] = birth.by_alias
+
+    def decodes(self, meter: str, epoch: int, birth: Declarations) -> bool:
+        """True when frames of an epoch mean what this birth declares."""
+        return epoch == birth.epoch or self.by_epoch.get((meter, epoch)) == birth.by_alias
 
 
 class Stored:
@@ -91,7 +104,7 @@ class Host:
             if topic is not None and isinstance(payload, Payload):
                 found = declarations(payload)
                 if isinstance(found, Declarations):
-                    self._session(topic.gateway).births[topic.meter] = found
+                    self._session(topic.gateway).learn(topic.meter, found)
 
     def receive(self, record: Record) -> None:
         """Judge one message; the results gather in `commit` and `answer`."""
@@ -153,7 +166,7 @@ class Host:
             session.births.clear()
             session.bdseq = _bdseq(payload)
             session.online, session.since_ms = True, record.received_ms
-        session.births[topic.meter] = found
+        session.learn(topic.meter, found)
         if topic.meter in session.doubted:
             session.doubted[topic.meter] = True
         index = BirthIndex(topic.gateway, topic.meter, found.epoch)
@@ -189,6 +202,11 @@ class Host:
             self._ask_rebirth(record, topic, session)
         elif isinstance(found, Refused):
             self._refuse_data(record, topic, payload, declared, found)
+        elif not session.decodes(topic.meter, found.epoch, declared):
+            # Two gateways under one name: what the other one's birth declares must not decode this frame.
+            why = f"no birth of epoch {found.epoch} is known, or it declares other metrics than the newest one"
+            self._quarantine(record, topic, Refused(Reason.NO_BIRTH, why))
+            self._ask_rebirth(record, topic, session)
         elif found.epoch:
             self._sequenced(record, topic, found)
         else:

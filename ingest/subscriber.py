@@ -18,7 +18,7 @@ from metering.mqtt import BrokerSettings
 from metering.registry import Park
 from metering.sparkplug import encode
 from metering.topics import NAMESPACE, MessageType, Topic, state_topic
-from storage.journal import JournalWriter
+from storage.journal_writer import JournalWriter
 from storage.segment import Record
 
 log = logging.getLogger("tanyun.ingest")
@@ -63,6 +63,8 @@ class Subscriber:
             leaving.wait_for_publish(2)
         self._client.disconnect()
         self._client.loop_stop()
+        # paho closes its wake-up sockets when the client goes, which our callbacks would keep from going.
+        self._client.on_connect = self._client.on_message = self._client.on_disconnect = None
 
     def send(self, command: Command) -> None:
         """Publish an NCMD (QoS 0, not retained)."""
@@ -104,7 +106,9 @@ class Subscriber:
         log.warning("broker_lost reason=%s", reason)
         self._set_will()
 
-    def _on_message(self, _client: object, _userdata: object, message: mqtt.MQTTMessage) -> None:
+    def _on_message(self, client: mqtt.Client, _userdata: object, message: mqtt.MQTTMessage) -> None:
+        if message.topic == state_topic(self._host_id) and not message.retain:
+            self._correct_state(client, bytes(message.payload))
         if message.topic.startswith(f"{NAMESPACE}/STATE/") or f"/{MessageType.NCMD}/" in message.topic:
             return
         # A full queue blocks this thread, and so the socket: the outboxes at the gateways are the buffer.
@@ -113,6 +117,12 @@ class Subscriber:
             with suppress(queue.Full):
                 self.messages.put(record, timeout=IDLE_S)
                 return
+
+    def _correct_state(self, client: mqtt.Client, said: bytes) -> None:
+        """Announce again where the broker retains something else: an older session's will, or a resent announcement."""
+        state = self._state(online=True)
+        if said != state.encode() and not self._stopping:
+            client.publish(state_topic(self._host_id), state, qos=1, retain=True)
 
 
 def wall_ms() -> int:

@@ -9,7 +9,7 @@ import msgspec
 from ingest.host import Host, Stored
 from metering import frames
 from metering.sparkplug import Payload
-from storage.journal import JournalWriter
+from storage.journal_writer import JournalWriter
 from storage.segment import Record
 
 log = logging.getLogger("tanyun.ingest")

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -11,10 +11,10 @@ import msgspec
 from storage.errors import CorruptError
 from storage.merkle import CHAIN_START, chain_next, merkle_root
 from storage.segment import Record, packed, unpack_all
-from storage.sqlite import open_reader, open_writer
+from storage.sqlite import open_reader
 
 SCHEMA_VERSION = 1
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE segment(
   id INTEGER PRIMARY KEY, created_ms INTEGER NOT NULL, frames INTEGER NOT NULL,
@@ -37,7 +37,7 @@ CREATE INDEX quarantine_reason ON quarantine(reason);
 CREATE TABLE event(
   id INTEGER PRIMARY KEY, t_ms INTEGER NOT NULL, gateway TEXT NOT NULL, kind TEXT NOT NULL, detail TEXT NOT NULL);
 """
-_NEW_ID = "INSERT INTO meta VALUES('journal_id', lower(hex(randomblob(8))));"
+NEW_ID = "INSERT INTO meta VALUES('journal_id', lower(hex(randomblob(8))));"
 """Part of the schema's transaction: no reader ever sees a journal without its id."""
 REFUSED = 0
 """Segment number of a frame that stands in the quarantine instead of the journal."""
@@ -175,104 +175,6 @@ class Commit(msgspec.Struct, gc=False):
         return bool(self.entries or self.quarantined or self.events or self.gateways)
 
 
-class JournalWriter:
-    """The one writer. `commit` returns when the segment is synced to disk."""
-
-    def __init__(self, path: Path) -> None:
-        self._db = open_writer(path, _SCHEMA + _NEW_ID, SCHEMA_VERSION)
-        self.journal_id: str = self._db.execute("SELECT value FROM meta WHERE key='journal_id'").fetchone()[0]
-        row = self._db.execute("SELECT id, chain FROM segment ORDER BY id DESC LIMIT 1").fetchone()
-        self._segment: int = row[0] if row else 0
-        self._chain: bytes = row[1] if row else CHAIN_START
-
-    def commit(self, commit: Commit, now_ms: int) -> int:
-        """Store it all in one transaction; the number of the segment written, or of the last one when none was."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            segment, chain = self._write(commit, now_ms)
-            self._db.execute("COMMIT")
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._segment, self._chain = segment, chain
-        return segment
-
-    def _write(self, commit: Commit, now_ms: int) -> tuple[int, bytes]:
-        segment, chain = self._segment, self._chain
-        if commit.entries:
-            segment += 1
-            chain = self._append(segment, commit.entries, now_ms)
-        for item in commit.quarantined:
-            self._quarantine(item)
-        self._db.executemany(
-            "INSERT INTO event(t_ms, gateway, kind, detail) VALUES(?,?,?,?)",
-            [(e.t_ms, e.gateway, e.kind, json.dumps(e.detail, ensure_ascii=False)) for e in commit.events],
-        )
-        self._db.executemany(
-            "INSERT OR REPLACE INTO gateway VALUES(?,?,?,?)",
-            [(g.gateway, g.online, g.since_ms, g.last_received_ms) for g in commit.gateways],
-        )
-        return segment, chain
-
-    def _append(self, segment: int, entries: Sequence[Entry], now_ms: int) -> bytes:
-        leaves = packed(entry.record for entry in entries)
-        root = merkle_root(leaves)
-        chain = chain_next(self._chain, segment, root)
-        frames = [(i, e.index) for i, e in enumerate(entries) if isinstance(e.index, FrameIndex)]
-        births = [(i, e.index) for i, e in enumerate(entries) if isinstance(e.index, BirthIndex)]
-        self._db.execute(
-            "INSERT INTO segment VALUES(?,?,?,?,?,?)",
-            (segment, now_ms, len(leaves), root, chain, b"".join(leaves)),
-        )
-        self._db.executemany(
-            "INSERT INTO frame VALUES(?,?,?,?,?,?,?,?)",
-            [(f.gateway, f.epoch, f.number, f.meter, f.t_ms, f.digest, segment, i) for i, f in frames],
-        )
-        self._db.executemany(
-            "INSERT INTO birth VALUES(?,?,?,?,?)",
-            [(b.gateway, b.meter, b.epoch, segment, i) for i, b in births],
-        )
-        return chain
-
-    def _quarantine(self, item: Quarantined) -> None:
-        record = item.record
-        row = self._db.execute(
-            "INSERT INTO quarantine(received_ms, topic, gateway, reason, detail, payload) VALUES(?,?,?,?,?,?)",
-            (record.received_ms, record.topic, item.gateway, item.reason, item.detail, record.payload),
-        )
-        if item.index is not None:
-            f = item.index
-            values = (f.gateway, f.epoch, f.number, f.meter, f.t_ms, f.digest, REFUSED, row.lastrowid)
-            self._db.execute("INSERT INTO frame VALUES(?,?,?,?,?,?,?,?)", values)
-
-    def progress(self) -> dict[tuple[str, int], int]:
-        """(gateway, epoch) → highest contiguous frame number stored."""
-        rows = self._db.execute("SELECT gateway, epoch, max(number) FROM frame GROUP BY gateway, epoch")
-        return {(gateway, epoch): number for gateway, epoch, number in rows}
-
-    def digest_of(self, gateway: str, epoch: int, number: int) -> bytes | None:
-        """What the stored frame of that number said, or None when the number fell into a lost range."""
-        query = "SELECT digest FROM frame WHERE gateway=? AND epoch=? AND number=?"
-        row = self._db.execute(query, (gateway, epoch, number)).fetchone()
-        return bytes(row[0]) if row else None
-
-    def births(self) -> list[Record]:
-        """The newest birth of every gateway and meter and epoch, oldest first: what data messages decode with."""
-        query = "SELECT max(segment * 1000000 + idx) AS place FROM birth GROUP BY gateway, meter, epoch ORDER BY place"
-        return [
-            _record(self._db, place // 1_000_000, place % 1_000_000) for (place,) in self._db.execute(query)
-        ]
-
-    def gateways(self) -> list[GatewayState]:
-        """The last known session of every gateway."""
-        rows = self._db.execute("SELECT gateway, online, since_ms, last_received_ms FROM gateway")
-        return [GatewayState(gateway, bool(online), since, last) for gateway, online, since, last in rows]
-
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
-
-
 class JournalReader:
     """Reads the journal in short transactions, while ingest goes on writing."""
 
@@ -328,7 +230,7 @@ class JournalReader:
         """The newest birth of every gateway and meter in the segments before this one, oldest first."""
         query = "SELECT max(segment * 1000000 + idx) AS place FROM birth WHERE segment < ? GROUP BY gateway, meter ORDER BY place"
         places = [divmod(place, 1_000_000) for (place,) in self._db.execute(query, (segment,)).fetchall()]
-        return [_record(self._db, *place) for place in places]
+        return [record_at(self._db, *place) for place in places]
 
     def verify_chain(self) -> int:
         """Recompute every segment's Merkle root and the chain; the number of segments, or CorruptError naming the first bad one."""
@@ -389,7 +291,7 @@ class JournalReader:
 
     def _stored(self, row: tuple[str, str, int, int, int, int, int]) -> StoredFrame:
         gateway, meter, epoch, number, t_ms, segment, index = row
-        record = _record(self._db, segment, index)
+        record = record_at(self._db, segment, index)
         return StoredFrame(
             Offset(segment, index),
             record.topic,
@@ -427,6 +329,6 @@ class JournalReader:
 _FRAME = "SELECT gateway, meter, epoch, number, t_ms, segment, idx FROM frame"
 
 
-def _record(db: sqlite3.Connection, segment: int, index: int) -> Record:
+def record_at(db: sqlite3.Connection, segment: int, index: int) -> Record:
     row = db.execute("SELECT body FROM segment WHERE id=?", (segment,)).fetchone()
     return unpack_all(row[0])[index]

@@ -5,6 +5,7 @@ Grammar: InfluxDB 1.x and 2.x, "Line protocol" reference.
 """
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from math import isfinite
 
 _MEASUREMENT = str.maketrans({",": r"\,", " ": r"\ "})
@@ -18,6 +19,7 @@ MAX_T_MS = 9_223_372_036_854
 Field = float | str | None
 
 
+@lru_cache(maxsize=65_536)
 def escaped(text: str) -> str:
     """A tag key, tag value or field key. A backslash at the end would escape what follows, so it gets a space behind it."""
     plain = text.translate(_BREAKS)

@@ -5,6 +5,7 @@ Nothing waits for it. A line that is written twice overwrites itself, so every c
 
 import logging
 import random
+import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +16,7 @@ from typing import Any, Self
 import msgspec
 
 from factors.table import FactorTable
-from metering.intervals import local_day, local_month, month_of, previous_month
+from metering.intervals import local_day, month_of, previous_month
 from metering.registry import Park
 from storage.errors import StoreError
 from storage.influx import InfluxDeniedError, InfluxDownError, InfluxMissingError, Refused, Retention, Writer
@@ -32,6 +33,9 @@ from stream.projection.store import Gap, Position, ProjectorStore
 
 log = logging.getLogger("tanyun.projector")
 IDLE_S = 0.25
+SWITCH_S = 0.0005
+"""How long the encoding thread keeps the interpreter while the sending one wants it. Ten times that, Python's own choice,
+is about what a whole request takes."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 DAYS_PER_PASS = 8
 """Days derived before the live end is looked at again."""
@@ -67,7 +71,13 @@ class Projector:
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         prepare: Callable[[], object] = lambda: None, probes: Mapping[str, Callable[[], bool]] | None = None,
     ) -> None:  # fmt: skip
-        self._park, self._files, self._writer, self._clock, self._prepare = park, files, writer, clock, prepare
+        self._park, self._files, self._writer, self._clock, self._prepare = (
+            park,
+            files,
+            writer,
+            clock,
+            prepare,
+        )
         self._open = ExitStack()
         self._store = self._open.enter_context(ProjectorStore(files.own))
         self._pool = self._open.enter_context(ThreadPoolExecutor(1, "projector-writer"))
@@ -215,7 +225,7 @@ class Projector:
         spans = sorted(days)
         chosen = [*spans[-1:], *spans[: DAYS_PER_PASS - 1]] if len(spans) > 1 else spans
         self._derive_days({span: days[span] for span in chosen})
-        return len(spans) > len(chosen)
+        return bool(self._store.dirty())
 
     def _derive_days(self, days: Mapping[tuple[int, int], set[int]]) -> None:
         assert self._ledger is not None  # noqa: S101  the caller has looked
@@ -230,8 +240,7 @@ class Projector:
         for month in (self._months.current(), previous_month(self._months.current())):
             months.setdefault(month, [])
         for month, starts in months.items():
-            if self._months.refactored(month):
-                self._store.soil(*local_month(month, self._park.tz))
+            self._months.settle_factors(month)
             lines += self._months.derive(month, starts)
         self._write("history", lines)
         self._store.clean(quarter for quarters in days.values() for quarter in quarters)
@@ -263,7 +272,11 @@ class Projector:
     def _mark(self, position: Position, retention: Retention) -> None:
         """Written after what it speaks of. One stamp a day: a mark overwrites the day's earlier ones."""
         now_ms = self._clock()
-        line = point(series("projection", {"source": position.name}), [("floor", position.floor)], now_ms - now_ms % _DAY_MS)
+        line = point(
+            series("projection", {"source": position.name}),
+            [("floor", position.floor)],
+            now_ms - now_ms % _DAY_MS,
+        )
         self._write(retention, [line] if line is not None else [])
         self._keep(msgspec.structs.replace(position, marked=position.floor))
 
@@ -303,6 +316,7 @@ class Loop:
 
     def run(self, *, rebuild: bool = False) -> None:
         """Until `wait` says so."""
+        sys.setswitchinterval(SWITCH_S)
         started = False
         while not self._wait(0.0):
             try:
@@ -325,7 +339,12 @@ class Loop:
             self._next_tick = time.monotonic() + TICK_S
             for name, (left, head) in self._projector.progress().items():
                 if left:
-                    log.info("projector_progress source=%s left=%d percent=%.1f", name, left, 100 * (1 - left / max(head, 1)))
+                    log.info(
+                        "projector_progress source=%s left=%d percent=%.1f",
+                        name,
+                        left,
+                        100 * (1 - left / max(head, 1)),
+                    )
         if self._projector.advance():
             return True
         if self._to_derive:

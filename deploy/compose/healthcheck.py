@@ -3,6 +3,8 @@
 Ingest and the projector hold a connection to their server; the stream's ledger can be read; the API answers.
 """
 
+# ruff: noqa: INP001  a script of the image, in no package
+
 import sqlite3
 import sys
 import tomllib

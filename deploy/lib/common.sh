@@ -2,7 +2,6 @@
 # shellcheck shell=bash
 
 umask 022
-export LC_ALL=C.UTF-8
 source_root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 prefix=/opt/tanyun
 dry_run=""
@@ -139,7 +138,7 @@ fingerprint() {
     sha256sum <"$lock"
     if [[ -n "$wheel" ]]; then sha256sum <"$wheel"
     else (cd "$source_root" && find tanyun metering factors storage edge_agent ingest stream verification api pyproject.toml \
-      -type f ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum); fi
+      -type f ! -name '*.pyc' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum); fi
   } | sha256sum | cut -c1-16
 }
 

@@ -21,7 +21,7 @@ Mirrors: PIP_INDEX_URL names a package index; Debian packages come from the mirr
 TEXT
 }
 
-names=() park="" start=yes
+names=() park="" start=yes reload=""
 while [[ $# -gt 0 ]]; do
   case "$1" in
     --park) park="$(value_of "$@")"; shift ;;
@@ -59,13 +59,18 @@ configuration() {
   if [[ -n "$park" ]]; then config_once "$park" "$etc/park.toml" 0640 root tanyun; fi
 }
 
+checksum() { { cat "$@" 2>/dev/null || true; } | sha256sum; }
+
 # Certificates, logins and rights; says what it wrote, and lists the mistakes in park.toml if there are any.
 broker_files() {
-  run "$prefix/venv/bin/tanyun" broker init --data "$etc/broker" --registry "$etc/park.toml" --tls "${names[@]}" >"$scratch/init" ||
+  local folder="$etc/broker/broker" before certificate
+  before="$(checksum "$folder/acl" "$folder/passwords")"
+  certificate="$(checksum "$folder/server.crt" "$folder/mosquitto.conf")"
+  run "$prefix/venv/bin/tanyun" broker init --data "$etc/broker" --registry "$etc/park.toml" --tls "${names[@]}" >&2 ||
     die "the broker's files were not written, see above; correct that and run this again"
-  cat "$scratch/init" >&2
-  if grep -q "^would run\|up to date" "$scratch/init"; then return; fi
-  reload=yes
+  if [[ "$(checksum "$folder/acl" "$folder/passwords")" != "$before" ]]; then reload=yes; fi
+  # The rest is read at a start only.
+  if [[ "$(checksum "$folder/server.crt" "$folder/mosquitto.conf")" != "$certificate" ]]; then changed=yes; fi
 }
 
 services() {
@@ -73,10 +78,13 @@ services() {
   if has_influx; then wanted+=(tanyun-projector.service); fi
   units tanyun.target tanyun-mosquitto.service tanyun-ingest.service tanyun-stream.service tanyun-api.service tanyun-projector.service
   enable_units "${wanted[@]}"
+  local seen="$prefix/share/configuration.sha256" now
+  now="$(checksum "$etc/server.toml" "$etc/park.toml")"
+  if [[ ! -f "$seen" || "$(<"$seen")" != "$now" ]]; then changed=yes; fi
   if [[ -z "$start" ]] || ! is_booted; then say "services are enabled, not started"; return; fi
-  if [[ -n "${reload:-}" ]] && systemctl --quiet is-active tanyun-mosquitto; then run systemctl reload tanyun-mosquitto; fi
-  # Broker first: a new certificate is read at a start only.
-  if [[ -n "$changed" || -n "${certificate:-}" ]]; then run systemctl restart "${wanted[@]}"; else run systemctl start "${wanted[@]}"; fi
+  if [[ -n "$reload" ]] && systemctl --quiet is-active tanyun-mosquitto; then run systemctl reload tanyun-mosquitto; fi
+  if [[ -n "$changed" ]]; then run systemctl restart "${wanted[@]}"; else run systemctl start "${wanted[@]}"; fi
+  if [[ -z "$dry_run" ]]; then printf '%s\n' "$now" >"$seen"; fi
 }
 
 prepare
@@ -91,7 +99,6 @@ if [[ ! -e "$etc/park.toml" && -z "$dry_run" ]]; then
     "sudo $0 --park park.toml --name HOST"
 fi
 broker_files
-if grep -q 'server\.crt' "$scratch/init"; then certificate=yes; fi
 services
 
 say "done. Next:"

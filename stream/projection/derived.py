@@ -11,7 +11,7 @@ from factors.policy import MissingFactor, enterprise_policy, park_policy, resolv
 from factors.table import Factor, FactorTable
 from metering.intervals import HOUR_MS, QUARTER_MS, Span, bucket_start, month_of, quarter_start, to_local
 from metering.reading_types import READING_TYPES
-from metering.registry import Park
+from metering.registry import Meter, Park
 from metering.roles import Role
 from storage.ledger import LedgerReader, QuarterRow
 from storage.line_protocol import point, series
@@ -121,7 +121,11 @@ class DayBook:
     ) -> Iterator[str]:
         """A bucket's line under each method. A running quarter has energy, but no power yet."""
         complete = min(1.0, bucket.present / (expected * len(scope.formula)))
-        power_w = bucket.energy * HOUR_MS / (bucket.quarters * QUARTER_MS) if bucket.closed or size != "15m" else None
+        power_w = (
+            bucket.energy * HOUR_MS / (bucket.quarters * QUARTER_MS)
+            if bucket.closed or size != "15m"
+            else None
+        )
         for method in METHODS:
             emission = grams(bucket.energy, self._factors.get(method, month))
             fields = [("energy_wh", bucket.energy), ("emission_g", emission), ("power_w", power_w),
@@ -168,7 +172,9 @@ def _day(scope: Scope, by_quarter: dict[int, Rows], start_ms: int) -> DayOfScope
             demand_w[quarter] = intake * HOUR_MS // QUARTER_MS
     closed = [bucket.start_ms for bucket in quarters.values() if bucket.closed]
     energy, present_all = (sum(bucket[i] for bucket in quarters.values()) for i in (3, 2))
-    whole = DayRow(scope.kind, scope.id, start_ms, energy, present_all, points_read, estimated, max(closed, default=None))
+    whole = DayRow(
+        scope.kind, scope.id, start_ms, energy, present_all, points_read, estimated, max(closed, default=None)
+    )
     return DayOfScope(quarters, demand_w, whole)
 
 
@@ -179,7 +185,11 @@ def _gathered(buckets: Iterable[Bucket], place: Callable[[Bucket], int]) -> dict
         found[place(bucket)].append(bucket)
     return {
         start: Bucket(
-            start, len(parts), sum(p.present for p in parts), sum(p.energy for p in parts), all(p.closed for p in parts)
+            start,
+            len(parts),
+            sum(p.present for p in parts),
+            sum(p.energy for p in parts),
+            all(p.closed for p in parts),
         )
         for start, parts in found.items()
     }
@@ -187,22 +197,33 @@ def _gathered(buckets: Iterable[Bucket], place: Callable[[Bucket], int]) -> dict
 
 def _parents(park: Park, tags: Tags) -> Iterator[Parent]:
     """PV generation and what a child exports flow in, like the parent's own import."""
+    children_of: dict[str | None, list[Meter]] = defaultdict(list)
     for meter in park.meters:
-        own = [(meter.id, kind, not _is_export(kind, role)) for kind, role in meter.roles.items() if role not in _SOURCES]
+        children_of[meter.parent].append(meter)
+    for meter in park.meters:
+        own = [
+            (meter.id, kind, not _is_export(kind, role))
+            for kind, role in meter.roles.items()
+            if role not in _SOURCES
+        ]
         children = [
             (child.id, kind, _is_export(kind, role) or role in _SOURCES)
-            for child in park.meters
-            if child.parent == meter.id
+            for child in children_of[meter.id]
             for kind, role in child.roles.items()
         ]
-        electric = [(meter_id, kind, into) for meter_id, kind, into in (*own, *children) if READING_TYPES[kind].unit == "Wh"]
+        electric = [
+            (meter_id, kind, into)
+            for meter_id, kind, into in (*own, *children)
+            if READING_TYPES[kind].unit == "Wh"
+        ]
         if children and any(into for _, _, into in electric):
             place = tags.place(meter.id)
             key = series("balance", {"enterprise": place["enterprise"], "meter": meter.id})
-            inflow, outflow = (tuple((m, k) for m, k, into in electric if into is wanted) for wanted in (True, False))
+            inflow, outflow = (
+                tuple((m, k) for m, k, into in electric if into is wanted) for wanted in (True, False)
+            )
             yield Parent(key, inflow, outflow)
 
 
 def _is_export(reading_type: str, role: Role) -> bool:
     return role is Role.EXPORT or reading_type == "energy_export_total"
-

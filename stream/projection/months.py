@@ -23,7 +23,13 @@ class MonthBook:
     """Derives months from the store's days."""
 
     def __init__(
-        self, park: Park, tags: Tags, factors: Factors, book: DayBook, store: ProjectorStore, clock: Callable[[], int]
+        self,
+        park: Park,
+        tags: Tags,
+        factors: Factors,
+        book: DayBook,
+        store: ProjectorStore,
+        clock: Callable[[], int],
     ) -> None:
         self._zone, self._tags, self._factors, self._book = park.tz, tags, factors, book
         self._store, self._clock = store, clock
@@ -32,16 +38,15 @@ class MonthBook:
         """The month that runs now."""
         return month_of(self._clock(), self._zone)
 
-    def refactored(self, month: str) -> bool:
-        """Whether the month's factors are others than those it was derived with; from now on these hold."""
-        changed = False
+    def settle_factors(self, month: str) -> None:
+        """Where a month's factors are others than those it was derived with, all of it is to be derived again."""
         for method in METHODS:
             factor = self._factors.get(method, month)
             wanted, known = factor.id if factor else "", self._store.factor(month, method)
+            if known not in {None, wanted}:
+                self._store.soil(*local_month(month, self._zone))
             if known != wanted:
                 self._store.keep_factor(month, method, wanted)
-                changed |= known is not None
-        return changed
 
     def derive(self, month: str, days: Iterable[int] = ()) -> Iterator[str]:
         """A month's lines: its boundary, its state while open, its factors, and a forecast at each of `days` and at its newest."""
@@ -50,14 +55,18 @@ class MonthBook:
         for scope in self._book.scopes:
             rows = self._store.days(scope.kind, scope.id, *span)
             if rows:
-                bucket = Bucket(span.start_ms, _quarters(scope, rows), _present(rows), _energy(rows), closed=True)
+                bucket = Bucket(
+                    span.start_ms, _quarters(scope, rows), _present(rows), _energy(rows), closed=True
+                )
                 yield from self._book.boundary(scope, "month", bucket, self._book.elapsed(span), month)
                 yield from self._forecasts(scope, month, span, rows, set(days) | {rows[-1].start_ms})
             if (month, scope.kind, scope.id) not in closed and (rows or month == self.current()):
                 yield from self._open(scope, month, span, rows)
             yield from self._factor_lines(scope, month, span)
 
-    def _forecasts(self, scope: Scope, month: str, span: Span, rows: list[DayRow], wanted: set[int]) -> Iterator[str]:
+    def _forecasts(
+        self, scope: Scope, month: str, span: Span, rows: list[DayRow], wanted: set[int]
+    ) -> Iterator[str]:
         """At the pace of the time measured so far; a stamp is the last closed interval that it knows."""
         for i, row in enumerate(rows):
             measured_ms = _present(rows[: i + 1]) * QUARTER_MS / len(scope.formula)
@@ -70,7 +79,7 @@ class MonthBook:
                 fields: list[tuple[str, Field]] = [
                     ("month_energy_wh", so_far), ("month_emission_g", grams(so_far, factor)),
                     ("forecast_energy_wh", ahead), ("forecast_emission_g", grams(ahead, factor)),
-                    ("budget_emission_g", scope.budget_g),
+                    ("budget_emission_g", scope.budget_g), ("contract_demand_w", scope.contract_demand_w),
                 ]  # fmt: skip
                 yield from self._line("forecast", scope, method, fields, row.last_closed_ms)
 
@@ -91,7 +100,11 @@ class MonthBook:
             factor = self._factors.get(method, month)
             if factor is not None:
                 tags = {"scope_kind": scope.kind, "scope": scope.id, "method": method, "factor_id": factor.id}
-                line = point(self._tags.factor(tags), [("kg_per_kwh", float(factor.ratio / _KG_TO_UG_PER_WH))], span.start_ms)
+                line = point(
+                    self._tags.factor(tags),
+                    [("kg_per_kwh", float(factor.ratio / _KG_TO_UG_PER_WH))],
+                    span.start_ms,
+                )
                 if line is not None:
                     yield line
 
@@ -114,7 +127,10 @@ class MonthBook:
             ("estimated_wh", sum(int(m["estimated_wh"]) for m in totals)),
         ]  # fmt: skip
         for line in document["emissions"]:
-            figures = [("energy_wh", _number(line["energy_wh"])), ("emission_g", _number(line["emission_ug"], GRAM))]
+            figures = [
+                ("energy_wh", _number(line["energy_wh"])),
+                ("emission_g", _number(line["emission_ug"], GRAM)),
+            ]
             key = self._tags.boundary("month", row.scope_kind, row.scope_id, _METHOD_OF_USE[line["use"]])
             text = point(key, [*common, *figures], document["start_ms"])
             if text is not None:

@@ -49,7 +49,9 @@ class Tags:
     def _interval(self, meter_id: str, reading_type: str) -> str:
         meter = self._meters.get(meter_id)
         role = meter.roles.get(reading_type, REMOVED) if meter is not None else REMOVED
-        return series("interval", self.place(meter_id) | {"role": role, "reading_type": reading_type, "size": "15m"})
+        return series(
+            "interval", self.place(meter_id) | {"role": role, "reading_type": reading_type, "size": "15m"}
+        )
 
     def event(self, meter_id: str, kind: str) -> str:
         """An event's series."""
@@ -86,6 +88,7 @@ class Scope:
         """What the grid company measures: demand is agreed for it."""
         budget_t = scope.monthly_carbon_budget_t if isinstance(scope, Enterprise) else None
         self.budget_g = None if budget_t is None else budget_t * GRAMS_PER_TONNE
+        self.contract_demand_w = scope.contract_demand_w if isinstance(scope, Enterprise) else None
 
 
 def _role(meters: tuple[Meter, ...], flow: Flow) -> str:

@@ -21,6 +21,8 @@ CHUNK_ROWS = 10_000
 """Intervals per step; with it, what is lost by a kill and written again."""
 CHUNK_FRAMES = 1_500
 """Frames per step, some ten readings each."""
+_STRETCHES = 3
+"""Stretches of the journal whose aliases are kept between steps."""
 _DAY_MS = 24 * HOUR_MS
 _MARGIN_MS = 2 * HOUR_MS
 """The store drops whole shards when they have passed; a step must not end in one of those."""
@@ -112,8 +114,8 @@ class Gauges:
     def __init__(self, journal: JournalReader, park: Park, tags: Tags, clock: Callable[[], int]) -> None:
         self._journal, self._park, self._tags, self._clock = journal, park, tags, clock
         self._aliases: dict[str, dict[int, Binding]] = {}
-        self._at = -1
-        """The segment up to which `_aliases` holds the births."""
+        self._known = {0: self._aliases}
+        """Segment → the meaning of aliases after it: the live end and the gaps each go on where they were."""
 
     def origin(self) -> str:
         return self._journal.journal_id
@@ -122,13 +124,15 @@ class Gauges:
         return self._journal.last_segment()
 
     def chunk(self, start: int, until: int) -> Chunk:
-        if start != self._at:  # another stretch of the journal
-            self._aliases = {}
+        self._aliases = self._known.pop(start, {})
+        if not self._aliases:
             self._decode(self._journal.births_before(start + 1))
         until = self._journal.segments_end(start, until, CHUNK_FRAMES)
         segments = self._journal.segments(Offset(start + 1, 0), until - start)
         lines, dropped = self._decode([record for _, records in segments for record in records])
-        self._at = until
+        while len(self._known) >= _STRETCHES:
+            self._known.pop(next(iter(self._known)))
+        self._known[until] = self._aliases
         return Chunk(until, "live", lines, dropped=dropped)
 
     def _decode(self, records: Sequence[Record]) -> tuple[list[str], int]:

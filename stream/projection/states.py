@@ -30,7 +30,10 @@ class States:
         """All lines of a moment; `projected` is the last segment whose readings the store has."""
         found = [*self._of_meters(ledger, now_ms)] if ledger is not None else []
         if journal is not None:
-            found += [*self._of_gateways(journal, now_ms), *self._of_roles(journal, ledger, projected, now_ms)]
+            found += [
+                *self._of_gateways(journal, now_ms),
+                *self._of_roles(journal, ledger, projected, now_ms),
+            ]
         found += [(self._roles[role], [("up", float(probe()))]) for role, probe in self._probes.items()]
         stamp = now_ms - now_ms % 1000
         for key, fields in found:
@@ -59,9 +62,14 @@ class States:
         for meter in self._park.meters:
             age_s = (now_ms - seen[meter.id]) / 1000 if meter.id in seen else None
             failed = self._failed_share(ledger, meter.id, tuple(meter.roles), now_ms)
-            yield self._meters[meter.id], [("age_s", age_s), ("pending", meter.id in pending), ("failed_share", failed)]
+            yield (
+                self._meters[meter.id],
+                [("age_s", age_s), ("pending", meter.id in pending), ("failed_share", failed)],
+            )
 
-    def _failed_share(self, ledger: LedgerReader, meter: str, kinds: tuple[str, ...], now_ms: int) -> float | None:
+    def _failed_share(
+        self, ledger: LedgerReader, meter: str, kinds: tuple[str, ...], now_ms: int
+    ) -> float | None:
         """Share of the last whole 15 minutes that no two reads enclose, over the meter's totals."""
         if not kinds:
             return None
@@ -79,8 +87,14 @@ class States:
         free = shutil.disk_usage(self._data).free
         refused = sum(journal.quarantine_counts().values())
         idle_s = (now_ms - newest) / 1000 if newest is not None else None
-        yield self._roles["ingest"], [("lag_s", idle_s), ("quarantined_total", refused), ("disk_free_bytes", free)]
+        yield (
+            self._roles["ingest"],
+            [("lag_s", idle_s), ("quarantined_total", refused), ("disk_free_bytes", free)],
+        )
         for role, done in (("stream", streamed), ("projector", projected)):
             oldest = journal.created_ms(done + 1) if done < head else None
             lag_s = (now_ms - oldest) / 1000 if oldest is not None else 0.0
-            yield self._roles[role], [("lag_s", lag_s), ("segments_behind", head - done), ("disk_free_bytes", free)]
+            yield (
+                self._roles[role],
+                [("lag_s", lag_s), ("segments_behind", head - done), ("disk_free_bytes", free)],
+            )

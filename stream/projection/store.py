@@ -83,7 +83,9 @@ class ProjectorStore:
     """The one writer; `tanyun influx status` opens it with `writable=False`."""
 
     def __init__(self, path: Path, *, writable: bool = True) -> None:
-        self._db = open_writer(path, _SCHEMA, SCHEMA_VERSION) if writable else open_reader(path, SCHEMA_VERSION)
+        self._db = (
+            open_writer(path, _SCHEMA, SCHEMA_VERSION) if writable else open_reader(path, SCHEMA_VERSION)
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -97,7 +99,9 @@ class ProjectorStore:
 
     def position(self, name: str) -> Position | None:
         """Where a source stands; None when it has never been read."""
-        row = self._db.execute("SELECT name, origin, live, marked FROM source WHERE name=?", (name,)).fetchone()
+        row = self._db.execute(
+            "SELECT name, origin, live, marked FROM source WHERE name=?", (name,)
+        ).fetchone()
         gaps = self._db.execute("SELECT start, until FROM gap WHERE source=? ORDER BY start", (name,))
         return Position(row[0], row[1], row[2], row[3], [Gap(*gap) for gap in gaps]) if row else None
 
@@ -128,7 +132,8 @@ class ProjectorStore:
             return
         now_ms = time.time_ns() // 1_000_000
         self._db.executemany(
-            "INSERT INTO refused(t_ms, reason, line) VALUES(?,?,?)", [(now_ms, item.reason, item.line) for item in refused]
+            "INSERT INTO refused(t_ms, reason, line) VALUES(?,?,?)",
+            [(now_ms, item.reason, item.line) for item in refused],
         )
         self._db.execute("DELETE FROM refused WHERE id <= (SELECT max(id) FROM refused) - ?", (KEPT_REFUSED,))
         self._count("refused", len(refused))
@@ -159,7 +164,9 @@ class ProjectorStore:
     def soil(self, start_ms: int, end_ms: int) -> None:
         """Derive everything that was derived for `[start_ms, end_ms)` again."""
         self._db.execute("BEGIN IMMEDIATE")
-        if self._db.execute("SELECT 1 FROM day WHERE start_ms >= ? AND start_ms < ?", (start_ms, end_ms)).fetchone():
+        if self._db.execute(
+            "SELECT 1 FROM day WHERE start_ms >= ? AND start_ms < ?", (start_ms, end_ms)
+        ).fetchone():
             quarters = ((quarter,) for quarter in range(start_ms, end_ms, QUARTER_MS))
             self._db.executemany("INSERT OR IGNORE INTO dirty VALUES(?)", quarters)
         self._db.execute("COMMIT")
@@ -198,7 +205,9 @@ class ProjectorStore:
 
     def factor(self, month: str, method: str) -> str | None:
         """Id of the factor that a month's results were derived with; empty when there was none, None when never derived."""
-        row = self._db.execute("SELECT factor_id FROM factor WHERE month=? AND method=?", (month, method)).fetchone()
+        row = self._db.execute(
+            "SELECT factor_id FROM factor WHERE month=? AND method=?", (month, method)
+        ).fetchone()
         return str(row[0]) if row else None
 
     def keep_factor(self, month: str, method: str, factor_id: str) -> None:

@@ -10,6 +10,7 @@ from edge_agent import agent
 from edge_agent.config import load_config
 from metering.i18n import _
 from tanyun.commands.common import errors_as_sentences, start_logging
+from tanyun.commands.edge_site import SITE_COMMANDS
 from tanyun.commands.text import example
 
 
@@ -60,3 +61,7 @@ def check(config_file: Path) -> None:
         config = load_config(config_file)
         click.echo(_("{file}: in order, {meters} meters on {buses} buses").format(
             file=config_file, meters=len(config.meters), buses=len(config.buses)))  # fmt: skip
+
+
+for command in SITE_COMMANDS:
+    edge.add_command(command)

@@ -1,5 +1,7 @@
 """`tanyun grafana push` and `tanyun grafana render`: dashboards and alerts into a Grafana, or into files it reads."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,44 +58,46 @@ def _settings(config_file: Path) -> "GrafanaSettings":
 @json_option
 def push(config_file: Path, dry_run: bool, force: bool, as_json: bool) -> None:
     """Push."""
+    from dashboards.push import Pusher  # noqa: PLC0415
+    from dashboards.wanted import wanted  # noqa: PLC0415
+
     with errors_as_sentences():
-        changes = _planned(config_file, force=force)
-        if not as_json:
-            _show(changes)
-        if not dry_run:
-            _apply(changes, quiet=as_json)
+        settings = _settings(config_file)
+        with _connected(settings) as api:
+            changes = Pusher(api, wanted(settings), force=force).plan()
+            if not as_json:
+                _show(changes)
+            if not dry_run:
+                _apply(changes, quiet=as_json)
     if as_json:
-        print_json(
-            [
-                {"kind": c.kind, "name": c.name, "action": c.action, "differences": list(c.differences)}
-                for c in changes
-            ]
-        )
+        print_json([_plain(change) for change in changes])
 
 
-def _planned(config_file: Path, *, force: bool) -> "list[Change]":
+def _plain(change: "Change") -> dict[str, object]:
+    found = list(change.differences)
+    return {"kind": change.kind, "name": change.name, "action": change.action, "differences": found}
+
+
+@contextmanager
+def _connected(settings: "GrafanaSettings") -> Iterator[Any]:
+    """Grafana's API, closed at the end; what goes wrong is a sentence."""
     import niquests  # noqa: PLC0415
-    from grafana_client.api import GrafanaApi  # noqa: PLC0415  only these commands need it
+    from grafana_client.api import GrafanaApi  # noqa: PLC0415  only this command needs it
     from grafana_client.client import GrafanaException  # noqa: PLC0415
 
-    from dashboards.push import Pusher  # noqa: PLC0415
-    from dashboards.wanted import read_secret, wanted  # noqa: PLC0415
+    from dashboards.wanted import read_secret  # noqa: PLC0415
 
-    settings = _settings(config_file)
-    client: Any = GrafanaApi
-    api = client.from_url(
-        settings.url.rstrip("/") + "/", credential=read_secret(settings.token_file), timeout=30
-    )
+    untyped: Any = GrafanaApi
+    url = settings.url.rstrip("/")
+    api = untyped.from_url(f"{url}/", credential=read_secret(settings.token_file), timeout=30)
     try:
-        return Pusher(api, wanted(settings), force=force).plan()
+        yield api
     except GrafanaException as error:
-        fail(_("Grafana at {url} refuses: {reason}").format(url=settings.url, reason=error.message))
+        fail(_("Grafana at {url} refuses: {reason}").format(url=url, reason=error.message))
     except niquests.exceptions.RequestException as error:
-        fail(
-            _("Grafana at {url} does not answer: {reason}").format(
-                url=settings.url, reason=type(error).__name__
-            )
-        )
+        fail(_("Grafana at {url} does not answer: {reason}").format(url=url, reason=type(error).__name__))
+    finally:
+        api.client.s.close()
 
 
 def _apply(changes: "list[Change]", *, quiet: bool) -> None:

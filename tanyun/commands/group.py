@@ -3,7 +3,9 @@
 import click
 
 from metering.i18n import LANGUAGES, _
-from tanyun.commands import demo, doctor, edge, month, roles, simulator, tables, warm
+from tanyun.commands import (
+    demo, doctor, edge, evidence, grafana, influx, month, roles, secrets, simulator, tables, warm,
+)  # fmt: skip
 from tanyun.commands.common import EPILOG
 from tanyun.commands.text import Formatter
 from tanyun.environment import VERSION
@@ -30,6 +32,7 @@ def root() -> None:
 
 for command in (
     demo.demo, edge.edge, roles.ingest, roles.stream, roles.api, roles.serve, month.month, month.report,
-    tables.meters, doctor.doctor, warm.warm, simulator.simulator,
+    evidence.evidence, tables.meters, doctor.doctor, warm.warm, simulator.simulator, secrets.broker,
+    influx.influx, influx.projector, grafana.grafana,
 ):  # fmt: skip
     root.add_command(command)

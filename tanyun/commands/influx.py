@@ -12,6 +12,7 @@ from storage.errors import StoreError
 from storage.journal import JournalReader
 from storage.ledger import LedgerReader
 from tanyun.commands.common import (
+    EX_FAILED,
     config_option,
     errors_as_sentences,
     fail,
@@ -75,14 +76,24 @@ def run_projector(config_file: Path, rebuild: bool) -> None:
         files = Files(config.journal, config.ledger, config.months, config.projection)
         api = f"http://{config.api.host}:{config.api.port}/api/v1/health/live"
         with Projector(
-            park, files, writer, FactorTable.load(), prepare=lambda: init(target), probes={"api": lambda: _answers(api)}
+            park,
+            files,
+            writer,
+            FactorTable.load(),
+            prepare=lambda: init(target),
+            probes={"api": lambda: _answers(api)},
         ) as running:
             Loop(running, stop.wait).run(rebuild=rebuild)
 
 
 def _section(config: ServerConfig) -> InfluxSection:
     if config.influx is None:
-        fail(_("The configuration has no [influx]. Add it with the url of your InfluxDB; docs/influxdb.md shows how."), EX_CONFIG)
+        fail(
+            _(
+                "The configuration has no [influx]. Add it with the url of your InfluxDB; docs/influxdb.md shows how."
+            ),
+            EX_CONFIG,
+        )
     return config.influx
 
 
@@ -147,7 +158,10 @@ def init_command(config_file: Path, as_json: bool) -> None:
     if as_json:
         print_json({"done": done})
     else:
-        click.echo("\n".join(_("made: {what}").format(what=what) for what in done) or _("Everything is there already."))
+        click.echo(
+            "\n".join(_("made: {what}").format(what=what) for what in done)
+            or _("Everything is there already.")
+        )
 
 
 @influx.command(
@@ -176,6 +190,8 @@ def status(config_file: Path, as_json: bool) -> None:
         print_json(found)
     else:
         _print(found)
+    if found["error"] is not None:
+        raise SystemExit(EX_FAILED)
 
 
 def _written(config: ServerConfig) -> dict[str, Any]:
@@ -195,7 +211,12 @@ def _written(config: ServerConfig) -> dict[str, Any]:
             if position is not None
         ]
         lines = [{"reason": item.reason, "line": item.line} for item in store.refused()]
-        return {"sources": sources, "refused": store.count("refused"), "dropped": store.count("dropped"), "refused_lines": lines}
+        return {
+            "sources": sources,
+            "refused": store.count("refused"),
+            "dropped": store.count("dropped"),
+            "refused_lines": lines,
+        }
 
 
 def _heads(config: ServerConfig) -> dict[str, int]:
@@ -214,7 +235,12 @@ def _print(found: dict[str, Any]) -> None:
     for what in found["missing"]:
         click.echo(_("missing: {what} (tanyun influx init makes it)").format(what=what))
     rows = [
-        [row["source"], str(row["head"]), str(row["left"]), f"{100 * (1 - row['left'] / max(row['head'], 1)):.1f} %"]
+        [
+            row["source"],
+            str(row["head"]),
+            str(row["left"]),
+            f"{100 * (1 - row['left'] / max(row['head'], 1)):.1f} %",
+        ]
         for row in found["sources"]
     ]
     if rows:
@@ -231,7 +257,9 @@ def check_influx(section: InfluxSection) -> Diagnosis:
     try:
         seen = examine(target_of(section))
     except OSError as error:
-        return Diagnosis("influx", ok=False, fault=str(error), cure=_("make the secret's file readable for this user"))
+        return Diagnosis(
+            "influx", ok=False, fault=str(error), cure=_("make the secret's file readable for this user")
+        )
     except StoreError as error:
         cure = _("start InfluxDB, and check url, version, org and the secret's file in [influx]")
         return Diagnosis("influx", ok=False, fault=str(error), cure=cure)

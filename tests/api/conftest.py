@@ -21,16 +21,8 @@ from api.settings import ApiSettings
 from metering.intervals import HOUR_MS, QUARTER_MS, local_month, to_ms
 from metering.registry import Park, load_registry
 from metering.roles import Role
-from storage.journal import (
-    Commit,
-    Entry,
-    FrameIndex,
-    GatewayState,
-    JournalWriter,
-    NewEvent,
-    Offset,
-    Quarantined,
-)
+from storage.journal import Commit, Entry, FrameIndex, GatewayState, NewEvent, Offset, Quarantined
+from storage.journal_writer import JournalWriter
 from storage.ledger import (
     IntervalRow,
     LatestRow,

@@ -4,7 +4,27 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_STEPS_S = (1, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1200, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 604_800)
+_STEPS_S = (
+    1,
+    5,
+    10,
+    15,
+    30,
+    60,
+    120,
+    300,
+    600,
+    900,
+    1200,
+    1800,
+    3600,
+    7200,
+    10_800,
+    21_600,
+    43_200,
+    86_400,
+    604_800,
+)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _ALL = ".*"
 
@@ -27,7 +47,9 @@ def seconds(text: str) -> int:
     return int(text[:-1]) * _UNITS[text[-1]]
 
 
-def expand(query: str, window: Window, step_s: int = 60, variables: Mapping[str, list[str]] | None = None) -> str:
+def expand(
+    query: str, window: Window, step_s: int = 60, variables: Mapping[str, list[str]] | None = None
+) -> str:
     """The query that reaches InfluxDB."""
     text = query.replace("$timeFilter", f"time >= {window.start_ms}ms and time <= {window.end_ms}ms")
     text = text.replace("$__interval", f"{step_s}s")

@@ -57,7 +57,7 @@ def states(meters: tuple[Meter, ...], start: int, end: int, step: int) -> Iterat
         for meter in meters:
             yield f"meter_state,{meter.tags} age_s=12.0,pending=0.0,failed_share=0.002 {t}"
         for role in ROLES:
-            yield f"pipeline,role={role} lag_s=1.5,segments_behind=0.0,quarantined_total=3.0,disk_free_bytes=80000000000.0 {t}"
+            yield f"pipeline,role={role} lag_s=1.5,segments_behind=0.0,quarantined_total=3.0,disk_free_bytes=80000000000.0,up=1.0 {t}"
 
 
 def intervals(meters: tuple[Meter, ...], start: int, end: int) -> Iterator[str]:
@@ -74,7 +74,10 @@ def intervals(meters: tuple[Meter, ...], start: int, end: int) -> Iterator[str]:
 
 def scopes(meters: tuple[Meter, ...]) -> list[tuple[str, str]]:
     """The enterprises and the park."""
-    return [*(("enterprise", name) for name in dict.fromkeys(m.enterprise for m in meters)), ("park", "shifan")]
+    return [
+        *(("enterprise", name) for name in dict.fromkeys(m.enterprise for m in meters)),
+        ("park", "shifan"),
+    ]
 
 
 def boundaries(meters: tuple[Meter, ...], start: int, end: int, size: str, length: int) -> Iterator[str]:
@@ -97,7 +100,9 @@ def forecasts(meters: tuple[Meter, ...], start: int, end: int, step: int = QUART
         for kind, scope in scopes(meters):
             for method, grams in METHODS.items():
                 wh = 30_000_000.0
-                agreed = ",budget_emission_g=20000000.0,contract_demand_w=80000.0" if kind == "enterprise" else ""
+                agreed = (
+                    ",budget_emission_g=20000000.0,contract_demand_w=80000.0" if kind == "enterprise" else ""
+                )
                 yield (
                     f"forecast,scope_kind={kind},scope={scope},method={method} month_energy_wh={wh * elapsed:.1f},"
                     f"month_emission_g={wh * elapsed / 1000 * grams:.1f},forecast_energy_wh={wh},"
@@ -119,7 +124,11 @@ def months(meters: tuple[Meter, ...], newest: int, closed: int = 5) -> Iterator[
         for kind, scope in scopes(meters):
             for method, grams in METHODS.items():
                 head = f"scope_kind={kind},scope={scope},method={method}"
-                result = f"outcome={float(back % 2)},completeness=0.991,findings={float(back % 3)}," if back else ""
+                result = (
+                    f"outcome={float(back % 2)},completeness=0.991,findings={float(back % 3)},"
+                    if back
+                    else ""
+                )
                 yield (
                     f"month,{head} {result}revision={float(2 if back == 1 else min(back, 1))},energy_wh=28000000.0,"
                     f"emission_g={28_000 * grams:.1f},estimated_wh=400000.0,closed={float(back > 0)} {t}"

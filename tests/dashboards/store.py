@@ -24,12 +24,15 @@ class Store:
 
     def __init__(self, url: str) -> None:
         self._http = httpx.Client(base_url=url, timeout=60)
+        self._create()
         self.reset()
 
     def reset(self) -> None:
-        """Empty."""
+        """Empty, which is faster than a new database."""
+        self._http.post("/query", params={"db": "tanyun", "q": "DROP SERIES FROM /.*/"}).raise_for_status()
+
+    def _create(self) -> None:
         for statement in (
-            "DROP DATABASE tanyun",
             "CREATE DATABASE tanyun",
             "CREATE RETENTION POLICY live ON tanyun DURATION 35d REPLICATION 1 SHARD DURATION 7d",
             "CREATE RETENTION POLICY history ON tanyun DURATION INF REPLICATION 1 SHARD DURATION 30d DEFAULT",
@@ -41,7 +44,9 @@ class Store:
         batch = list(lines)
         for i in range(0, len(batch), _BATCH):
             params = {"db": "tanyun", "rp": policy, "precision": "ms"}
-            answer = self._http.post("/write", params=params, content="\n".join(batch[i : i + _BATCH]).encode())
+            answer = self._http.post(
+                "/write", params=params, content="\n".join(batch[i : i + _BATCH]).encode()
+            )
             assert answer.status_code == httpx.codes.NO_CONTENT, answer.text
 
     def query(self, text: str) -> list[Series]:

@@ -130,7 +130,12 @@ def test_an_added_name_makes_a_new_certificate_of_the_same_ca(tmp_path: Path) ->
         ("openssl", "x509", "-in", str(tmp_path / "broker" / "server.crt"), "-noout", "-ext", "subjectAltName"),
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
-    assert re.findall(r"(?:DNS|IP Address):([^,\s]+)", shown) == ["10.0.0.5", "mqtt.park.example", "localhost", "127.0.0.1"]
+    assert re.findall(r"(?:DNS|IP Address):([^,\s]+)", shown) == [
+        "10.0.0.5",
+        "mqtt.park.example",
+        "localhost",
+        "127.0.0.1",
+    ]
 
 
 def test_a_certificate_that_ends_soon_or_lost_its_key_is_replaced(tmp_path: Path) -> None:

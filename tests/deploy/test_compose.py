@@ -138,7 +138,7 @@ def test_the_image_copies_every_package_of_the_wheel_and_what_is_there() -> None
 class Answer(BaseHTTPRequestHandler):
     """An InfluxDB that says 204 to /ping, and 500 to all else."""
 
-    def do_GET(self) -> None:  # noqa: N802  the name that http.server wants
+    def do_GET(self) -> None:
         self.send_response(204 if self.path == "/ping" else 500)
         self.end_headers()
 
@@ -181,11 +181,19 @@ def test_the_health_check_of_the_stream_wants_a_ledger(health: dict[str, Any], t
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root would write to /secrets")
 def test_init_stops_without_a_registry() -> None:
-    done = subprocess.run(("sh", str(COMPOSE / "init.sh")), capture_output=True, text=True, check=False, env={"PATH": os.defpath})
+    done = subprocess.run(
+        ("sh", str(COMPOSE / "init.sh")),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": os.defpath},
+    )
     assert done.returncode == 78
     assert "park.toml" in done.stderr
 
 
 def test_the_health_check_runs_alone() -> None:
-    done = subprocess.run((sys.executable, "-I", str(HEALTH), "nothing"), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        (sys.executable, "-I", str(HEALTH), "nothing"), capture_output=True, text=True, check=False
+    )
     assert done.returncode != 0

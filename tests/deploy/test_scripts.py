@@ -20,7 +20,9 @@ needs_debian = pytest.mark.skipif(not DEBIAN, reason="the installers are for Deb
 
 
 def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(tuple(map(str, words)), capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    return subprocess.run(
+        tuple(map(str, words)), capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
 
 
 def pins(name: str) -> set[str]:
@@ -52,9 +54,15 @@ def test_help_names_every_option(installer: Path) -> None:
 @needs_debian
 @pytest.mark.parametrize("installer", INSTALLERS, ids=lambda path: path.parent.name)
 def test_a_dry_run_shows_changes_and_makes_none(installer: Path, tmp_path: Path) -> None:
-    places = [Path("/etc/tanyun"), Path("/opt/tanyun"), Path("/usr/local/bin/tanyun"), *Path("/etc/systemd/system").glob("tanyun*")]
+    places = [
+        Path("/etc/tanyun"),
+        Path("/opt/tanyun"),
+        Path("/usr/local/bin/tanyun"),
+        *Path("/etc/systemd/system").glob("tanyun*"),
+    ]
     before = [(place, place.exists()) for place in places]
-    more = ["--park", tmp_path / "park.toml", "--name", "mqtt.park.example"] if installer.parent.name == "server" else []
+    server = ("--park", str(tmp_path / "park.toml"), "--name", "mqtt.park.example")
+    more = server if installer.parent.name == "server" else ()
     done = run("bash", installer, "--dry-run", *more)
     assert done.returncode == 0, done.stderr
     assert "would run:" in done.stdout
@@ -97,4 +105,6 @@ def test_no_script_holds_a_password_or_prints_one() -> None:
     for script in SCRIPTS:
         text = script.read_text(encoding="utf-8")
         assert not re.search(r"(?i)(password|token|secret)\s*=\s*['\"]?[A-Za-z0-9]{6,}", text), script
-        assert not re.search(r"(?i)(echo|printf|say|cat)\b[^|\n]*\$\((<|cat )[^)]*(password|token|secret)", text), script
+        assert not re.search(
+            r"(?i)(echo|printf|say|cat)\b[^|\n]*\$\((<|cat )[^)]*(password|token|secret)", text
+        ), script

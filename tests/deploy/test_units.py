@@ -16,11 +16,15 @@ ROLES = [unit for unit in SERVICES if unit.stem != "tanyun-mosquitto"]
 MOST_EXPOSED = 1.5
 """Of systemd-analyze's scale from 0 (safe) to 10."""
 
-needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze on this machine")
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="no systemd-analyze on this machine"
+)
 
 
 def parsed(unit: Path) -> dict[str, dict[str, str]]:
-    reader = configparser.ConfigParser(interpolation=None, strict=False, delimiters=("=",), comment_prefixes=("#",))
+    reader = configparser.ConfigParser(
+        interpolation=None, strict=False, delimiters=("=",), comment_prefixes=("#",)
+    )
     reader.optionxform = str  # type: ignore[assignment,method-assign]
     reader.read_string(unit.read_text(encoding="utf-8"))
     return {name: dict(reader[name]) for name in reader.sections()}
@@ -32,7 +36,9 @@ def ids(unit: Path) -> str:
 
 def test_there_is_a_unit_for_every_role() -> None:
     names = {unit.stem for unit in SERVICES}
-    assert names == {f"tanyun-{role}" for role in ("ingest", "stream", "api", "projector", "edge", "mosquitto")}
+    assert names == {
+        f"tanyun-{role}" for role in ("ingest", "stream", "api", "projector", "edge", "mosquitto")
+    }
 
 
 @needs_systemd
@@ -63,7 +69,11 @@ def test_the_sandbox_scores_well(unit: Path) -> None:
 def test_nobody_is_root_and_everything_comes_back(unit: Path) -> None:
     service = parsed(unit)["Service"]
     assert service["User"] not in {"", "root", "0"}
-    assert (service["Restart"], service["NoNewPrivileges"], service["ProtectSystem"]) == ("always", "yes", "strict")
+    assert (service["Restart"], service["NoNewPrivileges"], service["ProtectSystem"]) == (
+        "always",
+        "yes",
+        "strict",
+    )
     assert parsed(unit)["Unit"]["StartLimitIntervalSec"] == "0"
 
 

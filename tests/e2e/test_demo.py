@@ -33,15 +33,13 @@ def last_tick(data: Path) -> int:
     return int(json.loads((data / "clock.json").read_text(encoding="utf-8"))["tick"])
 
 
-def kill_at_random(run: DemoRun, dice: random.Random) -> int:
-    """Send SIGKILL to one role after the other, at random moments, until the demo ends; how many were killed."""
+def kill_at_random(run: DemoRun, dice: random.Random, times: int) -> None:
+    """kill -9 one role after the other, at random moments; then the demo is left alone."""
     kills = 0
-    while run.process.poll() is None:
-        time.sleep(dice.uniform(0.3, 1.5))
+    while kills < times:
+        time.sleep(dice.uniform(0.3, 2.0))
+        assert run.process.poll() is None, run.output
         kills += run.kill(dice.choice(ROLES))
-        if "100 %" in run.output:
-            return kills
-    return kills
 
 
 def load_file(folder: Path, month: str) -> tuple[Path, int]:
@@ -62,7 +60,7 @@ def load_file(folder: Path, month: str) -> tuple[Path, int]:
     return path, total
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_a_month_lived_through_kill_minus_nine_is_reported_to_the_last_watt_hour(
     demo: Start, tmp_path: Path
 ) -> None:
@@ -74,9 +72,8 @@ def test_a_month_lived_through_kill_minus_nine_is_reported_to_the_last_watt_hour
     run = demo("--once", "--fresh", "--out", str(out), "--load", str(csv))
     seed = random.randrange(1 << 32)
     print(f"kill seed {seed}")  # noqa: T201  to repeat a failure
-    kills = kill_at_random(run, random.Random(seed))
-    assert run.wait(300) == 0, run.output
-    assert kills >= 20
+    kill_at_random(run, random.Random(seed), 40)
+    assert run.wait(500) == 0, run.output
     config = simulator_of(run.data, csv)
     assert assert_as_if_undisturbed(run.data, config, span.start_ms, last_tick(run.data)) > 16 * 2688
     names = {"hengjing", "yuntu", "lvcai", "shifan"}

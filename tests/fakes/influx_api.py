@@ -1,5 +1,6 @@
-"""Contract servers for what no package offers: the management and write endpoints of InfluxDB 2.x and 3.x, as their HTTP API
-references describe them. They show that we ask rightly; that the real servers answer so has to be tried on them.
+"""Contract servers for what no package offers: management and write endpoints of InfluxDB 2.x and 3.x, by their HTTP API references.
+
+They show that we ask rightly; that the real servers answer so has to be tried on them.
 """
 
 import gzip
@@ -77,18 +78,24 @@ class InfluxV2(_Api):
         self.mappings: dict[tuple[str, str], str] = {}
         self.lines: dict[str, set[str]] = defaultdict(set)
 
-    def answer(self, method: str, path: str, query: dict[str, str], body: bytes) -> Answer:
+    def answer(self, method: str, path: str, query: dict[str, str], body: bytes) -> Answer:  # noqa: PLR0911  one per endpoint
         """A bucket's id is its name with a dot: it goes into a path."""
         match method, path:
             case "GET", "/api/v2/orgs":
                 return 200, {"orgs": [{"id": "0a", "name": "tanyun"}] if query["org"] == "tanyun" else []}
             case "GET", "/api/v2/buckets":
-                return 200, {"buckets": [self._bucket(name) for name in self.buckets if name == query["name"]]}
+                return 200, {
+                    "buckets": [self._bucket(name) for name in self.buckets if name == query["name"]]
+                }
             case "POST", "/api/v2/buckets":
                 return self._create(json.loads(body))
             case "GET", "/api/v2/dbrps":
                 wanted = (query["db"], query["rp"])
-                return 200, {"content": [{"bucketID": _id(name)} for key, name in self.mappings.items() if key == wanted]}
+                return 200, {
+                    "content": [
+                        {"bucketID": _id(name)} for key, name in self.mappings.items() if key == wanted
+                    ]
+                }
             case "POST", "/api/v2/dbrps":
                 return self._map(json.loads(body))
             case "POST", "/api/v2/write":
@@ -101,7 +108,11 @@ class InfluxV2(_Api):
 
     def _bucket(self, name: str) -> dict[str, Any]:
         seconds = self.buckets[name]
-        return {"id": _id(name), "name": name, "retentionRules": [{"type": "expire", "everySeconds": seconds}] if seconds else []}
+        return {
+            "id": _id(name),
+            "name": name,
+            "retentionRules": [{"type": "expire", "everySeconds": seconds}] if seconds else [],
+        }
 
     def _create(self, wanted: dict[str, Any]) -> Answer:
         assert wanted["orgID"] == "0a"

@@ -24,7 +24,8 @@ from metering.frames import FRAME_EPOCH, read_ack
 from metering.mqtt import MESSAGE_BYTES
 from metering.sparkplug import DataType, Metric, Payload
 from metering.topics import MessageType
-from storage.journal import JournalReader, JournalWriter
+from storage.journal import JournalReader
+from storage.journal_writer import JournalWriter
 from storage.segment import Record
 from tests.fakes import sparkplug_proto as proto
 from tests.ingest.gateway import (

@@ -83,6 +83,8 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.paho.disconnect()
         self.paho.loop_stop()
+        # The callbacks hold this object and it holds the client, whose sockets close when it goes.
+        self.paho.on_connect = self.paho.on_subscribe = self.paho.on_message = None
 
     def publish(self, *records: Record) -> None:
         for item in records:

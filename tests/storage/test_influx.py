@@ -57,7 +57,7 @@ def test_init_makes_what_is_missing_corrects_what_is_wrong_and_then_does_nothing
     assert examine(target).missing == init(target) != []
     assert init(target) == examine(target).missing == []
     altered = urllib.parse.urlencode({"q": 'ALTER RETENTION POLICY "live" ON "tanyun" DURATION 3d'}).encode()
-    with urllib.request.urlopen(f"{server.url}/query", altered):
+    with urllib.request.urlopen(f"{server.url}/query", altered):  # noqa: S310
         assert init(target) == ["retention policy live, 35 days"]
     assert examine(target).missing == []
 
@@ -88,7 +88,10 @@ def test_a_missing_database_or_policy_is_told_apart_from_a_server_that_is_down(s
         writer.write("history", ["m v=1.0 1"])
     with pytest.raises(InfluxMissingError):
         writer.query("history", "SELECT v FROM m")
-    with urllib.request.urlopen(f"{server.url}/query", b"q=CREATE DATABASE tanyun"), pytest.raises(InfluxMissingError):
+    with (
+        urllib.request.urlopen(f"{server.url}/query", b"q=CREATE DATABASE tanyun"),  # noqa: S310
+        pytest.raises(InfluxMissingError),
+    ):
         writer.write("live", ["m v=1.0 1"])
     server.kill()
     with pytest.raises(InfluxDownError):
@@ -106,14 +109,20 @@ def test_a_missing_database_or_policy_is_told_apart_from_a_server_that_is_down(s
         (404, '{"code":"not found","message":"bucket \\"tanyun/live\\" not found"}', InfluxMissingError),
         (400, '{"error":"database not found: \\"tanyun\\""}', InfluxMissingError),
         (500, '{"error":"retention policy not found: live"}', InfluxMissingError),
-        (422, '{"code":"unprocessable entity","message":"failure writing points: dropped=2"}', InfluxRequestError),
+        (
+            422,
+            '{"code":"unprocessable entity","message":"failure writing points: dropped=2"}',
+            InfluxRequestError,
+        ),
         (400, "not json", InfluxRequestError),
         (429, '{"message":"too many requests"}', InfluxDownError),
         (503, "", InfluxDownError),
         (504, '["surprising"]', InfluxDownError),
     ],
 )
-def test_an_http_error_is_down_missing_denied_or_the_lines_own_fault(status: int, body: str, error: type[StoreError]) -> None:
+def test_an_http_error_is_down_missing_denied_or_the_lines_own_fault(
+    status: int, body: str, error: type[StoreError]
+) -> None:
     assert type(judged(status, body, "http://x")) is error
 
 
@@ -134,10 +143,13 @@ def test_the_same_lines_go_through_the_v2_write_path(tmp_path: Path) -> None:
         assert writer.write("live", lines[:100]) == []
         writer.close()
         found: dict[tuple[str, int], float] = {}
-        query = urllib.parse.urlencode({"match[]": "reading_value", "start": T_MS / 1000 - 1, "end": T_MS / 1000 + 60})
-        with urllib.request.urlopen(f"{server.url}/internal/force_flush"), urllib.request.urlopen(
-            f"{server.url}/api/v1/export?{query}"
-        ) as answer:
+        query = urllib.parse.urlencode(
+            {"match[]": "reading_value", "start": T_MS / 1000 - 1, "end": T_MS / 1000 + 60}
+        )
+        with (
+            urllib.request.urlopen(f"{server.url}/internal/force_flush"),  # noqa: S310
+            urllib.request.urlopen(f"{server.url}/api/v1/export?{query}") as answer,  # noqa: S310
+        ):
             for text in answer:
                 series = json.loads(text)
                 stamps = zip(series["timestamps"], series["values"], strict=True)

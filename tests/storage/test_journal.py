@@ -16,15 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.errors import CorruptError
-from storage.journal import (
-    Commit,
-    GatewayState,
-    JournalReader,
-    JournalWriter,
-    NewEvent,
-    Offset,
-    Quarantined,
-)
+from storage.journal import Commit, GatewayState, JournalReader, NewEvent, Offset, Quarantined
+from storage.journal_writer import JournalWriter
 from storage.merkle import CHAIN_START, merkle_root
 from storage.segment import Record, pack
 from tests.storage.entries import NOW_MS, birth, frame, refused

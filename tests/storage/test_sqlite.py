@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from storage.errors import SchemaError, StoreError
-from storage.journal import Commit, JournalReader, JournalWriter
+from storage.journal import Commit, JournalReader
+from storage.journal_writer import JournalWriter
 from storage.ledger import LedgerReader, LedgerWriter
 from storage.months import MonthStore
 

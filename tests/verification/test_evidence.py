@@ -23,7 +23,8 @@ from factors.policy import enterprise_policy
 from factors.table import FactorTable
 from metering.intervals import HOUR_MS, QUARTER_MS, local_month
 from metering.registry import Park, parse_registry
-from storage.journal import Commit, Entry, FrameIndex, JournalReader, JournalWriter
+from storage.journal import Commit, Entry, FrameIndex, JournalReader
+from storage.journal_writer import JournalWriter
 from storage.ledger import LedgerReader, LedgerWriter
 from storage.merkle import merkle_root
 from storage.months import MonthRow
