@@ -137,7 +137,7 @@ fingerprint() {
     python3 -V 2>/dev/null || true
     sha256sum <"$lock"
     if [[ -n "$wheel" ]]; then sha256sum <"$wheel"
-    else (cd "$source_root" && find tanyun metering factors storage edge_agent ingest stream verification api pyproject.toml \
+    else (cd "$source_root" && find tanyun metering factors storage edge_agent ingest stream verification api dashboards pyproject.toml \
       -type f ! -name '*.pyc' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum); fi
   } | sha256sum | cut -c1-16
 }

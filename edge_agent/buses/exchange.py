@@ -32,6 +32,7 @@ _FOR_GOOD: Final = frozenset({1, 2, 3})
 _OWED_S: Final = 60.0
 """An answer that is later than this is not waited for. The slowest device known takes 15 s."""
 _REQUEST_SIZE: Final = 8
+_FENCES: Final = 8
 _FAST_BAUD: Final = 19_200
 _FAST_SILENCE_S: Final = 0.001_75
 _SILENT_CHARACTERS: Final = 3.5
@@ -154,9 +155,7 @@ class RtuExchange:
 
     async def _fence(self, ask: Ask, owed: list[_Sent], timeout_s: float) -> None:
         """Ask for something else, until no reply that is owed can be taken for one to `ask`; raises NoAnswer."""
-        same = replace(ask, count=1 if ask.count > 1 else 2)
-        other = replace(ask, fc=7 - ask.fc, count=1)
-        fence = min(same, other, key=lambda one: sum(sent.ask.signature == one.signature for sent in owed))
+        fence = min(_fences(ask), key=lambda one: sum(sent.ask.signature == one.signature for sent in owed))
         line, _sent, until_s = await self._send(fence, owed, timeout_s)
         while _among(ask, owed):
             for frame in take_rtu_frames(line.heard, fence):
@@ -210,6 +209,12 @@ class RtuExchange:
                 time.sleep(wait_s)  # noqa: ASYNC251  under a millisecond; the loop would round it up, 3 % of a line at 19200
             else:
                 await asyncio.sleep(wait_s)
+
+
+def _fences(ask: Ask) -> list[Ask]:
+    """Reads with another reply than `ask`: shorter ones, as far as there are, and one of the other function."""
+    shorter = [replace(ask, count=count) for count in range(1, min(ask.count, _FENCES))]
+    return [*(shorter or [replace(ask, count=2)]), replace(ask, fc=7 - ask.fc, count=1)]
 
 
 def _among(ask: Ask, owed: list[_Sent]) -> bool:

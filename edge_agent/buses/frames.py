@@ -40,7 +40,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
         return struct.pack(">BHH", self.fc, self.addr, self.count)
 
 
-class Refusal(NamedTuple):
+class Refusal(msgspec.Struct, frozen=True, gc=False):
     """An exception code."""
 
     code: int

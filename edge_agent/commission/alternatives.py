@@ -45,7 +45,9 @@ _ORDERS: Final[tuple[tuple[MistakeId, bool, bool], ...]] = (
 _POWERS_OF_TEN: Final = (-1, 1, -3, 3, -2, 2, -4, 4)
 """The likeliest first: one digit, then a prefix."""
 READABLE: Final = "readable"
+_INDEPENDENT_OF_LOAD: Final = frozenset({READABLE, "voltage", "frequency", "magnitude"})
 _MOST_TOLD: Final = 3
+_FLOAT32_STEP: Final = 2.0**-23
 _TURN: Final = 2 * math.pi / 3
 _TURN_MATCH: Final = 0.15
 
@@ -74,13 +76,14 @@ class Evidence(msgspec.Struct, frozen=True):
 def judge_words(registers: Iterable[Register], evidence: Evidence, expected: Expected) -> list[Check]:
     """Every check of what these registers make of the words."""
     registers = tuple(registers)
-    flow = Flow(
-        values_of(registers, evidence.before),
-        values_of(registers, evidence.after),
-        evidence.seconds,
-        {register.reading_type: count_wh(register) for register in registers if register.reading_type in TOTALS},
-    )  # fmt: skip
-    return [_readable(registers, evidence.after), *judge(flow.after, expected, flow)]
+    before, after = values_of(registers, evidence.before), values_of(registers, evidence.after)
+    counts = {
+        register.reading_type: count_wh(register, after.get(register.reading_type, 0.0))
+        for register in registers
+        if register.reading_type in TOTALS
+    }
+    flow = Flow(before, after, evidence.seconds, counts)
+    return [_readable(registers, evidence.after), *judge(after, expected, flow)]
 
 
 def _readable(registers: Sequence[Register], words: Words) -> Check:
@@ -91,9 +94,10 @@ def _readable(registers: Sequence[Register], words: Words) -> Check:
     return Check(READABLE, Outcome.BROKEN if missing else Outcome.HELD, {"missing": missing})
 
 
-def count_wh(register: Register) -> float:
-    """Wh per count of a total."""
-    return float(UNITS[register.unit].factor) * 10.0 ** (register.scale + (register.resolution or 0))
+def count_wh(register: Register, value_wh: float) -> float:
+    """Wh per count of a total: the finest step that it can show. A float's grows with its value."""
+    count = float(UNITS[register.unit].factor) * 10.0 ** (register.scale + (register.resolution or 0))
+    return max(count, abs(value_wh) * _FLOAT32_STEP) if register.type == "float32" else count
 
 
 def explain(registers: Sequence[Register], evidence: Evidence, expected: Expected) -> list[list[Mistake]]:
@@ -122,21 +126,23 @@ def _holding(
         checks = judge_words(_changed(registers, mistakes), evidence, expected)
         if repairs(base, checks):
             found.append((sum(check.outcome is Outcome.HELD for check in checks), list(mistakes)))
-    return [mistakes for _held, mistakes in sorted(found, key=lambda item: -item[0])]
+    most = max((held for held, _mistakes in found), default=0)
+    return [mistakes for held, mistakes in found if held == most]
 
 
 def repairs(base: Sequence[Check], checks: Sequence[Check]) -> bool:
-    """Nothing is broken any more, and what was broken holds now: to be no longer judged is no repair.
+    """Nothing is broken any more, and something that was broken holds now.
 
-    A register that the meter does not have may stay missing where more than that was broken.
+    Of the rest, what depends on the load may be no longer judged: garbage looks like load where there is little. A register
+    that the meter does not have may stay missing where more than that was broken.
     """
     now = {check.id: check.outcome for check in checks}
     was = {check.id for check in base if check.outcome is Outcome.BROKEN}
-    forgiven = {READABLE} if was - {READABLE} and READABLE in was else set()
-    return all(
-        id_ in forgiven or (outcome is not Outcome.BROKEN and (id_ not in was or outcome is Outcome.HELD))
-        for id_, outcome in now.items()
-    )
+    if READABLE in was and was - {READABLE}:
+        now.pop(READABLE, None)
+    repaired = any(now.get(id_) is Outcome.HELD for id_ in was)
+    lost = any(now.get(id_) is Outcome.NOT_JUDGED for id_ in was & _INDEPENDENT_OF_LOAD)
+    return repaired and not lost and Outcome.BROKEN not in now.values()
 
 
 def _covered(mistakes: Sequence[Mistake], told: Sequence[Mistake]) -> bool:

@@ -22,6 +22,7 @@ _TOLERANCE: Final = 0.05
 _RESOLUTION_W: Final = 0.002
 """Of U·I at full scale: what rounding of the displayed values may cost at light load."""
 _LEAST_POWER_FACTOR: Final = 0.15
+_MOST_A: Final = 10_000.0
 _TURNED_SUM: Final = 0.2
 _ALIKE_SPREAD: Final = 0.35
 _LOADED_VA: Final = 2.0
@@ -67,7 +68,7 @@ class Flow(msgspec.Struct, frozen=True):
 
 def judge(values: Values, expected: Expected, flow: Flow | None = None) -> list[Check]:
     """Every check, in the order in which an installer would look."""
-    checks = [_voltages(values, expected), _frequency(values), *_powers(values)]
+    checks = [_voltages(values, expected), _frequency(values), _magnitude(values), *_powers(values)]
     return checks if flow is None else [*checks, *energies(flow)]
 
 
@@ -100,6 +101,14 @@ def _frequency(values: Values) -> Check:
     if hertz is None:
         return _unknown("frequency")
     return _verdict("frequency", abs(hertz - _NOMINAL_HZ) <= _HZ_BAND, hz=hertz)
+
+
+def _magnitude(values: Values) -> Check:
+    """No low-voltage conductor carries more: swapped words multiply current, power and energy alike."""
+    currents = [abs(values[f"current_{phase}"]) for phase in PHASES if f"current_{phase}" in values]
+    if not currents:
+        return _unknown("magnitude")
+    return _verdict("magnitude", max(currents) <= _MOST_A, most_a=max(currents))
 
 
 def _powers(values: Values) -> list[Check]:

@@ -19,6 +19,7 @@ _CLAMP_BAND = 0.05
 """Clamp meters are of class 2 to 3, and the load moves while one reads; neighbouring ratios are 20 % apart."""
 _CLAMP_COUNTS = 20
 """Below this many counts the meter's own rounding is wider than the band."""
+_ADDRESSES = 0x10000
 
 
 class Verdict(StrEnum):
@@ -150,20 +151,23 @@ async def _take(bus: Reader, unit: int, block: Block, words: dict[tuple[int, int
 
 
 def _windows(block: Block, limits: Limits) -> list[list[Block]]:
-    """The block with one register on either side, where the meter allows; or the block and its margins apart."""
-    first, end = block.addr, block.addr + block.count
-    before = [first - 1] if _allowed(block.fc, first - 1, limits) else []
-    behind = [end] if _allowed(block.fc, end, limits) else []
-    margins = [Block(block.fc, address, 1, ()) for address in (*before, *behind)]
-    whole = Block(block.fc, first - len(before), block.count + len(margins), ())
-    if whole.count <= limits.max_registers:
-        return [[whole, block, *single(block), *margins]]
-    return [[block, *single(block)], *([margin] for margin in margins)]
+    """The block with one register on either side; where that is refused, each register alone and as its neighbours see it."""
+    first, end = max(block.addr - 1, 0), min(block.addr + block.count + 1, _ADDRESSES)
+    whole = Block(block.fc, first, end - first, ())
+    near = [
+        Block(block.fc, register.addr + shift, register.width, ())
+        for register, _offset in block.registers
+        for shift in (0, -1, 1)
+    ]
+    parts = [part for part in near if _allowed(part, limits)]
+    return [[whole, block, *parts]] if _allowed(whole, limits) else [[block], *([part] for part in parts)]
 
 
-def _allowed(fc: int, address: int, limits: Limits) -> bool:
-    return 0 <= address <= 0xFFFF and not any(  # noqa: PLR2004  the last address
-        area.fc == fc and area.first <= address <= area.last for area in limits.forbidden
+def _allowed(block: Block, limits: Limits) -> bool:
+    end = block.addr + block.count
+    inside = block.addr >= 0 and end <= _ADDRESSES and block.count <= limits.max_registers
+    return inside and not any(
+        area.fc == block.fc and block.addr <= area.last and area.first < end for area in limits.forbidden
     )
 
 

@@ -40,7 +40,9 @@ async def scan_units(
 ) -> AsyncIterator[tuple[int, Found | None]]:
     """Each unit in turn and what was found there; None for silence."""
     for unit in units:
-        answers: dict[int, Answer] = {fc: await _ask(bus, unit, _question(fc, profiles)) for fc in _FUNCTION_CODES}
+        answers: dict[int, Answer] = {
+            fc: await _ask(bus, unit, _question(fc, profiles)) for fc in _FUNCTION_CODES
+        }
         if not {"words", "refused"} & set(answers.values()):
             yield unit, None
             continue

@@ -17,6 +17,7 @@ def check_label(check: Check) -> str:
         "readable": _("the meter has every register of the profile"),
         "voltage": _("voltages are near nominal"),
         "frequency": _("frequency is near 50 Hz"),
+        "magnitude": _("currents are of a possible size"),
         "power_sum": _("the phase powers add up to the total power"),
         "power_within_ui": _("power is no more than voltage × current, and no small part of it"),
         "power_factor": _("power / (voltage × current) is the power factor shown"),

@@ -10,6 +10,7 @@ from storage.errors import StoreError
 from storage.journal import JournalReader
 from tanyun.commands.common import EX_FAILED, config_option, json_option, print_json
 from tanyun.commands.text import example
+from tanyun.commands.influx import check_influx
 from tanyun.config import ServerConfig, load_server_config
 from tanyun.doctor import BrokerAddress, ConfigFile, Diagnosis, Installation, diagnose
 from tanyun.environment import kernel_cache
@@ -31,7 +32,7 @@ def _registry(path: Path) -> object:
 @json_option
 def doctor(config_file: Path, as_json: bool) -> None:
     """Diagnose."""
-    found = diagnose(_installation(config_file))
+    found = [*diagnose(_installation(config_file)), *_influx(config_file)]
     if as_json:
         print_json([{"id": d.id, "ok": d.ok, "fault": d.fault, "cure": d.cure} for d in found])
     else:
@@ -64,6 +65,15 @@ def _installation(config_file: Path) -> Installation:
         numba_cache=kernel_cache(),
         ports={"api": config.api.port},
     )
+
+
+def _influx(config_file: Path) -> list[Diagnosis]:
+    """Where an InfluxDB is configured: does it answer, and is everything there?"""
+    try:
+        config = load_server_config(config_file)
+    except (ConfigError, OSError):
+        return []
+    return [] if config.influx is None else [check_influx(config.influx)]
 
 
 def _broker(config: ServerConfig) -> BrokerAddress:

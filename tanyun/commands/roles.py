@@ -138,9 +138,11 @@ def run_api(config_file: Path) -> None:
         )  # fmt: skip
 
 
-def server_children(config_file: Path, logs: Path) -> list[Child]:
-    """Ingest, stream and API as supervised processes."""
+def server_children(config_file: Path, logs: Path, *, projector: bool = False) -> list[Child]:
+    """Ingest, stream and API as supervised processes, and the projector where there is an InfluxDB to write to."""
     roles = {"ingest": ("ingest", "run"), "stream": ("stream", "run"), "api": ("api", "run")}
+    if projector:
+        roles["projector"] = ("projector", "run")
     return [
         Child(
             name, (sys.executable, "-m", "tanyun", *words, "--config", str(config_file)), logs / f"{name}.log"
@@ -163,7 +165,7 @@ def serve(config_file: Path) -> None:
         config, park = load_server(config_file)
         stop = stop_event()
         supervisor = Supervisor(
-            server_children(config_file.resolve(), config.data / "log"),
+            server_children(config_file.resolve(), config.data / "log", projector=config.influx is not None),
             config.data / "run" / "processes.json",
         )
         try:

@@ -17,8 +17,8 @@ class Request(NamedTuple):
     words: int
 
 
-Answer = Callable[[Request], Iterable[bytes]]
-"""What to put on the wire after a request; nothing for silence."""
+Answer = Callable[[Request], Iterable[bytes | float]]
+"""What to put on the wire after a request; nothing for silence, a number for a pause in seconds."""
 
 
 def frame(transaction: int, unit: int, pdu: bytes, *, length: int | None = None) -> bytes:
@@ -49,8 +49,11 @@ async def modbus_peer(answer: Answer) -> AsyncIterator[int]:
                 transaction, _, _, unit = struct.unpack(">HHHB", await reader.readexactly(7))
                 request = Request(transaction, unit, *struct.unpack(">BHH", await reader.readexactly(5)))
                 for part in answer(request):
-                    writer.write(part)
-                    await writer.drain()
+                    if isinstance(part, float):
+                        await asyncio.sleep(part)
+                    else:
+                        writer.write(part)
+                        await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             writers.discard(writer)
             writer.close()

@@ -297,7 +297,8 @@ def test_readers_see_whole_commits_while_the_writer_goes_on(journal: JournalWrit
 WRITER = """
 import sys
 from pathlib import Path
-from storage.journal import Commit, JournalWriter
+from storage.journal import Commit
+from storage.journal_writer import JournalWriter
 from tests.storage.entries import frame, refused
 journal = JournalWriter(Path(sys.argv[1]))
 number = journal.progress().get(("g", 1), 0)

@@ -1,0 +1,74 @@
+"""What queries read is what the real projector writes: measurements, tags and fields by name."""
+
+import copy
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+from dashboards import rendered
+from metering.registry import parse_registry
+from storage.influx import Target, WriterV1
+from storage.ledger import NewLedgerEvent
+from storage.months import MonthRow, MonthStore
+from tests.dashboards.test_panel_queries import panels
+from tests.stream.projector_plant import IMPORT, MONTH_MS, PARK, Plant, quarters
+
+DOCUMENT = b"""{"start_ms":%d,"formula":[{"role":"grid_boundary"}],"checks":[{"outcome":"PASS"}],
+ "meters":[{"role":"grid_boundary","unit":"Wh","points_read":9,"points_expected":10,"estimated_wh":"7"}],
+ "emissions":[{"use":"enterprise","energy_wh":"72000","emission_ug":"38203200000"}]}"""
+PROBED = {"up"}
+"""Written by `tanyun projector run`, which probes services; the projector alone has none to probe."""
+
+
+def queries() -> set[str]:
+    found = {target["query"] for _, panel in panels() for target in panel["targets"]}
+    rules = [rule for group in rendered.alert_groups() for rule in group["rules"]]
+    return found | {
+        step["model"]["query"] for rule in rules for step in rule["data"] if "query" in step["model"]
+    }
+
+
+def names_in(query: str) -> tuple[set[tuple[str, str]], set[str]]:
+    """(policy, measurement) and the columns that a query reads."""
+    sources = set(re.findall(r'"tanyun"\."(\w+)"\."(\w+)"', query))
+    rest = re.sub(r'"tanyun"\."\w+"\."\w+"', "", query)
+    aliases = set(re.findall(r'AS "(\w+)"', rest))
+    return sources, set(re.findall(r'"(\w+)"', rest)) - aliases
+
+
+def known(writer: WriterV1) -> dict[tuple[str, str], set[str]]:
+    """(policy, measurement) → its tags and fields."""
+    out: dict[tuple[str, str], set[str]] = {}
+    for policy in ("live", "history"):
+        for statement, column in (("SHOW FIELD KEYS", "fieldKey"), ("SHOW TAG KEYS", "tagKey")):
+            params = {"db": "tanyun", "rp": policy, "q": f"{statement} ON tanyun"}
+            answer: Any = writer._client.get("/query", params=params).json()["results"][0]
+            for series in answer.get("series", []):
+                place = series["columns"].index(column)
+                out.setdefault((policy, series["name"]), set()).update(row[place] for row in series["values"])
+    return out
+
+
+def test_every_name_in_a_query_is_written_by_the_projector(influx_url: str, tmp_path: Path) -> None:
+    document = copy.deepcopy(PARK)
+    document["enterprises"][0]["contract_demand_w"] = 80_000  # type: ignore[index]
+    plant, writer = Plant(tmp_path), WriterV1(Target(influx_url))
+    plant.park, plant.now_ms = parse_registry(document), time.time_ns() // 1_000_000
+    plant.store(
+        [plant.birth("gate", ("power_active", "kW", 1)), plant.frame("gate", plant.now_ms - 5000, (1, 1.5))]
+    )
+    plant.commit(quarters(MONTH_MS, 96), [NewLedgerEvent(MONTH_MS, "gate", IMPORT, "late_reading", {"a": 1})])
+    with MonthStore(plant.files.months) as months:
+        months.add([MonthRow("2026-11", "enterprise", "e1", 1, "PASS", 1, None, DOCUMENT % MONTH_MS, "")])
+    with plant.projector(writer, influx_url) as projector:
+        projector.catch_up()
+    plant.close()
+    there = known(writer)
+    writer._client.post("/query", data={"q": "DROP DATABASE tanyun"})
+    writer.close()
+    for query in queries():
+        sources, columns = names_in(query)
+        assert sources <= {place[:2] for place in there}, query
+        columns_there = set().union(*(there[place] for place in sources)) | PROBED
+        assert columns <= columns_there, (columns - columns_there, query)
