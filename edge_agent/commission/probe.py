@@ -70,6 +70,11 @@ class Probe(msgspec.Struct, frozen=True):
     unread: list[str]
     """Reading types without a value."""
 
+    @property
+    def unexplained(self) -> bool:
+        """Physics is broken and no usual mistake repairs it."""
+        return not self.mistakes and _verdict(self.checks) is Verdict.DOES_NOT_FIT
+
 
 class Timing(msgspec.Struct, frozen=True):
     """How the probe waits; a test moves time by hand."""
@@ -119,14 +124,15 @@ async def _evidence(bus: Reader, unit: int, windows: Sequence[Sequence[Block]], 
     """Two readings. A window is read at once, or in the parts that follow it; ReadFailed when the unit is silent."""
     before, first_s, readable = await _read(bus, unit, windows, timing)
     await timing.pause(timing.seconds)
-    after, last_s, _blocks = await _read(bus, unit, [(block,) for block in readable], timing)
+    after, last_s, _blocks = await _read(bus, unit, [(block,) for block in readable], timing, again=True)
     # Each word has its own time; all blocks are read in the same order, so the spans are nearly equal.
     return Evidence(before, after, last_s - first_s)
 
 
 async def _read(
-    bus: Reader, unit: int, windows: Sequence[Sequence[Block]], timing: Timing
+    bus: Reader, unit: int, windows: Sequence[Sequence[Block]], timing: Timing, *, again: bool = False
 ) -> tuple[dict[tuple[int, int], int], float, list[Block]]:
+    """The words, the middle of the time it took, and what could be read. What answered once must do so again."""
     words: dict[tuple[int, int], int] = {}
     readable: list[Block] = []
     start_s = timing.clock()
@@ -135,7 +141,7 @@ async def _read(
         if error is None:
             readable.append(whole)
             continue
-        if not words and not isinstance(error, Refused):
+        if again or not (words or isinstance(error, Refused)):
             raise error
         readable += [part for part in parts if await _take(bus, unit, part, words) is None]
     return words, (start_s + timing.clock()) / 2, readable

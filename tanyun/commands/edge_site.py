@@ -1,8 +1,7 @@
-"""`tanyun edge scan | read | probe | status`: what an installer asks on the day of the visit, and afterwards."""
+"""`tanyun edge scan | read | probe`: what an installer asks of a line and its meters on the day of the visit."""
 
 import asyncio
 import sys
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -24,9 +23,7 @@ from edge_agent.commission.probe import (
 )
 from edge_agent.commission.read import Reader, RegisterReading, open_bus, read_registers
 from edge_agent.commission.scan import Found, scan_units
-from edge_agent.commission.status import OutboxStatus, outbox_status
 from edge_agent.config import Bus, EdgeConfig, PolledMeter, load_config
-from edge_agent.outbox import OutboxError
 from edge_agent.plan import select
 from edge_agent.profile import Profile, bundled_profiles, load_profile
 from metering.i18n import _
@@ -38,21 +35,12 @@ from tanyun.commands.common import (
     print_table,
     start_logging,
 )
+from tanyun.commands.edge_status import edge_config_option, status
 from tanyun.commands.text import example
 from tanyun.supervisor import EX_CONFIG
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 Answer = TypeVar("Answer")
 _UNITS: Final = range(1, 248)
-_DAY_S: Final = 86_400
-_MINUTE_S: Final = 60
-
-
-def _config_option(function: Function) -> Function:
-    return click.option(
-        "-c", "--config", "config_file", type=click.Path(path_type=Path), default="edge.toml", show_default=True,
-        help=_("The gateway's configuration (TOML)."),
-    )(function)  # fmt: skip
 
 
 @click.command(
@@ -63,7 +51,7 @@ def _config_option(function: Function) -> Function:
          + example("tanyun edge read tx-main", "tanyun edge read tx-main --json"),
 )  # fmt: skip
 @click.argument("meter")
-@_config_option
+@edge_config_option
 @json_option
 def read(meter: str, config_file: Path, as_json: bool) -> None:
     """Read a meter."""
@@ -119,7 +107,7 @@ class _UnitRange(click.ParamType[range]):
 @click.option(
     "--nominal-v", type=click.FloatRange(min=1), help=_("Phase voltage that the meters should show.")
 )
-@_config_option
+@edge_config_option
 @json_option
 def scan(
     bus_id: str, units: range, timeout_s: float, nominal_v: float | None, config_file: Path, as_json: bool
@@ -211,7 +199,7 @@ def _name(config: EdgeConfig, bus_id: str, unit: int) -> str | None:
 @click.option(
     "--clamp-phase", type=click.Choice(PHASES), default="l1", show_default=True, help=_("Where the clamp is.")
 )
-@_config_option
+@edge_config_option
 @json_option
 def probe(
     meter: str,
@@ -261,92 +249,16 @@ def _print_probe(found: Probe) -> None:
     click.echo(words.verdict_sentence(found.verdict))
     for mistakes in found.mistakes:
         click.echo(_("Likely: {explanation}").format(explanation=words.explanation(mistakes)))
-    if (
-        found.verdict is Verdict.DOES_NOT_FIT
-        and any(check.outcome == "broken" for check in found.checks)
-        and not found.mistakes
-    ):
+    if found.unexplained:
         click.echo(
-            _("None of the usual mistakes explains it: is this the meter's profile? See `tanyun edge scan`.")
-        )
+            _("None of the usual mistakes explains it: is this the meter's profile (`tanyun edge scan`)? "
+              "Or repeat under load, with more --seconds.")
+        )  # fmt: skip
     click.echo(words.ratio_sentence(found.ratio))
 
 
 def _numbers(numbers: Mapping[str, float]) -> str:
     return "  ".join(f"{name}={value:.5g}" for name, value in numbers.items())
-
-
-@click.command(
-    "status",
-    short_help=_("Show what the gateway holds and what the server has."),
-    help=_("Show the backlog, the newest poll and each meter's newest frame, from the outbox on disk. "
-           "Works while the agent runs and when it does not; changes nothing.")
-         + example("tanyun edge status --config /etc/tanyun/edge.toml", "tanyun edge status --json"),
-)  # fmt: skip
-@_config_option
-@json_option
-def status(config_file: Path, as_json: bool) -> None:
-    """Show the outbox."""
-    with errors_as_sentences():
-        config = load_config(config_file)
-    names = [item.id for item in config.meters]
-    try:
-        found = outbox_status(config.outbox.path, config.outbox.max_bytes, names)
-    except FileNotFoundError:
-        fail(
-            _("{file}: there is no outbox yet; the agent has not run with this configuration").format(
-                file=config.outbox.path
-            )
-        )
-    except OutboxError as error:
-        fail(str(error))
-    now_ms = time.time_ns() // 1_000_000
-    if as_json:
-        document = msgspec.to_builtins(found)
-        print_json(
-            {
-                "gateway": config.gateway,
-                "t_ms": now_ms,
-                "backlog_age_s": _age_s(found.oldest_unacked_ms, now_ms),
-                **document,
-            }
-        )
-        return
-    _print_status(config, found, now_ms)
-
-
-def _print_status(config: EdgeConfig, found: OutboxStatus, now_ms: int) -> None:
-    rows = {
-        _("gateway"): config.gateway,
-        _("newest poll"): _ago(found.polled_ms, now_ms),
-        _("backlog"): _("{frames} frames, the oldest {age}").format(frames=found.backlog, age=_ago(found.oldest_unacked_ms, now_ms))
-        if found.backlog else _("none: the server has everything"),
-        _("acknowledged"): _("{acked} of {last} frames").format(acked=found.acked, last=found.last),
-        _("epoch"): str(found.epoch),
-        _("journal"): found.journal_id or "-",
-        _("on disk"): _("{used:.1f} MB of {most:.0f} MB").format(used=found.bytes / 1e6, most=found.max_bytes / 1e6),
-    }  # fmt: skip
-    print_table([_("outbox"), str(config.outbox.path)], [[name, value] for name, value in rows.items()])
-    click.echo()
-    head = [_("meter"), _("newest frame"), _("number")]
-    print_table(
-        head, [[item.meter, _ago(item.t_ms, now_ms), str(item.number or "-")] for item in found.meters]
-    )
-
-
-def _age_s(t_ms: int | None, now_ms: int) -> float | None:
-    return None if t_ms is None else max(0.0, (now_ms - t_ms) / 1000)
-
-
-def _ago(t_ms: int | None, now_ms: int) -> str:
-    age_s = _age_s(t_ms, now_ms)
-    if age_s is None:
-        return _("never")
-    if age_s < 2 * _MINUTE_S:
-        return _("{count:.0f} s ago").format(count=age_s)
-    if age_s < _DAY_S:
-        return _("{count:.0f} min ago").format(count=age_s / _MINUTE_S)
-    return _("{count:.1f} days ago").format(count=age_s / _DAY_S)
 
 
 def _meter(config_file: Path, meter: str) -> tuple[Bus, PolledMeter, Profile]:

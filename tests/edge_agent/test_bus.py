@@ -266,14 +266,14 @@ def test_a_line_that_never_falls_silent_is_an_error_and_not_a_wait_for_ever() ->
 
 
 def test_two_who_ask_at_once_are_answered_in_turn() -> None:
-    async def test() -> list[list[int]]:
+    async def test() -> tuple[list[int], list[int]]:
         async with pty_peer(lambda r: [0.01, rtu_reply(r, [r.addr, r.addr + 1])]) as device:
             bus = ModbusBus(Bus(id="b", kind="rtu", device=device))
             both = await asyncio.gather(bus.read(1, A), bus.read(1, B))
             bus.close()
             return both
 
-    assert run(test) == [[10, 11], [20, 21]]
+    assert run(test) == ([10, 11], [20, 21])
 
 
 def test_a_read_that_is_cancelled_leaves_no_reply_for_the_next() -> None:

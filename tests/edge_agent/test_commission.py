@@ -163,7 +163,10 @@ def test_the_right_profile_fits_and_its_energy_is_judged(name: str) -> None:
 
 def alone(name: str) -> SimulatorConfig:
     """A park with one meter of this model at unit 1, loaded so that its finest total moves."""
-    load = {"kind": "pv" if load_profile(name).kind == "pv_inverter" else "factory", "rated_w": 20_000}
+    profile = load_profile(name)
+    kind = "pv" if profile.kind == "pv_inverter" else "factory"
+    coarse = any(item.resolution is not None and item.type == "float32" for item in profile.registers)
+    load = {"kind": kind, "rated_w": 2_000 if coarse else 20_000}
     meter = {"id": "m", "gateway": "g", "unit": 1, "profile": name, "load": load}
     return parse_config({"seed": "s", "servers": [{"gateway": "g", "port": 0}], "meters": [meter]})
 
@@ -188,6 +191,15 @@ def test_a_wrong_order_of_words_or_bytes_is_named(name: str, mistake: str, chang
     # Where every register has one word the two byte mistakes are one; where it has two, words alone may be enough.
     assert told.id == mistake
     assert told.group == "all"
+
+
+@pytest.mark.parametrize("name", bundled_profiles())
+def test_ten_seconds_are_enough_to_see_swapped_words_in_every_bundled_profile(name: str) -> None:
+    def swapped(item: Register) -> dict[str, str]:
+        return {"word_order": "low_first" if item.word_order == "high_first" else "high_first"}
+
+    found = probed(changed(name, swapped), 1, config=alone(name), seconds=10)
+    assert likeliest(found) == [Mistake("words_swapped")]
 
 
 @pytest.mark.parametrize(
@@ -418,15 +430,19 @@ def tanyun(*args: str) -> Result:
     return CliRunner().invoke(root, ["--lang", "en", "edge", *args], catch_exceptions=False)
 
 
+def with_port(site: Path, port: int) -> Path:
+    site.write_text(site.read_text(encoding="utf-8").replace("PORT", str(port)), encoding="utf-8")
+    return site
+
+
 def at_the_site(site: Path, *args: str) -> Result:
     """A command against real meters that run beside it."""
 
     async def visit() -> Result:
         now, config = Now(), park()
         async with ModbusServers(config.servers, build_meters(config).values(), now.ms) as servers:
-            text = site.read_text(encoding="utf-8").replace("PORT", str(servers.ports["g"]))
-            site.write_text(text, encoding="utf-8")
-            return await asyncio.to_thread(tanyun, *args, "--config", str(site))
+            config_file = with_port(site, servers.ports["g"])
+            return await asyncio.to_thread(tanyun, *args, "--config", str(config_file))
 
     return asyncio.run(visit())
 
@@ -435,7 +451,9 @@ def test_the_read_command_prints_words_and_values(site: Path) -> None:
     said = at_the_site(site, "read", "main")
     assert said.exit_code == 0, said.output
     assert re.search(
-        r"^10 +3 +energy_import_total +uint32 +[0-9A-F]{4} [0-9A-F]{4} +\d+ +[\d.]+ kWh$", said.output, re.M
+        r"^10 +3 +energy_import_total +uint32 +[0-9A-F]{4} [0-9A-F]{4} +\d+ +[\d.]+ kWh$",
+        said.output,
+        re.MULTILINE,
     )
 
 
@@ -468,7 +486,7 @@ def test_commands_name_what_there_is_instead(site: Path) -> None:
 
 
 def test_a_dead_line_is_a_sentence(site: Path) -> None:
-    site.write_text(site.read_text(encoding="utf-8").replace("PORT", "1"), encoding="utf-8")
+    with_port(site, 1)
     said = tanyun("probe", "main", "--config", str(site))
     assert said.exit_code == 1
     assert "Check power, wiring" in said.output
@@ -515,7 +533,7 @@ def test_a_file_that_is_no_outbox_is_an_error_of_ours(tmp_path: Path) -> None:
 
 
 def test_the_status_command_says_what_waits(site: Path) -> None:
-    site.write_text(site.read_text(encoding="utf-8").replace("PORT", "1"), encoding="utf-8")
+    with_port(site, 1)
     missing = tanyun("status", "--config", str(site))
     assert (missing.exit_code, "no outbox yet" in missing.output) == (1, True)
     filled(site.parent / "outbox.db").close()

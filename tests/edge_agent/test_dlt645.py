@@ -90,7 +90,7 @@ def test_every_item_with_a_reading_type_has_a_unit_of_that_type() -> None:
         (AMPERES, "56 34 92", (Decimal("-123.456"),)),
         (WATTS, "56 34 12", (Decimal("12.3456"),)),
         (WATTS, "56 34 92", (Decimal("-12.3456"),)),
-        (IMPORT, "78 56 34 92", (Decimal("92345678").scaleb(-2),)),  # no sign bit: 923,456.78 kWh
+        (IMPORT, "78 56 34 92", (Decimal(92345678).scaleb(-2),)),  # no sign bit: 923,456.78 kWh
         (COMBINED, "00 10 00 80", (Decimal("-10.00"),)),
         (0x02060000, "87 89", (Decimal("-0.987"),)),
         (0x02800002, "02 50", (Decimal("50.02"),)),
@@ -108,8 +108,16 @@ def test_data_reads_as_the_table_says(di: int, data: str, values: tuple[Value, .
 
 
 @pytest.mark.parametrize(
-    ("di", "data"), [(VOLTS, "05"), (VOLTS, "05 23 00"), (VOLTS, "0A 23"), (0x0001FF00, "00 00 00 00 01"), (0x12345678, "00"), (0x0001FF00, "")]
-)  # fmt: skip
+    ("di", "data"),
+    [
+        (VOLTS, "05"),
+        (VOLTS, "05 23 00"),
+        (VOLTS, "0A 23"),
+        (0x0001FF00, "00 00 00 00 01"),
+        (0x0001FF00, ""),
+        (0x12345678, "00"),
+    ],
+)
 def test_data_of_another_length_or_without_decimal_digits_is_refused(di: int, data: str) -> None:
     with pytest.raises(Dlt645Error):
         decode(di, bytes.fromhex(data))

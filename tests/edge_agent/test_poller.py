@@ -38,13 +38,14 @@ class HandClock:
         self.due: asyncio.Queue[int] = asyncio.Queue()
         self.done: asyncio.Queue[int] = asyncio.Queue()
         self.stepped = False
+        self.period_ms = 15_000
         self._now = TICK
 
     def now_ms(self) -> int:
         return self._now
 
     async def next_poll(self, period_ms: int) -> int:
-        assert period_ms == 15_000
+        assert period_ms == self.period_ms
         self._now = await self.due.get()
         return self._now
 
@@ -55,11 +56,13 @@ class HandClock:
 class Bench:
     """A poller with one device for each endpoint, polled at will."""
 
-    def __init__(self, folder: Path, ports: Iterable[int], **bus: object) -> None:
+    def __init__(self, folder: Path, ports: Iterable[int], units: int = 1, **bus: object) -> None:
         ports = list(ports)
         buses = [{"id": f"b{i}", "host": "127.0.0.1", "port": port, **bus} for i, port in enumerate(ports)]
         meters = [
-            {"id": f"m{i}", "bus": f"b{i}", "unit": 1, "profile": "toy.toml"} for i in range(len(ports))
+            {"id": f"m{i * units + unit}", "bus": f"b{i}", "unit": unit + 1, "profile": "toy.toml"}
+            for i in range(len(ports))
+            for unit in range(units)
         ]
         config = config_for(folder, 1883, buses=buses, meters=meters)
         self.outbox = Outbox(config.outbox.path, 1_000_000_000)
@@ -75,7 +78,8 @@ class Bench:
         self.ticks += 1
         await asyncio.wait_for(self.clock.done.get(), 20)
         frames = self.outbox.after(before, 100)
-        assert all(frame.t_ms == self.clock.now_ms() for frame in frames)
+        if self.clock.period_ms == 15_000:
+            assert all(frame.t_ms == self.clock.now_ms() for frame in frames)
         return {
             self._meter(frame.declaration).meter.id: self._values(frame.declaration, frame.body)
             for frame in frames
@@ -98,8 +102,8 @@ def _signed(name: str, value: Any) -> int | float:
 
 
 @asynccontextmanager
-async def polling(folder: Path, *ports: int, **bus: object) -> AsyncIterator[Bench]:
-    bench = Bench(folder, ports, **{"timeout_s": 0.1, "retries": 0, **bus})
+async def polling(folder: Path, *ports: int, units: int = 1, **bus: object) -> AsyncIterator[Bench]:
+    bench = Bench(folder, ports, units, **{"timeout_s": 0.1, "retries": 0, **bus})
     task = asyncio.ensure_future(bench.poller.run())
     try:
         yield bench
@@ -292,6 +296,62 @@ def test_lost_and_recovered_are_logged_once_each(tmp_path: Path, caplog: pytest.
     events = [record.getMessage().split()[0] for record in caplog.records if record.name == "tanyun.edge"]
     first, second = ["meter_lost", "meter_asked_seldom", "meter_recovered"], ["meter_lost", "meter_recovered"]
     assert events == first + second
+
+
+def test_of_a_line_the_live_units_are_read_first_and_the_dead_one_costs_little(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def answer(request: Request) -> Iterable[bytes]:
+        asked.append(request.unit)
+        return [] if request.unit == 1 else right(request)
+
+    async def test() -> None:
+        async with modbus_peer(answer) as port, polling(tmp_path, port, units=4, retries=1) as bench:
+            live = {f"m{i}": EVERYTHING for i in (1, 2, 3)}
+            assert await bench.poll() == live
+            asked.clear()
+            assert await bench.poll() == live
+            assert asked[:9] == [2] * 3 + [3] * 3 + [4] * 3
+            await bench.poll()
+            await bench.poll()  # the breaker is open, and its first probe made
+            asked.clear()
+            begun = time.monotonic()
+            for _poll in range(5):
+                assert await bench.poll() == live
+            assert asked.count(1) == 0
+            assert time.monotonic() - begun < 1
+
+    run(test)
+
+
+def test_a_bus_that_is_not_ready_in_time_does_not_hold_up_the_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    slow = True
+
+    def answer(request: Request) -> Iterable[bytes | float]:
+        return [*([0.1] if slow else []), *right(request)]
+
+    async def test() -> None:
+        nonlocal slow
+        async with (
+            modbus_peer(answer) as late,
+            modbus_peer(right) as port,
+            polling(tmp_path, late, port, timeout_s=2) as bench,
+        ):
+            bench.poller._period_ms = 100
+            bench.clock.period_ms = 100
+            seen = [set(await bench.poll()) for _poll in range(8)]
+            assert all("m1" in meters for meters in seen)
+            assert 1 <= sum("m0" in meters for meters in seen) < 8
+            slow = False
+            await bench.poll()
+            await bench.poll()
+            assert await bench.poll() == {"m0": EVERYTHING, "m1": EVERYTHING}
+
+    run(test)
+    events = [record.getMessage().split()[0] for record in caplog.records if record.name == "tanyun.edge"]
+    assert (events[0], events[-1]) == ("bus_behind", "bus_in_time")
 
 
 def test_while_time_stands_still_a_failed_read_is_tried_again(tmp_path: Path) -> None:
