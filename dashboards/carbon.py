@@ -117,6 +117,10 @@ def _month() -> list[Sized]:
 
 
 def _parts() -> list[Sized]:
+    return [*_rates(), *_per_kwh()]
+
+
+def _rates() -> list[Sized]:
     rate = select(
         f'mean("emission_g") * 4 / {_TONNES}',
         "boundary",
@@ -130,6 +134,26 @@ def _parts() -> list[Sized]:
         'sum("energy")', "interval", RANGE, '"enterprise" =~ /^${scope:regex}$/', '"reading_type" =~ /^energy_/',
         by=f'{STEP}, "role"', fill="none",
     )  # fmt: skip
+    return [
+        chart(
+            "排放速率 Emission rate",
+            [InfluxQL(rate, alias="$tag_method")],
+            Look("t CO₂/h", 3),
+            every="15m",
+            points=400,
+        ),
+        chart(
+            "各类电量 Energy by role",
+            [InfluxQL(energy, alias="$tag_role")],
+            Look("watth"),
+            every="1d",
+            bars=True,
+            stacked=True,
+        ),
+    ]
+
+
+def _per_kwh() -> list[Sized]:
     intensity = select(
         'sum("emission_g") / sum("energy_wh") * 1000',
         "boundary",
@@ -153,21 +177,6 @@ def _parts() -> list[Sized]:
         Column("scope_kind", "类别 Kind"),
     ]
     return [
-        chart(
-            "排放速率 Emission rate",
-            [InfluxQL(rate, alias="$tag_method")],
-            Look("t CO₂/h", 3),
-            every="15m",
-            points=400,
-        ),
-        chart(
-            "各类电量 Energy by role",
-            [InfluxQL(energy, alias="$tag_role")],
-            Look("watth"),
-            every="1d",
-            bars=True,
-            stacked=True,
-        ),
         number(
             "单位电量排放 Emission per kWh",
             InfluxQL(intensity, alias="$tag_method"),

@@ -31,6 +31,20 @@ def board() -> Board:
     )
 
 
+_COLUMNS = [
+    Column("kind", "类别 Kind"),
+    Column("scope", "范围 Scope"),
+    Column("closed", "状态 State", _CLOSED),
+    Column("outcome", "结论 Outcome", _OUTCOME),
+    Column("completeness", "完整率 Completeness", _SHARE),
+    Column("findings", "发现 Findings", Look("none", 0)),
+    Column("energy_wh", "电量 Energy", Look("watth", 1)),
+    Column("emission_g", "排放 Emission", Look("massg", 1)),
+    Column("estimated_wh", "其中估算 Estimated", Look("watth", 1)),
+    Column("revision", "修订 Revision", Look("none", 0)),
+]
+
+
 def _table() -> list[Sized]:
     fields = (
         '"scope_kind" AS "kind", "scope", "closed", "outcome", "completeness", "findings", '
@@ -64,18 +78,7 @@ def _table() -> list[Sized]:
         grid(
             "各企业各月 Every enterprise and month",
             InfluxQL(select(fields, "month", RANGE, SCOPE, _NATIONAL), table=True),
-            [
-                Column("kind", "类别 Kind"),
-                Column("scope", "范围 Scope"),
-                Column("closed", "状态 State", _CLOSED),
-                Column("outcome", "结论 Outcome", _OUTCOME),
-                Column("completeness", "完整率 Completeness", _SHARE),
-                Column("findings", "发现 Findings", Look("none", 0)),
-                Column("energy_wh", "电量 Energy", Look("watth", 1)),
-                Column("emission_g", "排放 Emission", Look("massg", 1)),
-                Column("estimated_wh", "其中估算 Estimated", Look("watth", 1)),
-                Column("revision", "修订 Revision", Look("none", 0)),
-            ],
+            _COLUMNS,
             show_time=True,
             height=10,
         ),

@@ -3,6 +3,7 @@
 import json
 import logging
 import queue
+import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -33,9 +34,10 @@ class Subscriber:
         self._park, self._host_id, self._now_ms = park, host_id, now_ms
         self.messages: queue.Queue[Record] = queue.Queue(QUEUE_LIMIT)
         self._stopping = False
+        # A name that nobody can guess: a client that took it over would throw this one off the broker.
         self._client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
-            client_id=f"host-{host_id}",
+            client_id=f"host-{host_id}-{secrets.token_hex(8)}",
             clean_session=True,
             reconnect_on_failure=True,
         )

@@ -269,9 +269,9 @@ def test_two_who_ask_at_once_are_answered_in_turn() -> None:
     async def test() -> tuple[list[int], list[int]]:
         async with pty_peer(lambda r: [0.01, rtu_reply(r, [r.addr, r.addr + 1])]) as device:
             bus = ModbusBus(Bus(id="b", kind="rtu", device=device))
-            both = await asyncio.gather(bus.read(1, A), bus.read(1, B))
+            first, second = await asyncio.gather(bus.read(1, A), bus.read(1, B))
             bus.close()
-            return both
+            return first, second
 
     assert run(test) == ([10, 11], [20, 21])
 
