@@ -81,7 +81,8 @@ def child(*argv: str, **more: Any) -> Iterator[subprocess.Popen[str]]:
 
 def poller_for(folder: Path, buses: list[dict[str, object]], meters: list[dict[str, object]]) -> Poller:
     """A poller with an outbox of its own."""
-    document = {
+    folder.mkdir(exist_ok=True)
+    document: dict[str, object] = {
         "park": "park",
         "gateway": "gw",
         "broker": {"user": "gw", "password_file": "none"},
@@ -236,13 +237,13 @@ def toy_profile(folder: Path) -> str:
             f'[[register]]\nreading_type = "{name}"\naddr = {addr}\nfc = 3\ntype = "float32"\nunit = "V"\n'
         )
         text += 'source = ["S"]\nconfidence = "A"\n'
+    folder.mkdir()
     (folder / "toy.toml").write_text(text, encoding="utf-8")
     return "toy.toml"
 
 
 async def others_rate(folder: Path, dead: int) -> tuple[float, float]:
     """Reads per second of the nine units that are not the tenth, and how long the breaker took to open."""
-    folder.mkdir()
     profile = toy_profile(folder)
     with line(9600, dead) as device:
         buses: list[dict[str, object]] = [{"id": "b", "kind": "rtu", "device": device}]

@@ -23,6 +23,11 @@ class Breaker:
         """True while only probes are allowed."""
         return self._failures >= _PATIENCE
 
+    @property
+    def doubts(self) -> bool:
+        """True since the last failure: one try tells whether more is worth its time."""
+        return self._failures > 0
+
     def allows(self, now_s: float) -> bool:
         """Whether to ask now. The first probe comes at once."""
         return not self.is_open or now_s >= self._next_s

@@ -152,7 +152,7 @@ class Poller:
         )
 
     async def _read(self, bus: ModbusBus, device: Device) -> tuple[list[Reading], ReadFailed | None]:
-        probe = device.breaker.is_open and not self._clock.stepped
+        probe = device.breaker.doubts and not self._clock.stepped
         heard, error = await device.reader.read(bus, self._clock.now_ms, probe=probe)
         return [reading for block, words, t_ms in heard for reading in _decoded(block, words, t_ms)], error
 

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from edge_agent.bus import ReadFailed
 from edge_agent.commission import words
 from edge_agent.commission.alternatives import Mistake
-from edge_agent.commission.physics import Expected, Outcome, judge
+from edge_agent.commission.physics import Expected, Flow, Outcome, energies, judge
 from edge_agent.commission.probe import (
     Clamp,
     Probe,
@@ -304,6 +304,34 @@ def test_without_load_the_energy_is_not_judged_instead_of_held() -> None:
     found = probed(load_profile(SECONDARY), UNITS_OF[SECONDARY], seconds=1)
     outcomes = {check.id: check.outcome for check in found.checks}
     assert outcomes["energy_rate"] is Outcome.NOT_JUDGED
+
+
+@pytest.mark.parametrize(
+    ("rise_wh", "seconds", "outcome"),
+    [
+        (500.0, 10.0, Outcome.HELD),
+        (350.0, 10.0, Outcome.HELD),  # the meter wrote its total two seconds late
+        (0.0, 10.0, Outcome.BROKEN),
+        (5000.0, 10.0, Outcome.BROKEN),
+        (50.0, 10.0, Outcome.BROKEN),
+        (0.0, 2.0, Outcome.NOT_JUDGED),
+        (-500.0, 10.0, Outcome.BROKEN),
+    ],
+)
+def test_energy_against_power_allows_for_a_slow_meter_and_for_no_factor_of_ten(
+    rise_wh: float, seconds: float, outcome: Outcome
+) -> None:
+    before = {"power_active": 180_000.0, "energy_import_total": 1e6}
+    after = {**before, "energy_import_total": 1e6 + rise_wh}
+    _totals, rate = energies(Flow(before, after, seconds, {"energy_import_total": 10.0}))
+    assert rate.outcome is outcome
+
+
+def test_power_that_raises_the_other_total_has_the_wrong_sign() -> None:
+    before = {"power_active": -180_000.0, "energy_import_total": 1e6, "energy_export_total": 0.0}
+    after = {**before, "energy_import_total": 1e6 + 500}
+    counts = {"energy_import_total": 10.0, "energy_export_total": 10.0}
+    assert energies(Flow(before, after, 10, counts))[1].outcome is Outcome.BROKEN
 
 
 def test_registers_that_the_meter_lacks_do_not_fit_and_cost_their_neighbours_nothing() -> None:
