@@ -56,7 +56,7 @@ def start(data: Path) -> subprocess.Popen[str]:
     ]
     demo = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + _READY_S
-    assert demo.stdout is not None  # noqa: S101
+    assert demo.stdout is not None
     while "Live now" not in demo.stdout.readline():
         if time.monotonic() > deadline or demo.poll() is not None:
             sys.exit("the demo did not go live")

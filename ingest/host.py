@@ -53,7 +53,6 @@ class Session(msgspec.Struct):
     doubted: dict[str, bool] = {}
     """Meters whose frames have metrics that their birth lacks → whether a birth has come since."""
 
-
     def learn(self, meter: str, birth: Declarations) -> None:
         """Take in a birth."""
         self.births[meter] = birth
@@ -204,7 +203,9 @@ class Host:
             self._refuse_data(record, topic, payload, declared, found)
         elif not session.decodes(topic.meter, found.epoch, declared):
             # Two gateways under one name: what the other one's birth declares must not decode this frame.
-            why = f"no birth of epoch {found.epoch} is known, or it declares other metrics than the newest one"
+            why = (
+                f"no birth of epoch {found.epoch} is known, or it declares other metrics than the newest one"
+            )
             self._quarantine(record, topic, Refused(Reason.NO_BIRTH, why))
             self._ask_rebirth(record, topic, session)
         elif found.epoch:

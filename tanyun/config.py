@@ -55,7 +55,9 @@ class InfluxSection(Strict):
         secret = self.password_file is not None or self.token_file is not None
         host = urlsplit(self.url).hostname or ""
         if secret and self.url.startswith("http:") and not self.trusted_network and not is_loopback(host):
-            text = _("url must be https: {host} is another machine, and a password or token does not travel in the clear")
+            text = _(
+                "url must be https: {host} is another machine, and a password or token does not travel in the clear"
+            )
             raise ValueError(text.format(host=host))
         return self
 

@@ -9,8 +9,8 @@ from metering.i18n import _
 from storage.errors import StoreError
 from storage.journal import JournalReader
 from tanyun.commands.common import EX_FAILED, config_option, json_option, print_json
-from tanyun.commands.text import example
 from tanyun.commands.influx import check_influx
+from tanyun.commands.text import example
 from tanyun.config import ServerConfig, load_server_config
 from tanyun.doctor import BrokerAddress, ConfigFile, Diagnosis, Installation, diagnose
 from tanyun.environment import kernel_cache

@@ -4,7 +4,18 @@ import click
 
 from metering.i18n import LANGUAGES, _
 from tanyun.commands import (
-    demo, doctor, edge, evidence, grafana, influx, month, roles, secrets, simulator, tables, warm,
+    demo,
+    doctor,
+    edge,
+    evidence,
+    grafana,
+    influx,
+    month,
+    roles,
+    secrets,
+    simulator,
+    tables,
+    warm,
 )  # fmt: skip
 from tanyun.commands.common import EPILOG
 from tanyun.commands.text import Formatter

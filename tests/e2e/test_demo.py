@@ -34,7 +34,7 @@ def last_tick(data: Path) -> int:
 
 
 def kill_at_random(run: DemoRun, dice: random.Random, times: int) -> None:
-    """kill -9 one role after the other, at random moments; then the demo is left alone."""
+    """Kill -9 one role after the other, at random moments; then the demo is left alone."""
     kills = 0
     while kills < times:
         time.sleep(dice.uniform(0.3, 2.0))
