@@ -12,6 +12,8 @@ import msgspec
 _READS: Final = (3, 4)
 _EXCEPTION: Final = 0x80
 _MBAP: Final = struct.Struct(">HHHB")
+_TCP_READ: Final = struct.Struct(">HHHBBHH")
+_RTU_READ: Final = struct.Struct(">BBHH")
 _UNIT_AND_PDU: Final = range(2, 255)
 """What the length in an MBAP header may say."""
 _SHORTEST_RTU: Final = 5
@@ -34,10 +36,6 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     def signature(self) -> tuple[int, int]:
         """All that a reply without a transaction number says of its request, besides the unit."""
         return self.fc, self.count
-
-    def pdu(self) -> bytes:
-        """The request without its envelope."""
-        return struct.pack(">BHH", self.fc, self.addr, self.count)
 
 
 class Refusal(msgspec.Struct, frozen=True, gc=False):
@@ -66,8 +64,7 @@ def answer(ask: Ask, pdu: bytes) -> tuple[int, ...] | Refusal | None:
 
 def tcp_request(transaction: int, ask: Ask) -> bytes:
     """A read as Modbus/TCP carries it."""
-    pdu = ask.pdu()
-    return _MBAP.pack(transaction, 0, len(pdu) + 1, ask.unit) + pdu
+    return _TCP_READ.pack(transaction, 0, 6, ask.unit, ask.fc, ask.addr, ask.count)
 
 
 def take_tcp_frame(heard: bytearray) -> Frame | None:
@@ -104,7 +101,7 @@ def crc(data: bytes | bytearray) -> bytes:
 
 def rtu_request(ask: Ask) -> bytes:
     """A read as a serial line carries it."""
-    body = bytes((ask.unit,)) + ask.pdu()
+    body = _RTU_READ.pack(ask.unit, ask.fc, ask.addr, ask.count)
     return body + crc(body)
 
 

@@ -16,7 +16,7 @@ from tanyun.commands import (
     simulator,
     tables,
     warm,
-)  # fmt: skip
+)
 from tanyun.commands.common import EPILOG
 from tanyun.commands.text import Formatter
 from tanyun.environment import VERSION
