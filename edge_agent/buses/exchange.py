@@ -134,10 +134,22 @@ class RtuExchange:
         self._silence_s = max(least_s, (settings.pause_ms or 0) / 1000)
         self._sent_s = 0.0
         self._owed: dict[int, list[_Sent]] = {}
+        self._before: dict[tuple[int, tuple[int, int]], tuple[Ask, tuple[int, ...]]] = {}
+        """Unit and signature → the newest reply."""
 
     async def ask(self, ask: Ask, timeout_s: float) -> Words:
         """Send once the line is silent and nothing owed can be mistaken for the reply, and take the reply."""
         owed = self._owed_by(ask.unit)
+        said = await self._once(ask, owed, timeout_s)
+        other, before = self._before.get((ask.unit, ask.signature), (ask, said))
+        if said == before and other.addr != ask.addr:
+            # Perhaps a reply that was sent twice, the second time instead of ours: ours is owed, and asked for again.
+            owed.append(_Sent(ask, asyncio.get_running_loop().time()))
+            said = await self._once(ask, owed, timeout_s)
+        self._before[ask.unit, ask.signature] = ask, said
+        return list(said)
+
+    async def _once(self, ask: Ask, owed: list[_Sent], timeout_s: float) -> tuple[int, ...]:
         if _among(ask, owed):
             await self._fence(ask, owed, timeout_s)
         line, sent, until_s = await self._send(ask, owed, timeout_s)
@@ -145,7 +157,7 @@ class RtuExchange:
         if isinstance(said, Refusal):
             raise _judge(ask, said)
         owed.clear()
-        return list(said)
+        return said
 
     def _owed_by(self, unit: int) -> list[_Sent]:
         since_s = asyncio.get_running_loop().time() - _OWED_S

@@ -210,6 +210,41 @@ def test_replies_that_come_with_the_next_requests_are_never_theirs(kind: str, be
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("gap", [0.0, 0.015])
+def test_a_reply_that_is_sent_again_at_the_next_request_is_not_its_reply(kind: str, gap: float) -> None:
+    """Nothing was left unanswered before; only that it says what the one before said tells it."""
+    peer, before = Peer(kind), b""
+
+    def answer(request: Request) -> Steps:
+        nonlocal before
+        again, before = before, peer.right(request)
+        return [again, gap, before]
+
+    async def test() -> None:
+        async with bus_to(kind, answer, timeout_s=0.1) as bus:
+            for _round in range(3):
+                await reads(bus)
+
+    run(test)
+
+
+def test_two_blocks_of_a_unit_may_hold_the_same() -> None:
+    asked: list[Request] = []
+
+    def answer(request: Request) -> Steps:
+        asked.append(request)
+        return [rtu_reply(request, [0] * request.words)]
+
+    async def test() -> None:
+        async with bus_to("rtu", answer) as bus:
+            for block in BLOCKS:
+                assert await bus.read(1, block) == [0] * block.count
+
+    run(test)
+    assert len(asked) == len(BLOCKS) + 2 * 2  # each second of a length: a fence, and once more
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_refusal_that_comes_late_condemns_no_other_register(kind: str) -> None:
     """The converter's 0B comes with the next request; the reply that it was about comes then, too."""
     peer, held, count = Peer(kind), list[bytes](), 0
