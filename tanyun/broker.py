@@ -18,13 +18,12 @@ from pathlib import Path
 from typing import Final, Literal
 
 from metering.i18n import _
+from metering.mqtt import MESSAGE_BYTES
 from metering.registry import Park
 from metering.topics import NAMESPACE, MessageType
 
 SERVER_USER: Final = "host"
 LOOPBACK: Final = "127.0.0.1"
-MESSAGE_LIMIT_BYTES: Final = 262_144
-"""The largest payload. A gateway's birth of 100 meters is about 60 kB."""
 _PLACES: Final = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 _ITERATIONS: Final = 101
 """What mosquitto_passwd uses. The passwords are 256 random bits, so stretching adds nothing."""
@@ -157,8 +156,8 @@ def common_config(folder: Path) -> list[str]:
         f"password_file {folder / 'passwords'}",
         f"acl_file {folder / 'acl'}",
         "persistence false",
-        f"message_size_limit {MESSAGE_LIMIT_BYTES}",
-        f"max_packet_size {MESSAGE_LIMIT_BYTES + 1024}",  # the topic comes on top
+        f"message_size_limit {MESSAGE_BYTES}",
+        f"max_packet_size {MESSAGE_BYTES + 1024}",  # the topic comes on top
         "max_inflight_messages 200",
         "max_queued_messages 10000",
         "max_queued_bytes 67108864",
