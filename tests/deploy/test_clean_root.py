@@ -15,7 +15,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 RELEASES = [name for name in os.environ.get("TANYUN_CLEAN_ROOT", "").split(",") if name]
-MIRROR = os.environ.get("TANYUN_DEBIAN_MIRROR", "http://deb.debian.org/debian")
+MIRROR = [mirror] if (mirror := os.environ.get("TANYUN_DEBIAN_MIRROR")) else []
+"""debootstrap has a default of its own."""
 ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 pytestmark = [
     pytest.mark.slow,
@@ -51,7 +52,7 @@ def root(
     """With systemd, as on every real machine; without Python, Mosquitto and openssl."""
     folder = tmp_path_factory.mktemp(request.param)
     subprocess.run(
-        ("debootstrap", "--variant=minbase", "--include=systemd", request.param, str(folder), MIRROR), check=True, capture_output=True
+        ("debootstrap", "--variant=minbase", "--include=systemd", request.param, str(folder), *MIRROR), check=True, capture_output=True
     )  # fmt: skip
     shutil.copytree(bundle, folder / "bundle")
     shutil.copy(ROOT / "tanyun" / "demo" / "park.toml", folder / "root" / "park.toml")
