@@ -13,6 +13,8 @@ from metering.protobuf_wire import DecodeError
 from metering.sparkplug import Metric, Payload, Value, decode, typed_value
 
 FUTURE_TOLERANCE_MS = 300_000
+OLDEST_MS = 10 * 366 * 86_400_000
+"""A reading older than this comes from a clock that was never set (1970), not from an outbox. It would open decades of intervals."""
 
 
 class Reason(StrEnum):
@@ -30,6 +32,7 @@ class Reason(StrEnum):
     NOT_FINITE = "not_finite"
     NO_TIME = "no_time"
     FUTURE_TIME = "future_time"
+    PAST_TIME = "past_time"
     BAD_NUMBER = "bad_number"
     BAD_LOST_RANGE = "bad_lost_range"
     NUMBER_CONFLICT = "number_conflict"
@@ -114,7 +117,7 @@ def is_frame_number(value: Value) -> TypeGuard[int]:
 def admit(payload: Payload, declared: Declarations, now_ms: int) -> Admitted | Refused:
     """Check every metric of a data message against its birth."""
     values: dict[str, Value] = {}
-    newest = -1
+    times: list[int] = []
     for metric in payload.metrics:
         found = declared_as(metric, declared)
         if found is None:
@@ -126,9 +129,12 @@ def admit(payload: Payload, declared: Declarations, now_ms: int) -> Admitted | R
         t_ms = metric.timestamp if metric.timestamp is not None else payload.timestamp
         if t_ms is None:
             return Refused(Reason.NO_TIME, f"metric {found.name!r} has no time, nor has the payload")
-        newest = max(newest, t_ms)
+        times.append(t_ms)
+    newest, oldest = max(times), min(times)
     if newest > now_ms + FUTURE_TOLERANCE_MS:
         return Refused(Reason.FUTURE_TIME, f"{newest} is {newest - now_ms} ms in the future")
+    if oldest < now_ms - OLDEST_MS:
+        return Refused(Reason.PAST_TIME, f"{oldest} is more than ten years ago: a clock that is not set")
     return _numbered(payload, values, newest)
 
 

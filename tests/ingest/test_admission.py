@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ingest.admission import (
     FUTURE_TOLERANCE_MS,
+    OLDEST_MS,
     Admitted,
     Declarations,
     Reason,
@@ -91,6 +92,7 @@ REFUSED: list[tuple[Reason, str, Record]] = [
     (Reason.NO_TIME, "no time anywhere", timeless(2)),
     (Reason.FUTURE_TIME, "a clock that is ahead", frame(2, "m", total(5, timestamp=FAR_MS))),
     (Reason.FUTURE_TIME, "a time beyond 63 bits", frame(2, "m", total(5, timestamp=(1 << 64) - 1))),
+    (Reason.PAST_TIME, "a clock that was never set", frame(2, "m", total(5, timestamp=0))),
     (Reason.BAD_NUMBER, "a number without epoch", frame(2, epoch=0)),
     (Reason.BAD_NUMBER, "an epoch without number", frame(0)),
     (Reason.BAD_NUMBER, "no value for the number", frame(None, "m", total())),
@@ -108,6 +110,7 @@ COUNTS_AS_STORED = {
     Reason.NOT_FINITE,
     Reason.NO_TIME,
     Reason.FUTURE_TIME,
+    Reason.PAST_TIME,
     Reason.BAD_LOST_RANGE,
 }
 
@@ -188,7 +191,7 @@ def test_all_of_them_in_one_commit_are_all_counted(ingest: Ingest, reader: Journ
 
 @pytest.mark.parametrize(("metric", "value"), [
     (total((1 << 32) - 1), (1 << 32) - 1), (total(0), 0), (power(-0.0), 0.0), (power(1e-300), 1e-300), (total(None, is_null=True), None),
-    (total(5, timestamp=NOW_MS + FUTURE_TOLERANCE_MS), 5), (total(5, timestamp=0), 5), (total(5, datatype=99), 5),
+    (total(5, timestamp=NOW_MS + FUTURE_TOLERANCE_MS), 5), (total(5, timestamp=NOW_MS - OLDEST_MS), 5), (total(5, datatype=99), 5),
     (Metric(name="energy_import_total", timestamp=NOW_MS, value=5), 5), (total(5, timestamp=None), 5),
 ])  # fmt: skip
 def test_what_is_as_declared_is_admitted_whatever_it_says(
