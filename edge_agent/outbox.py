@@ -14,6 +14,8 @@ from pathlib import Path
 
 import msgspec
 
+from storage.sqlite import transaction
+
 SCHEMA_VERSION = 1
 _SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -100,16 +102,10 @@ class Outbox:
     def _transaction(self) -> Iterator[None]:
         """All or nothing; OutboxError when the disk takes no more."""
         try:
-            self._db.execute("BEGIN IMMEDIATE")
-            yield
-            self._db.execute("COMMIT")
-        except BaseException as error:
-            # On some errors, a full disk among them, SQLite has rolled back already.
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            if isinstance(error, sqlite3.OperationalError):
-                raise _unwritable(self._path, error) from error
-            raise
+            with transaction(self._db):
+                yield
+        except sqlite3.OperationalError as error:
+            raise _unwritable(self._path, error) from error
 
     def _evict(self) -> None:
         """Oldest first, whatever it takes to stay within the ring's bytes; acked frames are the oldest."""

@@ -19,7 +19,7 @@ from storage.journal import (
 )
 from storage.merkle import CHAIN_START, chain_next, merkle_root
 from storage.segment import Record, packed
-from storage.sqlite import open_writer
+from storage.sqlite import open_writer, transaction
 
 
 class JournalWriter:
@@ -34,13 +34,8 @@ class JournalWriter:
 
     def commit(self, commit: Commit, now_ms: int) -> int:
         """Store it all in one transaction; the number of the segment written, or of the last one when none was."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(self._db):
             segment, chain = self._write(commit, now_ms)
-            self._db.execute("COMMIT")
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
         self._segment, self._chain = segment, chain
         return segment
 

@@ -14,7 +14,7 @@ import msgspec
 from metering.intervals import QUARTER_MS
 from metering.quality import Quality
 from storage.journal import Offset
-from storage.sqlite import open_reader, open_writer
+from storage.sqlite import open_reader, open_writer, transaction
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -182,13 +182,8 @@ class LedgerWriter:
 
     def commit(self, snapshot: Snapshot, results: Results) -> None:
         """State, cursor and results in one transaction. Rows of the same key and revision are replaced."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(self._db):
             self._write(snapshot, results)
-            self._db.execute("COMMIT")
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
 
     def _write(self, snapshot: Snapshot, results: Results) -> None:
         seq, cursor = snapshot.change_seq, snapshot.cursor

@@ -6,7 +6,7 @@ from typing import Self
 
 import msgspec
 
-from storage.sqlite import open_reader, open_writer
+from storage.sqlite import open_reader, open_writer, transaction
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -62,16 +62,11 @@ class MonthStore:
 
     def add(self, rows: list[MonthRow]) -> None:
         """Store revisions, all or none; sqlite3.IntegrityError when one is already there."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(self._db):
             self._db.executemany(
                 f"INSERT INTO month({_COLUMNS}) VALUES(?,?,?,?,?,?,?,?,?)",
                 [msgspec.structs.astuple(r) for r in rows],
             )
-            self._db.execute("COMMIT")
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
 
     def get(self, month: str, scope_kind: str, scope_id: str, revision: int | None = None) -> MonthRow | None:
         """A revision, the newest when none is named."""

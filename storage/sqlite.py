@@ -1,9 +1,25 @@
 """How our SQLite files are opened: WAL and synchronous=FULL for the one writer, short read-only transactions for all others."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from storage.errors import SchemaError, StoreError
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing. The error that ended it is the one that is raised."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # On some errors, a full disk among them, SQLite has rolled back already.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def open_writer(path: Path, schema: str, version: int) -> sqlite3.Connection:

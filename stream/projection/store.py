@@ -12,7 +12,7 @@ import msgspec
 
 from metering.intervals import QUARTER_MS
 from storage.influx import Refused
-from storage.sqlite import open_reader, open_writer
+from storage.sqlite import open_reader, open_writer, transaction
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -109,16 +109,11 @@ class ProjectorStore:
         self, position: Position, dirty: Iterable[int] = (), refused: Sequence[Refused] = (), dropped: int = 0
     ) -> None:
         """A position, and what became known on the way there, in one transaction."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(self._db):
             self._write(position)
             self._db.executemany("INSERT OR IGNORE INTO dirty VALUES(?)", [(quarter,) for quarter in dirty])
             self._refuse(refused)
             self._count("dropped", dropped)
-            self._db.execute("COMMIT")
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
 
     def _write(self, position: Position) -> None:
         values = (position.name, position.origin, position.live, position.marked)
@@ -163,26 +158,22 @@ class ProjectorStore:
 
     def soil(self, start_ms: int, end_ms: int) -> None:
         """Derive everything that was derived for `[start_ms, end_ms)` again."""
-        self._db.execute("BEGIN IMMEDIATE")
-        if self._db.execute(
-            "SELECT 1 FROM day WHERE start_ms >= ? AND start_ms < ?", (start_ms, end_ms)
-        ).fetchone():
-            quarters = ((quarter,) for quarter in range(start_ms, end_ms, QUARTER_MS))
-            self._db.executemany("INSERT OR IGNORE INTO dirty VALUES(?)", quarters)
-        self._db.execute("COMMIT")
+        derived = "SELECT 1 FROM day WHERE start_ms >= ? AND start_ms < ?"
+        with transaction(self._db):
+            if self._db.execute(derived, (start_ms, end_ms)).fetchone():
+                quarters = ((quarter,) for quarter in range(start_ms, end_ms, QUARTER_MS))
+                self._db.executemany("INSERT OR IGNORE INTO dirty VALUES(?)", quarters)
 
     def clean(self, quarters: Iterable[int]) -> None:
         """These are derived and stored."""
-        self._db.execute("BEGIN IMMEDIATE")
-        self._db.executemany("DELETE FROM dirty WHERE quarter_ms=?", [(quarter,) for quarter in quarters])
-        self._db.execute("COMMIT")
+        with transaction(self._db):
+            self._db.executemany("DELETE FROM dirty WHERE quarter_ms=?", [(quarter,) for quarter in quarters])
 
     def keep_days(self, rows: Iterable[DayRow]) -> None:
         """Replace days."""
-        self._db.execute("BEGIN IMMEDIATE")
         text = "INSERT OR REPLACE INTO day VALUES(?,?,?,?,?,?,?,?)"
-        self._db.executemany(text, [msgspec.structs.astuple(row) for row in rows])
-        self._db.execute("COMMIT")
+        with transaction(self._db):
+            self._db.executemany(text, [msgspec.structs.astuple(row) for row in rows])
 
     def days(self, scope_kind: str, scope: str, start_ms: int, end_ms: int) -> list[DayRow]:
         """The days of a scope in `[start_ms, end_ms)`, in time order."""

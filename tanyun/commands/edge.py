@@ -11,6 +11,7 @@ from edge_agent.config import load_config
 from metering.i18n import _
 from tanyun.commands.common import errors_as_sentences, start_logging
 from tanyun.commands.edge_site import SITE_COMMANDS
+from tanyun.commands.edge_status import edge_config_option
 from tanyun.commands.text import example
 
 
@@ -29,8 +30,7 @@ def edge() -> None:
            "The agent may be killed at any time; it goes on where it was.")
          + example("tanyun edge run --config /etc/tanyun/edge.toml"),
 )  # fmt: skip
-@click.option("-c", "--config", "config_file", type=click.Path(path_type=Path), default="edge.toml", show_default=True,
-              help=_("The gateway's configuration (TOML)."))  # fmt: skip
+@edge_config_option
 def run(config_file: Path) -> None:
     """Run the agent."""
     start_logging()
@@ -53,8 +53,7 @@ async def _run(config_file: Path) -> None:
            "Contacts neither meters nor broker. Exit code 78 when there is a mistake.")
          + example("tanyun edge check --config edge.toml"),
 )  # fmt: skip
-@click.option("-c", "--config", "config_file", type=click.Path(path_type=Path), default="edge.toml", show_default=True,
-              help=_("The gateway's configuration (TOML)."))  # fmt: skip
+@edge_config_option
 def check(config_file: Path) -> None:
     """Check a configuration."""
     with errors_as_sentences():

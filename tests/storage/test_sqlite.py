@@ -11,6 +11,7 @@ from storage.journal import Commit, JournalReader
 from storage.journal_writer import JournalWriter
 from storage.ledger import LedgerReader, LedgerWriter
 from storage.months import MonthStore
+from storage.sqlite import open_writer, transaction
 
 Store = JournalWriter | JournalReader | LedgerWriter | LedgerReader | MonthStore
 WRITERS: list[Callable[[Path], Store]] = [JournalWriter, LedgerWriter, MonthStore]
@@ -111,3 +112,26 @@ def test_two_journals_have_two_ids(tmp_path: Path) -> None:
     assert first.commit(Commit(), 0) == 0
     first.close()
     second.close()
+
+
+def interrupted(db: sqlite3.Connection, error: BaseException, *, rolled_back: bool) -> None:
+    """A transaction that an error ends; on a full disk SQLite has rolled it back by then."""
+    with transaction(db):
+        db.execute("INSERT INTO a VALUES(1)")
+        if rolled_back:
+            db.execute("ROLLBACK")
+        raise error
+
+
+@pytest.mark.parametrize("rolled_back", [False, True])
+@pytest.mark.parametrize("error", [ValueError("disk"), KeyboardInterrupt("disk")])
+def test_a_transaction_that_fails_keeps_nothing_and_raises_what_ended_it(
+    tmp_path: Path, error: BaseException, rolled_back: bool
+) -> None:
+    db = open_writer(tmp_path / "a.db", "CREATE TABLE a(x);", 1)
+    with pytest.raises(type(error), match="disk"):
+        interrupted(db, error, rolled_back=rolled_back)
+    with transaction(db):
+        db.execute("INSERT INTO a VALUES(2)")
+    assert db.execute("SELECT x FROM a").fetchall() == [(2,)]
+    db.close()
