@@ -18,6 +18,7 @@ from tanyun.commands.common import (
     start_logging,
     stop_event,
 )
+from tanyun.commands.restate import restate
 from tanyun.commands.text import example
 from tanyun.config import ServerConfig
 from tanyun.supervisor import EX_CONFIG, Child, ChildConfigError, Supervisor
@@ -95,6 +96,15 @@ def run_stream(config_file: Path) -> None:
             )  # fmt: skip
         except state.StateError as error:
             fail(str(error), EX_CONFIG)
+        except BlockingIOError:
+            fail(
+                _("Another process holds {ledger}: only one stream runs on a ledger.").format(
+                    ledger=config.ledger
+                )
+            )
+
+
+stream.add_command(restate)
 
 
 @click.group(
