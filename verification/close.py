@@ -15,6 +15,7 @@ from storage.journal import JournalReader
 from storage.ledger import EventRow, LedgerReader
 from storage.months import MonthRow, MonthStore, digest_of
 from verification import checks
+from verification.accounting.electricity import emission, emission_line, factor_line
 from verification.balance import balance_line, read_month
 from verification.completeness import Boundary, MonthTotal, completeness, energy_lines, pv_self_use
 from verification.document import (
@@ -36,9 +37,6 @@ from verification.document import (
     canonical,
     count_text,
     differences,
-    emission,
-    emission_line,
-    factor_line,
     parse,
     ratio_text,
 )
