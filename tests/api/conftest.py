@@ -32,7 +32,7 @@ from storage.ledger import (
     Results,
     Snapshot,
 )
-from storage.months import MonthRow, MonthStore, digest_of
+from storage.months import MonthRow, MonthStore, digest_of, report_stem
 from storage.segment import Record
 
 NOW_MS = to_ms(datetime.fromisoformat("2026-11-20T14:37:20+08:00"))
@@ -262,9 +262,7 @@ def write_months(folder: Path, park: Park) -> None:
         store.add(rows)
     for row in rows:
         for suffix in ("pdf", "xlsx", "json"):
-            (folder / "reports" / f"{row.scope_id}_2026-10_r{row.revision}.{suffix}").write_bytes(
-                row.document
-            )
+            (folder / "reports" / f"{report_stem(row)}.{suffix}").write_bytes(row.document)
 
 
 def write_park(folder: Path, now_ms: int = NOW_MS) -> ParkFiles:
