@@ -11,6 +11,7 @@ from tanyun.commands import (
     grafana,
     influx,
     month,
+    registry,
     roles,
     secrets,
     simulator,
@@ -42,7 +43,7 @@ def root() -> None:
 
 
 for command in (
-    demo.demo, edge.edge, roles.ingest, roles.stream, roles.api, roles.serve, month.month, month.report,
+    demo.demo, edge.edge, roles.ingest, roles.stream, roles.api, roles.serve, month.month, month.report, registry.registry,
     evidence.evidence, tables.meters, doctor.doctor, warm.warm, simulator.simulator, secrets.broker,
     influx.influx, influx.projector, grafana.grafana,
 ):  # fmt: skip
