@@ -96,6 +96,16 @@ class ServerConfig(Strict):
         return self.data / "months.db"
 
     @property
+    def facts(self) -> Path:
+        """The file of registry facts with their history."""
+        return self.data / "registry.db"
+
+    @property
+    def daily_checks(self) -> Path:
+        """The file of the open months' daily checks."""
+        return self.data / "checks.db"
+
+    @property
     def projection(self) -> Path:
         """The projector's own file."""
         return self.data / "projector.db"

@@ -11,6 +11,7 @@ from tanyun.commands import (
     grafana,
     influx,
     month,
+    registry,
     report,
     roles,
     secrets,
@@ -44,6 +45,7 @@ def root() -> None:
 
 for command in (
     demo.demo, edge.edge, roles.ingest, roles.stream, roles.api, roles.serve, month.month, report.report, report.seal_key,
+    registry.registry,
     evidence.evidence, tables.meters, doctor.doctor, warm.warm, simulator.simulator, secrets.broker,
     influx.influx, influx.projector, grafana.grafana,
 ):  # fmt: skip
