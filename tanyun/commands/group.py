@@ -11,6 +11,7 @@ from tanyun.commands import (
     grafana,
     influx,
     month,
+    people,
     registry,
     report,
     roles,
@@ -47,6 +48,6 @@ for command in (
     demo.demo, edge.edge, roles.ingest, roles.stream, roles.api, roles.serve, month.month, report.report, report.seal_key,
     registry.registry,
     evidence.evidence, tables.meters, doctor.doctor, warm.warm, simulator.simulator, secrets.broker,
-    influx.influx, influx.projector, grafana.grafana,
+    influx.influx, influx.projector, grafana.grafana, people.user, people.key, people.audit,
 ):  # fmt: skip
     root.add_command(command)

@@ -5,12 +5,12 @@ import random
 import shutil
 import sqlite3
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import httpx
 import pytest
 
 from metering.intervals import QUARTER_MS, local_month, month_of, previous_month, to_ms
@@ -132,8 +132,10 @@ def live(demo: Start) -> Iterator[tuple[DemoRun, int]]:
 def api(run: DemoRun, path: str) -> dict[str, object]:
     """A document of the demo's API."""
     port = json.loads((run.data / "ports.json").read_text(encoding="utf-8"))["api"]
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
-        return dict(json.load(answer))
+    key = (run.data / "secrets" / "api-key").read_text(encoding="ascii").strip()
+    headers = {"Authorization": f"Bearer {key}"}
+    answer = httpx.get(f"http://127.0.0.1:{port}{path}", headers=headers, timeout=10)
+    return dict(answer.raise_for_status().json())
 
 
 @pytest.mark.timeout(240)

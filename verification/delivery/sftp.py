@@ -60,4 +60,4 @@ async def _put(sftp: asyncssh.SFTPClient, folder: str, file: File) -> str:
 
 async def _digest(sftp: asyncssh.SFTPClient, path: str) -> str:
     async with sftp.open(path, "rb") as there:
-        return hashlib.sha256(await there.read()).hexdigest()
+        return hashlib.sha256(bytes(await there.read())).hexdigest()
