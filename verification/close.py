@@ -81,10 +81,12 @@ def close_month(
     reason: str | None = None,
     *,
     allow_incomplete: bool = False,
+    factors_as_of_ms: int | None = None,
 ) -> list[MonthRow]:
     """Close a month for every enterprise and the park; the revisions that hold now, the park's last.
 
-    The same figures give the stored revision again. Factors are those published by the local day of `closed_at_ms`.
+    The same figures give the stored revision again. Factors are those published by the local day of `factors_as_of_ms`,
+    by default that of `closed_at_ms`: a frozen month takes a newer notice by decision only.
 
     Raises:
         MonthNotReadyError: a total is behind the month's end and `allow_incomplete` is not set.
@@ -95,8 +97,17 @@ def close_month(
     behind = [f"{t.meter.id} {t.reading_type} ({_until(t, park)})" for t in totals if t.behind]
     if behind and not allow_incomplete:
         raise MonthNotReadyError(month, behind)
+    as_of_ms = closed_at_ms if factors_as_of_ms is None else factors_as_of_ms
     closing = Closing(
-        park, month, span, table, closed_at_ms, _journal_end(journal), totals, tuple(_events(ledger, span))
+        park,
+        month,
+        span,
+        table,
+        closed_at_ms,
+        as_of_ms,
+        _journal_end(journal),
+        totals,
+        tuple(_events(ledger, span)),
     )
     enterprises = [_document(closing, boundary) for boundary in closing.enterprises()]
     park_itself = _document(closing, closing.whole(), [_enterprise_line(doc) for doc in enterprises])
@@ -191,13 +202,15 @@ class Closing:
     span: Span
     table: FactorTable
     closed_at_ms: int
+    as_of_ms: int
+    """Factors are those published by its local day."""
     journal: JournalEnd
     totals: tuple[MonthTotal, ...]
     events: tuple[EventRow, ...]
 
     def factor(self, role: Role, use: Use) -> Factor | MissingFactor:
-        """The factor of a role's energy, of those published by the local day of the close."""
-        as_of = to_local(self.closed_at_ms, self.park.tz).date()
+        """The factor of a role's energy, of those published by the local day of `as_of_ms`."""
+        as_of = to_local(self.as_of_ms, self.park.tz).date()
         return factor_for(self.table, role.value, self.policies()[use], self.month, as_of)
 
     def policies(self) -> dict[Use, LatestPublished]:

@@ -17,6 +17,8 @@ from tanyun.commands.common import (
     print_table,
 )
 from tanyun.commands.text import example
+from tanyun.desk import note_closed
+from tanyun.people import operating_user
 
 
 @click.group(
@@ -29,8 +31,14 @@ def month() -> None:
     """The group."""
 
 
-def close(config_file: Path, wanted: str, reason: str | None, allow_incomplete: bool) -> list[MonthRow]:
-    """Close a month and store its revisions."""
+def close(
+    config_file: Path,
+    wanted: str,
+    reason: str | None,
+    allow_incomplete: bool,
+    factors_as_of_ms: int | None = None,
+) -> list[MonthRow]:
+    """Close a month, store its revisions, and note in their life who did."""
     from factors.table import FactorTable  # noqa: PLC0415  a gateway has no use for it
     from storage.journal import JournalReader  # noqa: PLC0415
     from storage.ledger import LedgerReader  # noqa: PLC0415
@@ -43,7 +51,7 @@ def close(config_file: Path, wanted: str, reason: str | None, allow_incomplete: 
         JournalReader(config.journal) as journal,
         MonthStore(config.months) as months,
     ):
-        return close_month(
+        rows = close_month(
             park,
             wanted,
             ledger,
@@ -53,7 +61,10 @@ def close(config_file: Path, wanted: str, reason: str | None, allow_incomplete: 
             now_ms,
             reason,
             allow_incomplete=allow_incomplete,
+            factors_as_of_ms=factors_as_of_ms,
         )
+    note_closed(config, rows, operating_user(), now_ms)
+    return rows
 
 
 @month.command(

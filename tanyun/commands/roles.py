@@ -135,11 +135,22 @@ def run_api(config_file: Path) -> None:
         )  # fmt: skip
 
 
-def server_children(config_file: Path, logs: Path, *, projector: bool = False) -> list[Child]:
-    """Ingest, stream and API as supervised processes, and the projector where there is an InfluxDB to write to."""
-    roles = {"ingest": ("ingest", "run"), "stream": ("stream", "run"), "api": ("api", "run")}
+_DELIVERY_EVERY_S = "300"
+
+
+def server_children(
+    config_file: Path, logs: Path, *, projector: bool = False, delivery: bool = False
+) -> list[Child]:
+    """Ingest, stream and API as supervised processes; projector and delivery where they are configured."""
+    roles: dict[str, tuple[str, ...]] = {
+        "ingest": ("ingest", "run"),
+        "stream": ("stream", "run"),
+        "api": ("api", "run"),
+    }
     if projector:
         roles["projector"] = ("projector", "run")
+    if delivery:
+        roles["delivery"] = ("delivery", "run", "--every", _DELIVERY_EVERY_S)
     return [
         Child(
             name, (sys.executable, "-m", "tanyun", *words, "--config", str(config_file)), logs / f"{name}.log"
@@ -162,7 +173,12 @@ def serve(config_file: Path) -> None:
         config, park = load_server(config_file)
         stop = stop_event()
         supervisor = Supervisor(
-            server_children(config_file.resolve(), config.data / "log", projector=config.influx is not None),
+            server_children(
+                config_file.resolve(),
+                config.data / "log",
+                projector=config.influx is not None,
+                delivery=config.delivery is not None,
+            ),
             config.data / "run" / "processes.json",
         )
         try:
