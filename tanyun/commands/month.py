@@ -1,7 +1,10 @@
 """`tanyun month close` and `tanyun report`: freeze a month, print it."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,7 +19,11 @@ from tanyun.commands.common import (
     print_json,
     print_table,
 )
+from tanyun.commands.registry import facts_of
 from tanyun.commands.text import example
+
+if TYPE_CHECKING:
+    from verification.close import Sources
 
 
 @click.group(
@@ -29,31 +36,39 @@ def month() -> None:
     """The group."""
 
 
-def close(config_file: Path, wanted: str, reason: str | None, allow_incomplete: bool) -> list[MonthRow]:
-    """Close a month and store its revisions."""
-    from factors.table import FactorTable  # noqa: PLC0415  a gateway has no use for it
+@contextmanager
+def sources(config_file: Path) -> Iterator["Sources"]:
+    """Everything that a month comes from, opened for one command."""
+    from factors.fuel import FuelTable  # noqa: PLC0415  a gateway has no use for it
+    from factors.table import FactorTable  # noqa: PLC0415
     from storage.journal import JournalReader  # noqa: PLC0415
     from storage.ledger import LedgerReader  # noqa: PLC0415
-    from verification.close import close_month  # noqa: PLC0415
+    from verification.close import Sources  # noqa: PLC0415
+    from verification.lines import RegistryState  # noqa: PLC0415
 
     config, park = load_server(config_file)
-    now_ms = time.time_ns() // 1_000_000
+    facts, head = facts_of(config.facts)
     with (
         LedgerReader(config.ledger) as ledger,
         JournalReader(config.journal) as journal,
         MonthStore(config.months) as months,
     ):
-        return close_month(
-            park,
-            wanted,
-            ledger,
-            journal,
-            months,
-            FactorTable.load(),
-            now_ms,
-            reason,
-            allow_incomplete=allow_incomplete,
-        )
+        yield Sources(
+            park, ledger, journal, months, FactorTable.load(), FuelTable.load(), facts,
+            RegistryState(revision=head.number, digest=head.digest),
+        )  # fmt: skip
+
+
+def close(config_file: Path, wanted: str, reason: str | None, allow_incomplete: bool) -> list[MonthRow]:
+    """Close a month and store its revisions."""
+    from verification.close import close_month  # noqa: PLC0415
+
+    with sources(config_file) as found:
+        return close_month(found, wanted, _now_ms(), reason, allow_incomplete=allow_incomplete)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 @month.command(
