@@ -76,16 +76,19 @@ def close_month(
     reason: str | None = None,
     *,
     allow_incomplete: bool = False,
+    factors_as_of_ms: int | None = None,
 ) -> list[MonthRow]:
     """Close a month for every enterprise and the park; the revisions that hold now, the park's last.
 
-    The same figures give the stored revision again. Factors are those published by the local day of `closed_at_ms`.
+    The same figures give the stored revision again. Factors are those published by the local day of `factors_as_of_ms`,
+    by default that of `closed_at_ms`: a frozen month takes a newer notice by decision only.
 
     Raises:
         MonthNotReadyError: a total is behind the month's end and `allow_incomplete` is not set.
         MonthClosedError: the figures differ from the stored revision and there is no reason.
     """
-    closing = closing_of(sources, month, local_month(month, sources.park.tz), closed_at_ms)
+    span = local_month(month, sources.park.tz)
+    closing = closing_of(sources, month, span, closed_at_ms, factors_as_of_ms)
     behind = [
         f"{t.meter.id} {t.reading_type} ({_until(t, sources.park)})"
         for t in closing.measured.totals
@@ -113,7 +116,9 @@ def check_month(sources: Sources, month: str, now_ms: int) -> list[MonthDocument
     return documents(closing_of(sources, month, Span(whole.start_ms, min(until, whole.end_ms)), now_ms))
 
 
-def closing_of(sources: Sources, month: str, span: Span, at_ms: int) -> Closing:
+def closing_of(
+    sources: Sources, month: str, span: Span, at_ms: int, factors_as_of_ms: int | None = None
+) -> Closing:
     """Everything measured over a span of the month, and what it is judged with."""
     return Closing(
         park=sources.park,
@@ -124,6 +129,7 @@ def closing_of(sources: Sources, month: str, span: Span, at_ms: int) -> Closing:
         facts=sources.facts,
         registry=sources.registry,
         closed_at_ms=at_ms,
+        as_of_ms=at_ms if factors_as_of_ms is None else factors_as_of_ms,
         journal=_journal_end(sources.journal),
         before=_closed_months(sources.months),
     )

@@ -43,6 +43,8 @@ class Closing:
     facts: Facts
     registry: RegistryState
     closed_at_ms: int
+    as_of_ms: int
+    """Factors are those published by its local day."""
     journal: JournalEnd
     before: Before
 
@@ -51,13 +53,18 @@ class Closing:
         """The local day of the close."""
         return to_local(self.closed_at_ms, self.park.tz).date()
 
+    @property
+    def as_of(self) -> date:
+        """The local day that notices count by."""
+        return to_local(self.as_of_ms, self.park.tz).date()
+
     def factor(self, role: Role, use: Use) -> Factor | MissingFactor:
-        """The factor of a role's energy, of those published by the local day of the close."""
-        return factor_for(self.table, role.value, self.policies()[use], self.month, self.today)
+        """The factor of a role's energy, of those published by then."""
+        return factor_for(self.table, role.value, self.policies()[use], self.month, self.as_of)
 
     def residual(self) -> Factor | MissingFactor:
         """The market-based method's factor."""
-        return resolve(self.table, market_policy(), self.month, self.today)
+        return resolve(self.table, market_policy(), self.month, self.as_of)
 
     def policies(self) -> dict[Use, LatestPublished]:
         """Both ways to account, by their use: every document prints both."""
