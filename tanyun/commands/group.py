@@ -11,7 +11,9 @@ from tanyun.commands import (
     grafana,
     influx,
     month,
+    people,
     registry,
+    report,
     roles,
     secrets,
     simulator,
@@ -43,8 +45,9 @@ def root() -> None:
 
 
 for command in (
-    demo.demo, edge.edge, roles.ingest, roles.stream, roles.api, roles.serve, month.month, month.report, registry.registry,
+    demo.demo, edge.edge, roles.ingest, roles.stream, roles.api, roles.serve, month.month, report.report, report.seal_key,
+    registry.registry,
     evidence.evidence, tables.meters, doctor.doctor, warm.warm, simulator.simulator, secrets.broker,
-    influx.influx, influx.projector, grafana.grafana,
+    influx.influx, influx.projector, grafana.grafana, people.user, people.key, people.audit,
 ):  # fmt: skip
     root.add_command(command)

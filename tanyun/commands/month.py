@@ -1,4 +1,4 @@
-"""`tanyun month close` and `tanyun report`: freeze a month, print it."""
+"""`tanyun month close`: freeze a month."""
 
 import time
 from collections.abc import Iterator
@@ -113,44 +113,3 @@ def close_command(
 def _summary(row: MonthRow) -> dict[str, object]:
     names = ("scope_kind", "scope_id", "month", "revision", "outcome", "closed_at_ms", "reason", "digest")
     return {name: getattr(row, name) for name in names}
-
-
-def write_all(config_file: Path, wanted: str, out: Path | None) -> list[Path]:
-    """The reports of the newest revision of every scope of a month."""
-    from verification.formats import write_reports  # noqa: PLC0415
-
-    config, _park = load_server(config_file)
-    with MonthStore(config.months, writable=False) as months:
-        newest = {(row.scope_kind, row.scope_id): row for row in months.list(wanted)}
-    return [path for row in newest.values() for path in write_reports(row, out or config.reports)]
-
-
-@click.command(
-    short_help=_("Write the PDF, XLSX and JSON reports of a closed month."),
-    help=_("Write the reports of a closed MONTH (YYYY-MM): PDF, XLSX and JSON per enterprise and for the park.\n\n"
-           "The newest revision is written. The same revision always gives the same bytes; a report that is there "
-           "with other content is never overwritten.")
-         + example("tanyun report 2026-10 --out reports"),
-)  # fmt: skip
-@click.argument("wanted", metavar="MONTH")
-@config_option
-@click.option(
-    "--out", type=click.Path(path_type=Path), help=_("Folder; the configuration's `reports` by default.")
-)
-@json_option
-def report(wanted: str, config_file: Path, out: Path | None, as_json: bool) -> None:
-    """Write reports."""
-    from verification.formats import ReportExistsError  # noqa: PLC0415
-
-    with errors_as_sentences():
-        try:
-            paths = write_all(config_file, wanted, out)
-        except ReportExistsError as error:
-            fail(str(error))
-    if not paths:
-        fail(_("{month} is not closed yet: run `tanyun month close {month}` first").format(month=wanted))
-    if as_json:
-        print_json([str(path) for path in paths])
-    else:
-        for path in paths:
-            click.echo(str(path))
