@@ -58,7 +58,7 @@ class EnergyLine(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     opening_stock: Amount | None = None
     closing_stock: Amount | None = None
     basis: Literal["metered", "bill", "estimated"]
-    """Where the consumption comes from."""
+    """Where the consumption comes from; where several suppliers differ, the weakest."""
     in_total: bool
     """False for an energy-carrying medium (water, compressed air): shown, never in the total."""
     coefficient_kgce: Amount | None
@@ -77,7 +77,7 @@ class EnergyTotal(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     standard_coal_kgce: Amount | None
     equal_value_kgce: Amount | None
     nonfossil_kgce: Amount | None
-    """Self-used PV and evidenced green power, by the electricity coefficient; not part of the total's fuels."""
+    """Self-used PV and evidenced green power, by the electricity coefficient. Green power is within the total, PV is not."""
 
 
 class FuelLine(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -257,7 +257,8 @@ class BudgetLine(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     used: Amount | None
     """This year's closed months up to this one."""
     months_used: int
-    budget_to_date: Amount
+    budget_to_date: Ratio
+    """The year's budget up to this month, by last year's profile where there is one, else in twelfths."""
     forecast: Ratio | None
     """Used plus what the months to come take, by last year's profile where there is one, else by the mean."""
     method: Literal["last_year_profile", "mean_of_months", "none"]

@@ -119,6 +119,8 @@ class MeterFact(State):
     ratio_proof: Text = Field(default="", title="变比证明材料 proof of the ratios")
     rated_power_kw: Positive | None = Field(default=None, title="额定/最大功率 kW rated power")
     location: Text = Field(default="", title="安装位置 location")
+    energy: Text = Field(default="", title="计量的能源代码（非电力时） energy measured, if not electricity")
+    """Of a boundary meter for heat, water or gas; a gas meter counts Nm³ (0 °C, 101.325 kPa) or does not name its energy."""
 
 
 class PlanFact(State):

@@ -1,7 +1,10 @@
 """`tanyun month close`: freeze a month."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,9 +19,11 @@ from tanyun.commands.common import (
     print_json,
     print_table,
 )
+from tanyun.commands.registry import facts_of
 from tanyun.commands.text import example
-from tanyun.desk import note_closed
-from tanyun.people import operating_user
+
+if TYPE_CHECKING:
+    from verification.close import Sources
 
 
 @click.group(
@@ -31,6 +36,29 @@ def month() -> None:
     """The group."""
 
 
+@contextmanager
+def sources(config_file: Path) -> Iterator["Sources"]:
+    """Everything that a month comes from, opened for one command."""
+    from factors.fuel import FuelTable  # noqa: PLC0415  a gateway has no use for it
+    from factors.table import FactorTable  # noqa: PLC0415
+    from storage.journal import JournalReader  # noqa: PLC0415
+    from storage.ledger import LedgerReader  # noqa: PLC0415
+    from verification.close import Sources  # noqa: PLC0415
+    from verification.lines import RegistryState  # noqa: PLC0415
+
+    config, park = load_server(config_file)
+    facts, head = facts_of(config.facts)
+    with (
+        LedgerReader(config.ledger) as ledger,
+        JournalReader(config.journal) as journal,
+        MonthStore(config.months) as months,
+    ):
+        yield Sources(
+            park, ledger, journal, months, FactorTable.load(), FuelTable.load(), facts,
+            RegistryState(revision=head.number, digest=head.digest),
+        )  # fmt: skip
+
+
 def close(
     config_file: Path,
     wanted: str,
@@ -39,32 +67,26 @@ def close(
     factors_as_of_ms: int | None = None,
 ) -> list[MonthRow]:
     """Close a month, store its revisions, and note in their life who did."""
-    from factors.table import FactorTable  # noqa: PLC0415  a gateway has no use for it
-    from storage.journal import JournalReader  # noqa: PLC0415
-    from storage.ledger import LedgerReader  # noqa: PLC0415
+    from tanyun.desk import note_closed  # noqa: PLC0415
+    from tanyun.people import operating_user  # noqa: PLC0415
     from verification.close import close_month  # noqa: PLC0415
 
-    config, park = load_server(config_file)
-    now_ms = time.time_ns() // 1_000_000
-    with (
-        LedgerReader(config.ledger) as ledger,
-        JournalReader(config.journal) as journal,
-        MonthStore(config.months) as months,
-    ):
+    now_ms = _now_ms()
+    with sources(config_file) as found:
         rows = close_month(
-            park,
+            found,
             wanted,
-            ledger,
-            journal,
-            months,
-            FactorTable.load(),
             now_ms,
             reason,
             allow_incomplete=allow_incomplete,
             factors_as_of_ms=factors_as_of_ms,
         )
-    note_closed(config, rows, operating_user(), now_ms)
+    note_closed(load_server(config_file)[0], rows, operating_user(), now_ms)
     return rows
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 @month.command(
