@@ -323,10 +323,11 @@ def forget(s: I64) -> None:
 
 @kernel
 def drop_candidate(at: int, terms: I64, s: I64, events: I64, k: int) -> int:
-    """What was pending has proved transient."""
+    """What was pending has proved transient. What comes late between its readings may judge them otherwise."""
     if s[c.PENDING] == c.NONE:
         return k
     s[c.PENDING] = c.NONE
+    forget(s)
     k = note(events, k, terms[at, c.T_CHANNEL], s[c.CANDIDATE_T], c.TRANSIENT, s[c.CANDIDATE_R], s, 0)
     events[k - 1, c.E_UNTIL] = s[c.WITNESS_T]
     return k
