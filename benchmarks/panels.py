@@ -125,7 +125,7 @@ def main() -> None:
     options = parser.parse_args()
     now_ms = time.time_ns() // 1_000_000_000 * 1000
     with tempfile.TemporaryDirectory() as folder, Influxd(Path(folder)) as server:
-        store = Store(server.url)
+        store = Store(server)
         began = time.perf_counter()
         lines = fill(store, park(options.meters), now_ms, options.days)
         print(f"{lines} lines written in {time.perf_counter() - began:.0f} s")

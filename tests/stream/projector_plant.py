@@ -133,12 +133,11 @@ class Plant:
         self.journal.commit(Commit(entries=list(entries), gateways=[state]), self.now_ms)
 
     @contextmanager
-    def projector(self, writer: Writer, url: str = "") -> Iterator[Projector]:
+    def projector(self, writer: Writer, target: Target | None = None) -> Iterator[Projector]:
         """A projector that makes its database when it is missing."""
-        target = Target(url)
         with Projector(
             self.park, self.files, writer, FactorTable.load(), lambda: self.now_ms,
-            prepare=lambda: init(target) if url else None,
+            prepare=lambda: init(target) if target else None,
         ) as projector:  # fmt: skip
             projector.start()
             yield projector

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from storage.influx import InfluxDownError, Refused, Retention, Target, WriterV1
+from storage.influx import InfluxDownError, Refused, Retention, connect
 from storage.ledger import NewLedgerEvent
 from stream.projection import sources
 from stream.projector import Loop, Projector
-from tests.fakes.influx import Influxd
+from tests.fakes.influx import KINDS, AnyWriter, InfluxDB, influxdb
 from tests.stream.projector_plant import DAY_MS, IMPORT, MONTH_MS, NOW_MS, Plant, quarters, row
 
 KEY = ("gate", IMPORT)
@@ -23,16 +23,16 @@ QUARTER = 15 * 60_000
 ROOT = str(Path(__file__).parents[2])
 
 
-@pytest.fixture
-def influxd(tmp_path: Path) -> Iterator[Influxd]:
+@pytest.fixture(params=KINDS)
+def influxd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[InfluxDB]:
     (tmp_path / "influx").mkdir()
-    with Influxd(tmp_path / "influx") as server:
+    with influxdb(request.param, tmp_path / "influx") as server:
         yield server
 
 
 @pytest.fixture
-def writer(influxd: Influxd) -> Iterator[WriterV1]:
-    opened = WriterV1(Target(influxd.url))
+def writer(influxd: InfluxDB) -> Iterator[AnyWriter]:
+    opened = connect(influxd.target)
     yield opened
     opened.close()
 
@@ -45,7 +45,7 @@ def plant(tmp_path: Path) -> Iterator[Plant]:
     made.close()
 
 
-def sums(writer: WriterV1) -> dict[tuple[str, str], tuple[int, int]]:
+def sums(writer: AnyWriter) -> dict[tuple[str, str], tuple[int, int]]:
     rows = writer.query(
         "history", "SELECT sum(energy), count(energy) FROM interval GROUP BY meter, reading_type"
     )
@@ -84,12 +84,12 @@ class Script:
 
 
 def test_a_projector_that_is_killed_again_and_again_leaves_no_gap_and_no_double(
-    plant: Plant, writer: WriterV1, influxd: Influxd, tmp_path: Path
+    plant: Plant, writer: AnyWriter, influxd: InfluxDB, tmp_path: Path
 ) -> None:
     for day in range(20):
         plant.commit(quarters(MONTH_MS + day * DAY_MS, 96))
     script = tmp_path / "run.py"
-    script.write_text(_RUN.format(folder=str(plant.folder), url=influxd.url), encoding="utf-8")
+    script.write_text(_RUN.format(folder=str(plant.folder), target=influxd.target), encoding="utf-8")
     for _ in range(4):
         run = subprocess.Popen(
             [sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env={"PYTHONPATH": ROOT}
@@ -100,7 +100,7 @@ def test_a_projector_that_is_killed_again_and_again_leaves_no_gap_and_no_double(
         run.send_signal(signal.SIGKILL)
         run.wait()
         run.stdout.close()
-    with plant.projector(writer, influxd.url) as projector:
+    with plant.projector(writer, influxd.target) as projector:
         left, _ = projector.progress()["ledger"]
         projector.catch_up()
     assert 0 < left < 20
@@ -110,11 +110,12 @@ def test_a_projector_that_is_killed_again_and_again_leaves_no_gap_and_no_double(
 _RUN = """
 from pathlib import Path
 from tests.stream.projector_plant import Plant
-from storage.influx import Target, WriterV1
+from storage.influx import Target, connect
 from stream.projection import sources
 sources.CHUNK_ROWS = 500
 plant = Plant(Path({folder!r}))
-with plant.projector(WriterV1(Target({url!r})), {url!r}) as projector:
+target = {target!r}
+with plant.projector(connect(target), target) as projector:
     projector.tick()
     while projector.advance():
         print("step", flush=True)
@@ -122,14 +123,14 @@ with plant.projector(WriterV1(Target({url!r})), {url!r}) as projector:
 
 
 def test_a_wiped_influxdb_is_filled_to_equality_under_load(
-    plant: Plant, influxd: Influxd, writer: WriterV1
+    plant: Plant, influxd: InfluxDB, writer: AnyWriter
 ) -> None:
     for day in range(6):
         plant.commit(
             quarters(MONTH_MS + day * DAY_MS, 96),
             [NewLedgerEvent(MONTH_MS + day, "gate", IMPORT, "late_reading", {})],
         )
-    with plant.projector(writer, influxd.url) as projector:
+    with plant.projector(writer, influxd.target) as projector:
         stop = threading.Event()
         loop = Loop(projector, lambda seconds: stop.wait(min(seconds, 0.05)))
         projector.tick()
@@ -163,10 +164,10 @@ def _until(done: Any) -> bool:
 
 
 def test_an_influxdb_restored_from_an_older_copy_gets_what_it_lacks(
-    plant: Plant, influxd: Influxd, writer: WriterV1, tmp_path: Path
+    plant: Plant, influxd: InfluxDB, writer: AnyWriter, tmp_path: Path
 ) -> None:
     plant.commit(quarters(MONTH_MS, 96))
-    with plant.projector(writer, influxd.url) as projector:
+    with plant.projector(writer, influxd.target) as projector:
         projector.catch_up()
         influxd.kill()
         shutil.copytree(influxd.data, tmp_path / "backup")
@@ -185,23 +186,23 @@ def test_an_influxdb_restored_from_an_older_copy_gets_what_it_lacks(
 
 
 def test_a_ledger_that_was_made_again_is_projected_again(
-    plant: Plant, influxd: Influxd, writer: WriterV1
+    plant: Plant, influxd: InfluxDB, writer: AnyWriter
 ) -> None:
     plant.commit([row(KEY, MONTH_MS, 100)])
-    with plant.projector(writer, influxd.url) as projector:
+    with plant.projector(writer, influxd.target) as projector:
         projector.catch_up()
     plant.new_ledger()
     plant.commit([row(KEY, MONTH_MS, 70)])
-    with plant.projector(writer, influxd.url) as projector:
+    with plant.projector(writer, influxd.target) as projector:
         projector.catch_up()
     assert sums(writer) == plant.sums() == {KEY: (70, 1)}
 
 
 def test_lines_that_are_refused_are_kept_aside_and_nothing_waits_for_them(
-    plant: Plant, influxd: Influxd, writer: WriterV1
+    plant: Plant, influxd: InfluxDB, writer: AnyWriter
 ) -> None:
     plant.commit([row(KEY, MONTH_MS, 1)])
-    with plant.projector(writer, influxd.url) as projector:
+    with plant.projector(writer, influxd.target) as projector:
         projector.catch_up()
         assert writer.write("history", [f'event,meter=x count="a text" {MONTH_MS}']) == []
         plant.commit(
