@@ -25,6 +25,7 @@ from storage.ledger import LedgerReader
 from storage.line_protocol import point, series
 from storage.months import MonthStore
 from stream.projection.derived import DayBook, Factors
+from stream.projection.minutes import Minutes
 from stream.projection.months import MonthBook
 from stream.projection.schema import Tags
 from stream.projection.sources import Chunk, Events, Gauges, Intervals, Source
@@ -39,7 +40,7 @@ is about what a whole request takes."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 DAYS_PER_PASS = 8
 """Days derived before the live end is looked at again."""
-_MARKS: dict[str, Retention] = {"journal": "live", "ledger": "history"}
+_MARKS: dict[str, Retention] = {"journal": "live", "minutes": "live", "ledger": "history"}
 """Source → the retention policy that remembers how far it was projected. When that is less than we know, lines were lost."""
 _MARK_QUERY = "SELECT last(\"floor\") FROM projection WHERE source = '{source}'"
 NEVER = -1
@@ -87,6 +88,7 @@ class Projector:
         self._states = States(park, self._tags, files.own.parent, probes or {})
         self._journal: JournalReader | None = None
         self._ledger: LedgerReader | None = None
+        self._by_minute = False
         self._sources: list[Source] = []
         self._positions: dict[str, Position] = {}
         self._sent: tuple[Future[list[Refused]], Job] | None = None
@@ -116,6 +118,9 @@ class Projector:
             self._ledger = self._open.enter_context(LedgerReader(self._files.ledger))
             self._take_up(Intervals(self._ledger, self._tags))
             self._take_up(Events(self._ledger, self._tags))
+        if not self._by_minute and self._journal is not None and self._ledger is not None:
+            self._by_minute = True
+            self._take_up(Minutes(self._ledger, self._journal, self._park, self._tags, self._clock))
 
     def _take_up(self, source: Source) -> None:
         """A position from an older file of that kind is void: its numbers meant other changes."""

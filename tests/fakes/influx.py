@@ -175,7 +175,12 @@ class Influxd2(Server):
         """Start it; a new one is set up."""
         super().start()
         if _asked("GET", f"{self.url}/api/v2/setup")["allowed"]:
-            first = {"username": "admin", "password": "only-for-this-test", "org": DATABASE, "bucket": "first"}
+            first = {
+                "username": "admin",
+                "password": "only-for-this-test",
+                "org": DATABASE,
+                "bucket": "first",
+            }
             _asked("POST", f"{self.url}/api/v2/setup", json_body=first | {"token": TOKEN})
 
     def _answers(self) -> bool:

@@ -76,7 +76,7 @@ def test_influxql_answers_for_both_policies_once_init_has_run(writer: AnyWriter)
         assert writer.write(policy, [f"m,p={policy} v=1.0 {now_ms}"]) == []
     for policy in RETENTIONS:
         assert [row["p"] for row in writer.query(policy, "SELECT v, p FROM m")] == [policy]
-        both = writer.query("history", f'SELECT last(v) AS v FROM "tanyun"."{policy}"."m" GROUP BY p')
+        both = writer.query("history", f'SELECT last(v) AS v FROM "tanyun"."{policy}"."m" GROUP BY p')  # noqa: S608
         assert [(row["p"], row["v"]) for row in both] == [(policy, 1)]
 
 

@@ -170,7 +170,9 @@ def test_demand_is_what_the_grid_company_measures_once_the_quarter_is_over(
     assert (now["energy_wh"], now["power_w"], now["demand_w"]) == (300, None, None)
 
 
-def test_a_meter_without_a_row_is_seen_in_complete(plant: Plant, writer: AnyWriter, influxd: InfluxDB) -> None:
+def test_a_meter_without_a_row_is_seen_in_complete(
+    plant: Plant, writer: AnyWriter, influxd: InfluxDB
+) -> None:
     plant.commit([row(("gate", IMPORT), MONTH_MS, 1000)])
     project(plant, writer, influxd)
     [quarter] = boundary(writer, size="15m", scope="e1")
@@ -204,7 +206,9 @@ def test_a_parents_balance_counts_pv_in_and_export_out(
     assert found["unmetered_share"] == pytest.approx((inflow - outflow) / inflow)
 
 
-def test_an_open_month_becomes_its_closed_document(plant: Plant, writer: AnyWriter, influxd: InfluxDB) -> None:
+def test_an_open_month_becomes_its_closed_document(
+    plant: Plant, writer: AnyWriter, influxd: InfluxDB
+) -> None:
     plant.commit(quarters(MONTH_MS, 96))
     project(plant, writer, influxd)
     query = f"SELECT * FROM month WHERE {where(scope='e1', method='national')} AND time >= {MONTH_MS}ms"  # noqa: S608

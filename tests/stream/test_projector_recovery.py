@@ -79,8 +79,12 @@ class Script:
             raise InfluxDownError("down")
 
     def intervals(self) -> list[int]:
-        """Start times in the order they came."""
-        return [int(line.rpartition(" ")[2]) for line in self.lines if line.startswith("interval,")]
+        """Start times of quarters in the order they came."""
+        return [
+            int(line.rpartition(" ")[2])
+            for line in self.lines
+            if line.startswith("interval,") and ",size=15m" in line
+        ]
 
 
 def test_a_projector_that_is_killed_again_and_again_leaves_no_gap_and_no_double(
