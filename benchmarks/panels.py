@@ -22,9 +22,11 @@ from tests.dashboards.month import (
     Meter,
     balances,
     boundaries,
+    documents,
     events,
     forecasts,
     intervals,
+    minutes,
     months,
     readings,
     states,
@@ -63,6 +65,7 @@ def fill(store: Store, meters: tuple[Meter, ...], now_ms: int, days: int) -> int
         readings(meters[1:], recent, now_ms, STEP),
         (line for line in states(one_per_gateway, start, recent, STEP) if not line.startswith("meter_state")),
         states(meters, recent, now_ms, STEP),
+        minutes(meters, start, now_ms),
     )
     history = chain(
         intervals(meters, day, now_ms),
@@ -72,6 +75,7 @@ def fill(store: Store, meters: tuple[Meter, ...], now_ms: int, days: int) -> int
         forecasts(meters, day, now_ms),
         balances(meters, day, now_ms),
         months(meters, now_ms - 20 * DAY, closed=12),
+        documents(meters, now_ms - 20 * DAY, closed=12),
         events(meters, day, now_ms),
     )
     return _write(store, "live", live) + _write(store, "history", history)

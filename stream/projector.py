@@ -7,7 +7,7 @@ import logging
 import random
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,6 +25,7 @@ from storage.ledger import LedgerReader
 from storage.line_protocol import point, series
 from storage.months import MonthStore
 from stream.projection.derived import DayBook, Factors
+from stream.projection.documents import closed, revised
 from stream.projection.minutes import Minutes
 from stream.projection.months import MonthBook
 from stream.projection.schema import Tags
@@ -257,8 +258,12 @@ class Projector:
         with MonthStore(self._files.months, writable=False) as months:
             known = self._store.months()
             new = {key: revision for key, revision in months.newest().items() if known.get(key) != revision}
-            rows = [row for key, revision in new.items() if (row := months.get(*key, revision)) is not None]
-        self._write("history", [line for row in rows for line in self._months.closed(row)])
+            lines = [
+                line
+                for key, newest in new.items()
+                for line in _documents(self._tags, months, key, range(known.get(key, 0) + 1, newest + 1))
+            ]
+        self._write("history", lines)
         self._store.keep_months(new)
 
     def tick(self) -> None:
@@ -307,6 +312,18 @@ class Projector:
         while self.derive():
             pass
         self.tick()
+
+
+def _documents(tags: Tags, months: MonthStore, key: tuple[str, str, str], revisions: range) -> Iterator[str]:
+    """The lines of a month's revisions that are not projected yet, and its figures by the newest."""
+    before = months.get(*key, revisions.start - 1)
+    for revision in revisions:
+        row = months.get(*key, revision)
+        if row is not None:
+            yield from revised(row, before)
+            if revision == revisions[-1]:
+                yield from closed(tags, row)
+        before = row
 
 
 class Loop:

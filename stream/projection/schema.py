@@ -15,8 +15,15 @@ SIZES = ("15m", "hour", "day", "month")
 """Sizes of a boundary's buckets."""
 METHODS = ("national", "provincial")
 """By the nation's average factor (enterprises report it), by the province's (the park's inventory)."""
-EVENT_KINDS = ("late_reading", "conflicting_reading", "pending_fall", "pending_rise", "transient_dropped")
+EVENT_KINDS = (
+    "late_reading", "conflicting_reading", "pending_fall", "pending_rise", "transient_dropped", "rollover", "reset", "step_back",
+    "last_digit", "exchange", "frozen", "ratio_change", "unexplained", "restated",
+)  # fmt: skip
 ROLES = ("ingest", "stream", "projector", "api")
+ACCOUNTS = ("standard", "location_national", "location_provincial", "market")
+"""Methods of a closed month's account."""
+MOST_KINDS = 64
+"""Kinds of energy, and of intensities, of one month."""
 REMOVED = "removed"
 """Instead of a gateway, enterprise or role: results of a meter that the registry no longer has."""
 GRAM = 1_000_000
@@ -145,7 +152,8 @@ def series_bound(park: Park, table: FactorTable) -> dict[str, int]:
     """Measurement → the most series it can ever have for this registry. State series grow with the meters, nothing with time."""
     meters, totals = len(park.meters), sum(len(meter.roles) for meter in park.meters)
     gauges = sum(item.kind is Kind.GAUGE for item in READING_TYPES.values())
-    methods = (len(park.enterprises) + 1) * len(METHODS)
+    scopes_ = len(park.enterprises) + 1
+    methods = scopes_ * len(METHODS)
     return {
         "reading": meters * gauges,
         "gateway": len(park.gateways),
@@ -156,6 +164,11 @@ def series_bound(park: Park, table: FactorTable) -> dict[str, int]:
         "forecast": methods,
         "balance": meters,
         "month": methods,
+        "account": scopes_ * len(ACCOUNTS),
+        "energy_type": scopes_ * MOST_KINDS,
+        "intensity": scopes_ * MOST_KINDS,
+        "revision": scopes_,
+        "change": scopes_,
         "factor": methods * len(table.factors),
         "event": meters * len(EVENT_KINDS),
         "projection": 3,

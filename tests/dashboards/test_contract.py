@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dashboards import rendered
+from metering.intervals import QUARTER_MS
 from metering.registry import parse_registry
 from storage.influx import connect
 from storage.ledger import NewLedgerEvent
@@ -17,7 +18,11 @@ from tests.stream.projector_plant import IMPORT, MONTH_MS, PARK, Plant, quarters
 
 DOCUMENT = b"""{"start_ms":%d,"formula":[{"role":"grid_boundary"}],"checks":[{"outcome":"PASS"}],
  "meters":[{"role":"grid_boundary","unit":"Wh","points_read":9,"points_expected":10,"estimated_wh":"7"}],
- "emissions":[{"use":"enterprise","energy_wh":"72000","emission_ug":"38203200000"}]}"""
+ "emissions":[{"use":"enterprise","energy_wh":"72000","emission_ug":"38203200000"}],
+ "changes":[{"path":"energy.purchased_wh","old":"71000","new":"72000"}],
+ "totals":[{"use":"market","direct_ug":"5","electricity_ug":"7","heat_ug":"0","excluding_ug":"5","including_ug":"12"}],
+ "energy_types":[{"id":"electricity","consumed":"72","standard_coal_kgce":"8.8"}],
+ "intensities":[{"id":"output_value","value":"1/3","target":"0.25"}]}"""
 PROBED = {"up"}
 """Written by `tanyun projector run`, which probes services; the projector alone has none to probe."""
 
@@ -57,9 +62,14 @@ def test_every_name_in_a_query_is_written_by_the_projector(influxd: InfluxDB, tm
     plant.store(
         [plant.birth("gate", ("power_active", "kW", 1)), plant.frame("gate", plant.now_ms - 5000, (1, 1.5))]
     )
+    plant.commit(quarters(plant.now_ms - plant.now_ms % QUARTER_MS - QUARTER_MS, 1))
     plant.commit(quarters(MONTH_MS, 96), [NewLedgerEvent(MONTH_MS, "gate", IMPORT, "late_reading", {"a": 1})])
     with MonthStore(plant.files.months) as months:
-        months.add([MonthRow("2026-11", "enterprise", "e1", 1, "PASS", 1, None, DOCUMENT % MONTH_MS, "")])
+        for revision, reason in ((1, None), (2, "late readings")):
+            row = MonthRow(
+                "2026-11", "enterprise", "e1", revision, "PASS", 1, reason, DOCUMENT % MONTH_MS, ""
+            )
+            months.add([row])
     with plant.projector(writer, influxd.target) as projector:
         projector.catch_up()
     plant.close()

@@ -154,6 +154,12 @@ class Plant:
                 )
         return {key: value for key, value in found.items() if value[1]}
 
+    def points(self) -> dict[tuple[str, str, int], tuple[float, float]]:
+        """Every 15-minute interval of the ledger: its energy and revision."""
+        with LedgerReader(self.files.ledger) as ledger:
+            rows = [line for key in ENERGY for line in ledger.quarters(*key, 0, 1 << 62)]
+        return {(r.meter, r.reading_type, r.start_ms): (r.energy, r.revision) for r in rows}
+
     def close(self) -> None:
         """Close the files."""
         self.ledger.close()

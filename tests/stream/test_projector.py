@@ -1,5 +1,6 @@
 """The projector against real InfluxDB servers: what Grafana reads is what ledger, journal and closed months say."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
@@ -233,6 +234,51 @@ def test_an_open_month_becomes_its_closed_document(
     assert (closed["completeness"], closed["estimated_wh"]) == (0.9, 7)
 
 
+def test_every_revision_of_a_month_is_kept_beside_the_one_before(
+    plant: Plant, writer: AnyWriter, influxd: InfluxDB
+) -> None:
+    def revision(number: int, energy: int, reason: str | None, *changes: dict[str, str]) -> MonthRow:
+        document = {
+            "start_ms": MONTH_MS, "formula": [{"role": "grid_boundary"}], "checks": [], "meters": [], "changes": changes,
+            "emissions": [{"use": "enterprise", "primary": True, "energy_wh": str(energy), "emission_ug": str(energy * 530_600)}],
+            "totals": [{"use": "market", "direct_ug": "2000000", "electricity_ug": "0", "heat_ug": None, "excluding_ug": "2000000",
+                        "including_ug": "2000000"}],
+            "energy_types": [{"id": "raw_coal", "consumed": "12.5", "standard_coal_kgce": "8.92"}],
+            "intensities": [{"id": "output_value", "value": "1/4", "target": None}],
+        }  # fmt: skip
+        body = json.dumps(document).encode()
+        return MonthRow("2026-11", "enterprise", "e1", number, "PASS", number * 1000, reason, body, "")
+
+    with MonthStore(plant.files.months) as months:
+        months.add([revision(1, 70_000, None)])
+        project(plant, writer, influxd)
+        changed = {"path": "energy.purchased_wh", "old": "70000", "new": "72000"}
+        months.add([revision(2, 72_000, "CT 更正", changed), revision(3, 71_000, "补数")])
+    project(plant, writer, influxd)
+    rows = writer.query("history", "SELECT * FROM revision")
+    assert [(row["time"] - MONTH_MS, row["energy_wh"], row["energy_wh_change"]) for row in rows] == [
+        (1, 70_000, None), (2, 72_000, 2_000), (3, 71_000, -1_000),
+    ]  # fmt: skip
+    assert [(row["reason"], row["changes"], row["closed_at_ms"]) for row in rows[1:]] == [
+        ("CT 更正", 1, 2000), ("补数", 0, 3000),
+    ]  # fmt: skip
+    assert rows[1]["emission_g_change"] == pytest.approx(2_000 * 0.5306)
+    [change] = writer.query("history", "SELECT * FROM change")
+    assert (change["revision"], change["path"], change["old"], change["new"]) == (2, *changed.values())
+    [month] = writer.query("history", f"SELECT * FROM month WHERE {where(scope='e1', method='national')}")  # noqa: S608
+    assert (month["revision"], month["energy_wh"]) == (3, 71_000)
+    [account] = writer.query("history", "SELECT * FROM account")
+    assert (account["method"], account["direct_g"], account.get("heat_g")) == (
+        "market",
+        2,
+        None,
+    )
+    [kind] = writer.query("history", "SELECT * FROM energy_type")
+    assert (kind["kind"], kind["consumed"], kind["standard_coal_kg"]) == ("raw_coal", 12.5, 8.92)
+    [intensity] = writer.query("history", "SELECT * FROM intensity")
+    assert (intensity["kind"], intensity["value"]) == ("output_value", 0.25)
+
+
 def test_a_new_factor_restates_its_open_months(plant: Plant, writer: AnyWriter, influxd: InfluxDB) -> None:
     plant.now_ms = to_ms(datetime(2025, 12, 30, 12, tzinfo=ZONE))
     start = to_ms(datetime(2025, 12, 1, tzinfo=ZONE))
@@ -308,6 +354,7 @@ def test_states_tell_who_is_silent_behind_or_pending(
     plant.store([plant.frame("gate", plant.now_ms - 5000, (1, 1.0))])
     project(plant, writer, influxd)
     gateways = {row["gateway"]: row for row in writer.query("live", "SELECT * FROM gateway")}
+    assert (gateways["g1"]["clock_ahead_s"], gateways["g2"]["clock_ahead_s"]) == (0, None)
     assert (gateways["g1"]["online"], gateways["g1"]["backlog_age_s"], gateways["g1"]["accepted_frames"]) == (
         1,
         5,
