@@ -29,7 +29,7 @@ from stream.projector import SWITCH_S, Files, Projector
 from tests.fakes.influx import Influxd
 
 METERS, POLL_S, FRAMES_PER_SEGMENT = 1000, 15, 250
-WARM_STEPS = 12
+WARM_STEPS = 4
 """The live end, then the start of the backlog with the births."""
 WARM_SHARE = 0.5
 """At least this much is left to be timed."""
