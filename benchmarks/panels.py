@@ -1,7 +1,7 @@
 """How long panels take: every query of every dashboard over 30 days of 200 meters, on the real InfluxDB.
 
-States come every 15 s. Raw readings and minutes of all 30 days are stored for the meter that is looked at, those of the other 199 for the last
-three hours: no panel reads more of them. Prints each panel's median of five runs; the last line is one JSON object.
+States come every 15 s. Raw readings and minutes of all 30 days are stored for the meter that is looked at, those of the other 199 for
+the last three hours: no panel reads more of them. Prints each panel's median of five runs; the last line is one JSON object.
 """
 
 import argparse
