@@ -203,30 +203,39 @@ _ACCOUNTS = {
 }
 
 
+_YEAR = "time > now() - 400d"
+"""Of months, whatever range is chosen: a month's stamp is its first moment."""
+
+
 def _accounts() -> list[Sized]:
-    """A year of months, whatever range is chosen: a month's stamp is its first moment."""
-    year = "time > now() - 400d"
+    return [_by_method(), *_kinds()]
+
+
+def _by_method() -> Sized:
     emission = Look("massg", 2)
     parts = '"scope", "method", "direct_g", "electricity_g", "heat_g", "including_g"'
+    return grid(
+        "各方法的排放 Emission by method",
+        InfluxQL(select(parts, "account", _YEAR, SCOPE), table=True),
+        [
+            Column("scope", "范围 Scope"),
+            Column("method", "方法 Method", Look(words=_ACCOUNTS)),
+            Column("direct_g", "直接 Direct", emission),
+            Column("electricity_g", "电力 Electricity", emission),
+            Column("heat_g", "热力 Heat", emission),
+            Column("including_g", "合计 Total", emission),
+        ],
+        show_time=True,
+        about="基于市场：有凭证的绿电按 0 计。 Market-based: evidenced green power counts 0.",
+    )
+
+
+def _kinds() -> list[Sized]:
     return [
-        grid(
-            "各方法的排放 Emission by method",
-            InfluxQL(select(parts, "account", year, SCOPE), table=True),
-            [
-                Column("scope", "范围 Scope"),
-                Column("method", "方法 Method", Look(words=_ACCOUNTS)),
-                Column("direct_g", "直接 Direct", emission),
-                Column("electricity_g", "电力 Electricity", emission),
-                Column("heat_g", "热力 Heat", emission),
-                Column("including_g", "合计 Total", emission),
-            ],
-            show_time=True,
-            about="基于市场：有凭证的绿电按 0 计。 Market-based: evidenced green power counts 0.",
-        ),
         grid(
             "各能源品种 Kinds of energy",
             InfluxQL(
-                select('"scope", "kind", "consumed", "standard_coal_kg"', "energy_type", year, SCOPE),
+                select('"scope", "kind", "consumed", "standard_coal_kg"', "energy_type", _YEAR, SCOPE),
                 table=True,
             ),
             [
@@ -240,7 +249,7 @@ def _accounts() -> list[Sized]:
         ),
         grid(
             "强度 Intensity",
-            InfluxQL(select('"scope", "kind", "value", "target"', "intensity", year, SCOPE), table=True),
+            InfluxQL(select('"scope", "kind", "value", "target"', "intensity", _YEAR, SCOPE), table=True),
             [
                 Column("scope", "范围 Scope"),
                 Column("kind", "指标 Measure"),
