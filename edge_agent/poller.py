@@ -12,6 +12,7 @@ from edge_agent.breaker import Breaker
 from edge_agent.bus import ModbusBus, ReadFailed
 from edge_agent.clock import Clock
 from edge_agent.config import EdgeConfig, PolledMeter
+from edge_agent.health import DeviceHealth, Pulse
 from edge_agent.outbox import Draft, Outbox, OutboxError
 from edge_agent.plan import Block, plan, select
 from edge_agent.profile import Profile, Register
@@ -43,6 +44,7 @@ class Device(msgspec.Struct):
     """Reading type → (time, raw value) of its newest read, for births."""
     breaker: Breaker
     failing: bool = False
+    health: DeviceHealth = msgspec.field(default_factory=DeviceHealth)
 
 
 def make_device(meter: PolledMeter, profile: Profile, outbox: Outbox) -> Device:
@@ -70,6 +72,7 @@ class Poller:
         self._running: dict[str, asyncio.Task[list[Draft]]] = {}
         self._behind: set[str] = set()
         self._outbox_failing = False
+        self.pulse = Pulse()
         self.stored = asyncio.Event()
         """Set after every poll that has reached the outbox."""
 
@@ -78,6 +81,7 @@ class Poller:
         try:
             while True:
                 t_ms = await self._clock.next_poll(self._period_ms)
+                self.pulse.beat()
                 if await self._store(await self._poll(), t_ms):
                     await self._clock.polled(t_ms)
                     self.stored.set()
@@ -143,7 +147,9 @@ class Poller:
         while error is not None and time.monotonic() < begun + patience_s:
             await asyncio.sleep(_STEPPED_PAUSE_S)
             readings, error = await self._read(bus, device)
-        _judge(device, error, answered=bool(readings), cost_s=time.monotonic() - begun)
+        cost_s = time.monotonic() - begun
+        device.health.polled(None if error is None else str(error), cost_s, self._clock.now_ms())
+        _judge(device, error, answered=bool(readings), cost_s=cost_s)
         if not readings:
             return None
         device.latest.update({register.reading_type: (t_ms, raw) for register, t_ms, raw in readings})
