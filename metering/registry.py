@@ -73,6 +73,10 @@ class Meter(Strict):
     ct: Fraction = Fraction(1)
     """Current transformer ratio that the server applies (I1/I2); 1 when the meter already applies it."""
     pt: Fraction = Fraction(1)
+    serial: str = ""
+    """As on the nameplate; a gateway that reads another one raises 换表待确认."""
+    ratio_proof: str | None = None
+    """What proves CT and PT (clamp reading, utility meter, nameplate photo); None: every report says 变比未证实."""
     max_power_w: int | None = Field(default=None, gt=0)
     """Above this × time a rise is implausible. Without it there is no such check."""
 

@@ -10,8 +10,9 @@ from edge_agent import agent
 from edge_agent.config import load_config
 from metering.i18n import _
 from tanyun.commands.common import errors_as_sentences, start_logging
-from tanyun.commands.edge_site import SITE_COMMANDS
-from tanyun.commands.edge_status import edge_config_option
+from tanyun.commands.edge_commission import commission
+from tanyun.commands.edge_site import probe, read, scan
+from tanyun.commands.edge_status import edge_config_option, status
 from tanyun.commands.text import example
 
 
@@ -62,5 +63,5 @@ def check(config_file: Path) -> None:
             file=config_file, meters=len(config.meters), buses=len(config.buses)))  # fmt: skip
 
 
-for command in SITE_COMMANDS:
+for command in (scan, read, probe, commission, status):
     edge.add_command(command)

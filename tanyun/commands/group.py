@@ -13,6 +13,7 @@ from tanyun.commands import (
     month,
     roles,
     secrets,
+    sheets,
     simulator,
     tables,
     warm,
@@ -47,3 +48,5 @@ for command in (
     influx.influx, influx.projector, grafana.grafana,
 ):  # fmt: skip
     root.add_command(command)
+for command in (sheets.add, sheets.sheet):
+    tables.meters.add_command(command)
