@@ -144,13 +144,17 @@ class Publisher:
 
     async def _tell(self, client: aiomqtt.Client, side: SideChannel) -> None:
         """Publish what the side channel has to say; what a broken connection kept back is said by the next one."""
+        for message in side.hello():
+            await client.publish(message.topic, message.body, qos=1, retain=True)
         while True:
             message = await side.outgoing.get()
             try:
                 await client.publish(message.topic, message.body, qos=1, retain=True)
-            except aiomqtt.MqttError:
+            except (aiomqtt.MqttError, asyncio.CancelledError):
                 side.outgoing.put_nowait(message)
                 raise
+            finally:
+                side.outgoing.task_done()
             _heed_cancellation()
 
     async def _receive(self, client: aiomqtt.Client) -> None:

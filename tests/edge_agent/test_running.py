@@ -1,0 +1,173 @@
+"""A running agent as systemd, Prometheus and `tanyun edge status` see it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+import pytest
+from click.testing import CliRunner
+from prometheus_client.parser import text_string_to_metric_families
+
+from edge_agent.loopback import ask, socket_of
+from edge_agent.notify import Notifier
+from tanyun.commands.group import root
+from tests.edge_agent.test_agent import REPO, first_tick, simulated, write_config
+from tests.fakes.mosquitto import Mosquitto
+from tests.fakes.primary_host import PrimaryHost
+
+DEADLINE_S = 20.0
+
+
+def until(true: Callable[[], object]) -> None:
+    end = time.monotonic() + DEADLINE_S
+    while not true():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Systemd:
+    """The other end of NOTIFY_SOCKET."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+        self._socket.settimeout(DEADLINE_S)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._socket.close()
+
+    def hear(self) -> list[str]:
+        """The lines of the next message."""
+        return self._socket.recv(4096).decode().splitlines()
+
+    def until(self, line: str) -> None:
+        """Wait for a line."""
+        while line not in self.hear():
+            pass
+
+
+@contextmanager
+def agent(config: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    argv = (sys.executable, "-m", "tanyun", "edge", "run", "-c", str(config))
+    env = {**os.environ, **environment}
+    with (
+        (config.parent / "agent.log").open("ab") as log,
+        subprocess.Popen(argv, cwd=REPO, stderr=log, env=env) as process,
+    ):
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def tanyun(*args: str) -> str:
+    done = CliRunner().invoke(root, ["--lang", "en", *args], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def get(port: int, path: str) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+        return str(answer.read().decode())
+
+
+def test_systemd_hears_ready_then_signs_of_life_then_stopping(tmp_path: Path, broker: Mosquitto) -> None:
+    with (
+        PrimaryHost(broker.port, broker.password("host")),
+        simulated(first_tick(), tmp_path) as ends,
+        Systemd(tmp_path / "n") as systemd,
+        agent(
+            write_config(tmp_path, broker, ends), NOTIFY_SOCKET=str(systemd.path), WATCHDOG_USEC="200000"
+        ) as process,
+    ):
+        first = systemd.hear()
+        assert first[0] == "READY=1"
+        assert first[1].startswith("STATUS=")
+        systemd.until("WATCHDOG=1")
+        systemd.until("WATCHDOG=1")
+        process.send_signal(signal.SIGTERM)
+        systemd.until("STOPPING=1")
+        assert process.wait(20) == 0
+
+
+def test_status_and_metrics_say_how_each_meter_answers(tmp_path: Path, broker: Mosquitto) -> None:
+    port = free_port()
+    with (
+        PrimaryHost(broker.port, broker.password("host")) as host,
+        simulated(first_tick(), tmp_path) as ends,
+    ):
+        config = write_config(tmp_path, broker, ends)
+        dead = '[[meters]]\nid = "dead"\nbus = "line"\nunit = 99\nprofile = "schneider_iem3000"\n'
+        text = config.read_text(encoding="utf-8").replace("[clock]", f"[metrics]\nport = {port}\n[clock]")
+        config.write_text(text + dead, encoding="utf-8")
+        with agent(config):
+            host.until(host.has(4))
+            until(lambda: (live := ask(tmp_path / "outbox.db")) is not None and live.devices[2].error)
+            said = json.loads(tanyun("edge", "status", "--json", "-c", str(config)))
+            devices = {item["meter"]: item for item in said["agent"]["devices"]}
+            assert said["agent"]["in_session"]
+            assert devices["m1"]["success_ratio"] == devices["m2"]["success_ratio"] == 1
+            assert 0 < devices["m1"]["latency_s"] < 5
+            assert (devices["dead"]["success_ratio"], devices["dead"]["answers"]) == (0, False)
+            assert said["agent"]["disk"]["free_bytes"] > 0
+            table = tanyun("edge", "status", "-c", str(config))
+            assert "100 %" in table
+            assert devices["dead"]["error"] in table
+            families = {item.name: item for item in text_string_to_metric_families(get(port, "/metrics"))}
+            up = {s.labels["meter"]: s.value for s in families["tanyun_edge_device_up"].samples}
+            assert up == {"m1": 1, "m2": 1, "dead": 0}
+            with pytest.raises(urllib.error.HTTPError, match="404"):
+                get(port, "/etc/passwd")
+            assert socket_of(tmp_path / "outbox.db").stat().st_mode & 0o777 == 0o600
+        assert ask(tmp_path / "outbox.db") is None
+        assert json.loads(tanyun("edge", "status", "--json", "-c", str(config)))["agent"] is None
+
+
+def test_a_taken_metrics_port_is_said_once_and_costs_nothing_else(tmp_path: Path, broker: Mosquitto) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        PrimaryHost(broker.port, broker.password("host")) as host,
+        simulated(first_tick(), tmp_path) as ends,
+    ):
+        config = write_config(tmp_path, broker, ends)
+        text = config.read_text(encoding="utf-8")
+        port = taken.getsockname()[1]
+        config.write_text(text.replace("[clock]", f"[metrics]\nport = {port}\n[clock]"), encoding="utf-8")
+        with agent(config):
+            host.until(host.has(10))
+            assert ask(tmp_path / "outbox.db") is not None
+    assert (tmp_path / "agent.log").read_text(encoding="utf-8").count("metrics_unavailable") == 1
+
+
+def test_without_systemd_nothing_is_said_and_a_dead_socket_is_no_error(tmp_path: Path) -> None:
+    Notifier(None).say("READY=1")
+    Notifier(str(tmp_path / "nobody")).say("READY=1")
+
+
+def test_an_abstract_socket_is_understood() -> None:
+    name = f"tanyun-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(f"\0{name}")
+        Notifier(f"@{name}").say("READY=1", "STATUS=x")
+        systemd.settimeout(5)
+        assert systemd.recv(100) == b"READY=1\nSTATUS=x"
