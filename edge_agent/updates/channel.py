@@ -1,6 +1,7 @@
 """The gateway's end of a push: hears bundles beside Sparkplug, stages and tries them, and says what became of them."""
 
 import asyncio
+import hashlib
 import json
 import logging
 import time
@@ -28,6 +29,8 @@ class Updates:
         self._out = configured_topic(installed.park, installed.gateway)
         self._confirm_s = 60 * installed.updates.confirm_minutes if installed.updates is not None else 0.0
         self._heard: asyncio.Queue[bytes] = asyncio.Queue(1)
+        self._judged = ""
+        """SHA-256 of the bundle that was judged last: the server knows its own by it."""
         self.store = store
         self.outgoing: asyncio.Queue[Message] = asyncio.Queue()
         self.switch = asyncio.Event()
@@ -62,6 +65,7 @@ class Updates:
             await self._judge(await self._heard.get(), running)
 
     async def _judge(self, body: bytes, running: Running) -> None:
+        self._judged = hashlib.sha256(body).hexdigest()
         try:
             number = await asyncio.to_thread(self.store.stage, body)
         except BundleError as error:
@@ -126,6 +130,7 @@ class Updates:
             "number": state.highest,
             "state": said or state.said,
             "active": state.active,
+            "bundle": self._judged,
             "detail": state.detail if detail is None else detail,
             "t_ms": time.time_ns() // 1_000_000,
         }

@@ -8,6 +8,7 @@ from tanyun.commands import (
     doctor,
     edge,
     evidence,
+    gateway,
     grafana,
     influx,
     month,
@@ -44,7 +45,7 @@ def root() -> None:
 
 for command in (
     demo.demo, edge.edge, roles.ingest, roles.stream, roles.api, roles.serve, month.month, month.report,
-    evidence.evidence, tables.meters, doctor.doctor, warm.warm, simulator.simulator, secrets.broker,
+    evidence.evidence, tables.meters, gateway.gateway, doctor.doctor, warm.warm, simulator.simulator, secrets.broker,
     influx.influx, influx.projector, grafana.grafana,
 ):  # fmt: skip
     root.add_command(command)
