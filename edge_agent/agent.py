@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, NamedTuple
 
 from edge_agent.clock import Clock, SteppedClock, SystemClock
 from edge_agent.config import EdgeConfig
@@ -9,6 +11,7 @@ from edge_agent.device import Device, make_device
 from edge_agent.outbox import Outbox
 from edge_agent.poller import Poller
 from edge_agent.publisher import Publisher
+from edge_agent.side import SideChannel
 
 log = logging.getLogger("tanyun.edge")
 
@@ -26,19 +29,40 @@ def clock_of(config: EdgeConfig, outbox: Outbox) -> Clock:
     return SteppedClock(config.clock.host, config.clock.port, config.gateway, outbox.polled_ms)
 
 
-async def run(config: EdgeConfig, stop: asyncio.Event) -> None:
-    """Poll and publish until `stop` is set."""
+class Running(NamedTuple):
+    """The parts of an agent that runs, for what accompanies it: watchdog, status, trial of a new configuration."""
+
+    config: EdgeConfig
+    outbox: Outbox
+    devices: Sequence[Device]
+    clock: Clock
+    poller: Poller
+    publisher: Publisher
+
+
+Companion = Callable[[Running], Coroutine[Any, Any, None]]
+
+
+async def run(
+    config: EdgeConfig,
+    stop: asyncio.Event,
+    companions: Sequence[Companion] = (),
+    side: SideChannel | None = None,
+) -> None:
+    """Poll and publish until `stop` is set; companions run beside it and end with it."""
     outbox = Outbox(config.outbox.path, config.outbox.max_bytes)
     devices = devices_of(config, outbox)
     clock = clock_of(config, outbox)
     poller = Poller(config, devices, outbox, clock)
-    publisher = Publisher(config, outbox, devices, poller.stored)
+    publisher = Publisher(config, outbox, devices, poller.stored, side)
+    whole = Running(config, outbox, devices, clock, poller, publisher)
     log.info("edge_ready gateway=%s meters=%d backlog=%d", config.gateway, len(devices), outbox.backlog())
     try:
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(poller.run(), name="poll"),
                 tasks.create_task(publisher.run(), name="publish"),
+                *(tasks.create_task(companion(whole)) for companion in companions),
             ]
             await stop.wait()
             for task in running:

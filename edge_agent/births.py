@@ -41,7 +41,7 @@ def register_properties(profile: Profile | Family, register: Register) -> dict[s
     properties: dict[str, Property] = {
         frames.PROPERTY_UNIT: register.unit,
         frames.PROPERTY_SCALE: register.scale,
-        frames.PROPERTY_PROFILE: f"{profile.name}@{getattr(profile, 'revision', 0)}",
+        frames.PROPERTY_PROFILE: f"{profile.name}@{profile.revision}",
     }
     if register.resolution is not None:
         properties[frames.PROPERTY_RESOLUTION] = register.resolution

@@ -13,6 +13,7 @@ from edge_agent.breaker import Breaker
 from edge_agent.buses.errors import ReadFailed, Refused
 from edge_agent.buses.stations import Station
 from edge_agent.config import PolledMeter
+from edge_agent.health import DeviceHealth
 from edge_agent.identify import identify, needs_identifying
 from edge_agent.outbox import Draft, Outbox
 from edge_agent.plan import Block, plan, select
@@ -44,9 +45,12 @@ class Device(msgspec.Struct):
     """Metric → (time, raw value) of its newest read, for births."""
     breaker: Breaker = msgspec.field(default_factory=Breaker)
     failing: bool = False
+    health: DeviceHealth = msgspec.field(default_factory=DeviceHealth)
     identity: Profile | None = None
     """The map that the meter answers, once it is known."""
     serial: str | None = None
+    news: bool = False
+    """The serial number was read, and has not travelled since."""
     gap: bool = True
     """Since the last answer there was a time without one: another meter may hang on the line."""
     assembler: Assembler = msgspec.field(default_factory=lambda: Assembler(()))
@@ -75,7 +79,7 @@ class Device(msgspec.Struct):
             self.gap = True
             return [], error
         if self.gap:
-            self.gap = not await self._read_serial(bus, now_ms())
+            self.gap = not await self._read_serial(bus)
         return readings + await self._read_frozen(bus, now_ms), error
 
     def draft(self, readings: Sequence[Reading]) -> Draft:
@@ -83,14 +87,11 @@ class Device(msgspec.Struct):
         self.declare(self._renewed(readings))
         self.latest.update({register.name: (t_ms, raw) for register, t_ms, raw in readings})
         t_ms = max(t_ms for _register, t_ms, _raw in readings)
-        body = readings_body(self.aliases, readings, self._news(readings))
-        return Draft(self.declaration, t_ms, body)
-
-    def _news(self, readings: Iterable[Reading]) -> tuple[int, str] | None:
-        """The serial number, where it was read in this poll."""
-        at_ms, serial = self.latest.get(frames.SERIAL, (0, None))
-        begun = min(t_ms for _register, t_ms, _raw in readings)
-        return (at_ms, serial) if isinstance(serial, str) and at_ms >= begun else None
+        serial = None
+        if self.news and self.serial is not None:
+            serial = self.latest[frames.SERIAL] = (t_ms, self.serial)
+            self.news = False
+        return Draft(self.declaration, t_ms, readings_body(self.aliases, readings, serial))
 
     def _renewed(self, readings: Iterable[Reading]) -> tuple[Register, ...]:
         """The declared registers, those that were read as they were read."""
@@ -128,7 +129,7 @@ class Device(msgspec.Struct):
         self.registers = registers
         self.aliases, self.declaration = self.declared[registers]
 
-    async def _read_serial(self, bus: BlockBus, t_ms: int) -> bool:
+    async def _read_serial(self, bus: BlockBus) -> bool:
         """True when that is done: it was read, or the meter has none."""
         serial = self.identity.serial if self.identity is not None else None
         if serial is None:
@@ -142,16 +143,15 @@ class Device(msgspec.Struct):
             return False
         said = serial_text(serial, words)
         if said is not None:
-            self._take_serial(said, t_ms)
+            self._take_serial(said)
         return True
 
-    def _take_serial(self, serial: str, t_ms: int) -> None:
+    def _take_serial(self, serial: str) -> None:
         if self.serial is not None and serial != self.serial:
             log.warning("meter_exchanged meter=%s old=%s new=%s", self.meter.id, self.serial, serial)
             if needs_identifying(self.profile):
                 self.reader = None  # What this one is, it shall say itself before its next reading.
-        self.serial = serial
-        self.latest[frames.SERIAL] = (t_ms, serial)
+        self.serial, self.news = serial, True
 
     async def _read_frozen(self, bus: BlockBus, now_ms: Callable[[], int]) -> list[Reading]:
         if self.frozen is None or time.monotonic() < self.frozen_s + FROZEN_EVERY_S:

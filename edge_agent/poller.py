@@ -10,6 +10,7 @@ from edge_agent.bus import ModbusBus, ReadFailed
 from edge_agent.clock import Clock
 from edge_agent.config import EdgeConfig
 from edge_agent.device import Device
+from edge_agent.health import Pulse
 from edge_agent.outbox import Draft, Outbox, OutboxError
 
 log = logging.getLogger("tanyun.edge")
@@ -38,6 +39,7 @@ class Poller:
         self._running: dict[str, asyncio.Task[list[Draft]]] = {}
         self._behind: set[str] = set()
         self._outbox_failing = False
+        self.pulse = Pulse()
         self.stored = asyncio.Event()
         """Set after every poll that has reached the outbox."""
 
@@ -46,6 +48,7 @@ class Poller:
         try:
             while True:
                 t_ms = await self._clock.next_poll(self._period_ms)
+                self.pulse.beat()
                 if await self._store(await self._poll(), t_ms):
                     await self._clock.polled(t_ms)
                     self.stored.set()
@@ -111,7 +114,9 @@ class Poller:
         while error is not None and time.monotonic() < begun + patience_s:
             await asyncio.sleep(_STEPPED_PAUSE_S)
             readings, error = await self._read(bus, device)
-        _judge(device, error, answered=bool(readings), cost_s=time.monotonic() - begun)
+        cost_s = time.monotonic() - begun
+        device.health.polled(None if error is None else str(error), cost_s, self._clock.now_ms())
+        _judge(device, error, answered=bool(readings), cost_s=cost_s)
         if not readings:
             return None
         return device.draft(readings)

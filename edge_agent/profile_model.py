@@ -287,6 +287,7 @@ class Family(Model):
     name: Text
     vendor: Text
     model: Text
+    revision: Annotated[int, Value(strict=True, ge=1)] = 1
     note: str = ""
     sources: Annotated[dict[str, Text], Value(min_length=1)]
     variants: Annotated[tuple[Variant, ...], Value(min_length=2)]

@@ -18,6 +18,7 @@ from edge_agent.births import dbirth, frame_aliases, frame_metrics, lost_metrics
 from edge_agent.config import EdgeConfig
 from edge_agent.device import Device
 from edge_agent.outbox import Frame, Outbox, OutboxError
+from edge_agent.side import SideChannel
 from metering import frames
 from metering.protobuf_wire import DecodeError, uint_field
 from metering.sparkplug import Payload, decode, encode
@@ -39,9 +40,14 @@ class Publisher:
     """One edge node. `run` keeps one session after the other; the outbox carries everything between them."""
 
     def __init__(
-        self, config: EdgeConfig, outbox: Outbox, devices: Sequence[Device], stored: asyncio.Event
+        self,
+        config: EdgeConfig,
+        outbox: Outbox,
+        devices: Sequence[Device],
+        stored: asyncio.Event,
+        side: SideChannel | None = None,
     ) -> None:
-        self._config, self._outbox, self._stored = config, outbox, stored
+        self._config, self._outbox, self._stored, self._side = config, outbox, stored, side
         self._devices = {device.meter.id: device for device in devices}
         self._declared: dict[str, int] = {}
         """Meter → declaration of the birth it last sent in this session."""
@@ -51,6 +57,11 @@ class Publisher:
         self._offline = asyncio.Event()
         self._rebirth = False
         self._reset(0)
+
+    @property
+    def in_session(self) -> bool:
+        """Connected, the host online, and births sent."""
+        return self._born and self._online.is_set() and not self._offline.is_set()
 
     def _reset(self, bdseq: int) -> None:
         self._bdseq, self._seq = bdseq, 0
@@ -96,8 +107,9 @@ class Publisher:
             broker.host, broker.port, username=broker.user, password=broker.password(), tls_context=broker.tls(),
             identifier=f"{self._config.park}-{self._config.gateway}", will=will, keepalive=20, clean_session=True, timeout=10,
         ) as client:  # fmt: skip
+            beside = self._side.topics if self._side is not None else ()
             await client.subscribe(
-                [(self._topic(MessageType.NCMD), 1), (state_topic(self._config.host_id), 1)]
+                [(t, 1) for t in (self._topic(MessageType.NCMD), state_topic(self._config.host_id), *beside)]
             )
             _heed_cancellation()
             try:
@@ -105,8 +117,11 @@ class Publisher:
                     tasks.create_task(self._receive(client), name="receive")
                     tasks.create_task(self._send(client), name="send")
                     tasks.create_task(self._leave_with_host(), name="host")
+                    if self._side is not None:
+                        tasks.create_task(self._tell(client, self._side), name="side")
             finally:
                 await self._say_goodbye(client)
+                self._born = False
 
     def _topic(self, kind: MessageType, meter: str = "") -> str:
         return str(Topic(self._config.park, kind, self._config.gateway, meter))
@@ -127,11 +142,25 @@ class Publisher:
                 will = encode(ndeath(self._bdseq))
                 await client.publish(self._topic(MessageType.NDEATH), will, qos=1, timeout=_GOODBYE_S)
 
+    async def _tell(self, client: aiomqtt.Client, side: SideChannel) -> None:
+        """Publish what the side channel has to say; what a broken connection kept back is said by the next one."""
+        while True:
+            message = await side.outgoing.get()
+            try:
+                await client.publish(message.topic, message.body, qos=1, retain=True)
+            except aiomqtt.MqttError:
+                side.outgoing.put_nowait(message)
+                raise
+            _heed_cancellation()
+
     async def _receive(self, client: aiomqtt.Client) -> None:
         async for message in client.messages:
             body = message.payload
             if str(message.topic) == state_topic(self._config.host_id):
                 self._hear_host(body)
+                continue
+            if self._side is not None and str(message.topic) in self._side.topics:
+                self._side.hear(str(message.topic), body)
                 continue
             try:
                 await self._command(decode(body))

@@ -11,6 +11,8 @@ _FLOATS: Final = {16: ">e", 32: ">f", 64: ">d"}
 _WORD: Final = 16
 _NIBBLE: Final = 4
 _TEN_THOUSAND: Final = 10_000
+_SIGNED: Final = frozenset({"signmag", "sbcd"})
+"""Their top bit is the sign of the rest."""
 
 
 def decode(field: Field, words: Sequence[int]) -> int | float | None:
@@ -27,22 +29,19 @@ def decode(field: Field, words: Sequence[int]) -> int | float | None:
 def from_bits(field: Field, bits: int) -> int | float | None:
     """The raw value of a type's own bits."""
     coding, size = field.wire.coding, field.wire.bits
-    top = 1 << size - 1
-    match coding:
-        case "float":
-            return _float(bits, size)
-        case "bcd":
-            return _from_digits(bits, 1 << _NIBBLE)
-        case "sbcd":
-            digits = _from_digits(bits & ~top, 1 << _NIBBLE)
-            return -digits if digits is not None and bits & top else digits
-        case "mod10k":
-            return _from_digits(bits, 1 << _WORD, _TEN_THOUSAND)
-        case "signmag":
-            return -(bits & ~top) if bits & top else bits
-        case "int":
-            return bits - (1 << size) if bits & top else bits
-    return bits
+    if coding == "float":
+        return _float(bits, size)
+    if coding == "int":
+        return bits - (1 << size) if bits >> size - 1 else bits
+    sign = -1 if coding in _SIGNED and bits >> size - 1 else 1
+    magnitude = _magnitude(coding, bits & (1 << size - 1) - 1 if coding in _SIGNED else bits)
+    return None if magnitude is None else sign * magnitude
+
+
+def _magnitude(coding: str, bits: int) -> int | None:
+    if coding in {"bcd", "sbcd"}:
+        return _from_digits(bits, 1 << _NIBBLE)
+    return _from_digits(bits, 1 << _WORD, _TEN_THOUSAND) if coding == "mod10k" else bits
 
 
 def encode(field: Field, raw: float) -> list[int]:
@@ -63,7 +62,7 @@ def to_bits(field: Field, raw: float) -> int:
     if not isinstance(raw, int):
         message = f"{field.type} carries integers, not {raw!r}"
         raise TypeError(message)
-    sign = 1 << size - 1 if coding in {"signmag", "sbcd"} and raw < 0 else 0
+    sign = 1 << size - 1 if coding in _SIGNED and raw < 0 else 0
     number = abs(raw) if sign else raw
     if coding == "mod10k":
         bits = _to_digits(number, 1 << _WORD, _TEN_THOUSAND)
@@ -73,7 +72,7 @@ def to_bits(field: Field, raw: float) -> int:
         return raw & (1 << size) - 1
     else:
         bits = number
-    most = (1 << size - 1 if coding in {"signmag", "sbcd", "int"} else 1 << size) - 1
+    most = (1 << size - (coding in {*_SIGNED, "int"})) - 1
     if not 0 <= bits <= most:
         message = f"{raw} does not fit {field.type}"
         raise OverflowError(message)
