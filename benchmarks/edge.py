@@ -37,9 +37,10 @@ from pymodbus.client import AsyncModbusTcpClient
 from edge_agent.bus import ModbusBus
 from edge_agent.clock import SystemClock
 from edge_agent.config import Bus, EdgeConfig
+from edge_agent.device import make_device
 from edge_agent.outbox import Outbox
 from edge_agent.plan import Block, plan
-from edge_agent.poller import Poller, make_device
+from edge_agent.poller import Poller
 from edge_agent.profile import load_profile
 from edge_agent.simulator.config import load_config
 from edge_agent.simulator.meters import build_meters

@@ -5,19 +5,13 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 
-import msgspec
-
-from edge_agent.births import DeviceAliases, declaration, device_aliases, readings_body
-from edge_agent.breaker import Breaker
+from edge_agent.assemble import Reading
 from edge_agent.bus import ModbusBus, ReadFailed
 from edge_agent.clock import Clock
-from edge_agent.config import EdgeConfig, PolledMeter
-from edge_agent.health import DeviceHealth, Pulse
+from edge_agent.config import EdgeConfig
+from edge_agent.device import Device
+from edge_agent.health import Pulse
 from edge_agent.outbox import Draft, Outbox, OutboxError
-from edge_agent.plan import Block, plan, select
-from edge_agent.profile import Profile, Register
-from edge_agent.reader import Reader
-from edge_agent.registers import decode
 
 log = logging.getLogger("tanyun.edge")
 _REST_S = 0.5
@@ -27,33 +21,6 @@ _SHARE_OF_PERIOD = 0.9
 STEPPED_PATIENCE_S = 20.0
 _STEPPED_PAUSE_S = 0.2
 """While time stands still, a meter that answered until now is tried again without costing the others a reading."""
-
-Reading = tuple[Register, int, int | float]
-
-
-class Device(msgspec.Struct):
-    """A meter as this gateway reads it."""
-
-    meter: PolledMeter
-    profile: Profile
-    registers: tuple[Register, ...]
-    reader: Reader
-    aliases: DeviceAliases
-    declaration: int
-    latest: dict[str, tuple[int, int | float]]
-    """Reading type → (time, raw value) of its newest read, for births."""
-    breaker: Breaker
-    failing: bool = False
-    health: DeviceHealth = msgspec.field(default_factory=DeviceHealth)
-
-
-def make_device(meter: PolledMeter, profile: Profile, outbox: Outbox) -> Device:
-    """A device with its reads planned and its metrics declared."""
-    registers = select(profile, meter.read)
-    aliases = device_aliases(outbox, meter.id, profile, registers)
-    declared = outbox.declare(meter.id, declaration(aliases, profile, registers))
-    reader = Reader(meter.id, meter.unit, plan(registers, profile.limits))
-    return Device(meter, profile, registers, reader, aliases, declared, {}, Breaker())
 
 
 class Poller:
@@ -152,20 +119,11 @@ class Poller:
         _judge(device, error, answered=bool(readings), cost_s=cost_s)
         if not readings:
             return None
-        device.latest.update({register.reading_type: (t_ms, raw) for register, t_ms, raw in readings})
-        return Draft(
-            device.declaration, max(t_ms for _, t_ms, _ in readings), readings_body(device.aliases, readings)
-        )
+        return device.draft(readings)
 
     async def _read(self, bus: ModbusBus, device: Device) -> tuple[list[Reading], ReadFailed | None]:
         probe = device.breaker.doubts and not self._clock.stepped
-        heard, error = await device.reader.read(bus, self._clock.now_ms, probe=probe)
-        return [reading for block, words, t_ms in heard for reading in _decoded(block, words, t_ms)], error
-
-
-def _decoded(block: Block, words: Sequence[int], t_ms: int) -> list[Reading]:
-    values = ((register, decode(register, mine)) for register, mine in block.split(words))
-    return [(register, t_ms, raw) for register, raw in values if raw is not None]
+        return await device.read(bus, self._clock.now_ms, probe=probe)
 
 
 def _judge(device: Device, error: ReadFailed | None, *, answered: bool, cost_s: float) -> None:

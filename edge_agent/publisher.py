@@ -16,8 +16,8 @@ import aiomqtt
 
 from edge_agent.births import dbirth, frame_aliases, frame_metrics, lost_metrics, nbirth, ndeath
 from edge_agent.config import EdgeConfig
+from edge_agent.device import Device
 from edge_agent.outbox import Frame, Outbox, OutboxError
-from edge_agent.poller import Device
 from edge_agent.side import SideChannel
 from metering import frames
 from metering.protobuf_wire import DecodeError, uint_field

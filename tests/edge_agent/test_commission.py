@@ -31,7 +31,7 @@ from edge_agent.commission.scan import Found, scan_units
 from edge_agent.commission.status import outbox_status
 from edge_agent.config import Bus
 from edge_agent.outbox import Draft, Outbox, OutboxError
-from edge_agent.profile import Profile, Register, bundled_profiles, load_profile
+from edge_agent.profile import Pattern, Profile, Register, bundled_profiles, load_profile
 from edge_agent.registers import encode
 from edge_agent.simulator.config import SimulatorConfig, parse_config
 from edge_agent.simulator.meters import Area, SimulatedMeter, build_meters
@@ -385,7 +385,7 @@ def test_every_reading_shows_its_words_beside_its_value() -> None:
             update={"addr": 390, "reading_type": "reactive_import_total"}
         )
         silent = profile.registers[2].model_copy(
-            update={"reading_type": "temperature_1", "invalid": (0,), "addr": 370}
+            update={"reading_type": "temperature_1", "invalid": (Pattern(value=0),), "addr": 370}
         )
         wider = profile.model_copy(update={"registers": (*profile.registers, broken, silent)})
         async with ModbusServers(config.servers, build_meters(config).values(), now.ms) as servers:

@@ -10,7 +10,7 @@ from typing import Any, Self
 from edge_agent.births import readings_body
 from edge_agent.config import EdgeConfig
 from edge_agent.outbox import Draft, Outbox
-from edge_agent.poller import Device, make_device
+from edge_agent.device import Device, make_device
 from edge_agent.profile import Profile, parse_profile
 from edge_agent.publisher import Publisher
 from metering.config import validate
@@ -32,7 +32,7 @@ fc = 3
 type = "uint32"
 unit = "kWh"
 scale = -2
-modulus = 4294967296
+rollover = 4294967296
 source = ["S1"]
 confidence = "A"
 
