@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from edge_agent.agent import Running
-from edge_agent.poller import Device
+from edge_agent.device import Device
 
 _MS: Final = 1000.0
 

@@ -211,6 +211,7 @@ class Publisher:
             if self._rebirth:
                 await self._births(client)
             await self._send_more(client)
+            await self._deaths(client)
             await self._wait(0.2)
             now = time.monotonic()
             if self._outbox.acked != acked or self._sent <= self._outbox.acked:
@@ -254,6 +255,19 @@ class Publisher:
         birth = dbirth(declared, self._outbox.epoch, latest, time.time_ns() // 1_000_000)
         await self._publish(client, MessageType.DBIRTH, meter, encode(birth))
         self._declared[meter] = id_
+
+    async def _deaths(self, client: aiomqtt.Client) -> None:
+        """DDEATH of a meter that does not answer any more, behind its last frame; its next one brings its birth again.
+
+        tck-id-operational-behavior-device-ddeath
+        """
+        if self._rebirth or self._sent < self._outbox.last:
+            return
+        for meter in [meter for meter in self._declared if meter in self._devices]:
+            if self._devices[meter].breaker.is_open:
+                del self._declared[meter]
+                t_ms = time.time_ns() // 1_000_000
+                await self._publish(client, MessageType.DDEATH, meter, uint_field(1, t_ms))
 
     async def _send_more(self, client: aiomqtt.Client) -> None:
         """Frames behind the last one sent, as far as the window reaches."""
