@@ -49,7 +49,7 @@ class Device:
     def __init__(self, refused: Iterable[int] = (), silent: Iterable[int] = ()) -> None:
         self.refused, self.silent = set(refused), set(silent)
         self.there, self.code = True, 2
-        self.asked: list[tuple[int, int, int | None]] = []
+        self.asked: list[tuple[int, Station, int | None]] = []
 
     async def read(self, unit: Station, block: Block, *, tries: int | None = None) -> list[int]:
         assert unit == 1
