@@ -11,6 +11,7 @@ from tanyun.commands import (
     grafana,
     influx,
     month,
+    profile,
     roles,
     secrets,
     simulator,
@@ -43,7 +44,7 @@ def root() -> None:
 
 for command in (
     demo.demo, edge.edge, roles.ingest, roles.stream, roles.api, roles.serve, month.month, month.report,
-    evidence.evidence, tables.meters, doctor.doctor, warm.warm, simulator.simulator, secrets.broker,
+    evidence.evidence, tables.meters, doctor.doctor, warm.warm, simulator.simulator, secrets.broker, profile.profile,
     influx.influx, influx.projector, grafana.grafana,
 ):  # fmt: skip
     root.add_command(command)
