@@ -40,7 +40,7 @@ def naive_float(bits: str) -> Fraction | None:
         return None
     fraction = Fraction(int(mantissa, 2), 2 ** len(mantissa))
     if exponent == 0:
-        return Fraction(sign) * fraction / 2 ** (bias - 1)
+        return sign * fraction / Fraction(1 << (bias - 1))
     return sign * (1 + fraction) * Fraction(2**exponent, 2**bias)
 
 
