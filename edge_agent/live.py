@@ -86,7 +86,7 @@ def _device(device: Device) -> LiveDevice:
     return LiveDevice(
         meter=meter.id,
         bus=meter.bus,
-        unit=str(meter.unit),
+        unit=str(meter.station),
         answers=health.answers,
         polls_total=health.polls_total,
         failures_total=health.failures_total,

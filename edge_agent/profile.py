@@ -27,7 +27,7 @@ from metering.i18n import _
 
 __all__ = [
     "DLT645", "WIRE", "Condition", "Family", "Field", "Forbidden", "Limits", "Pattern", "Profile", "ProfileError",
-    "Register", "SerialNumber", "Variant", "bundled_families", "bundled_profiles", "load_model", "load_profile",
+    "Register", "SerialNumber", "Variant", "bundled_families", "bundled_profiles", "fixed_profiles", "load_model", "load_profile",
     "parse_model", "parse_profile", "profiles_of",
 ]  # fmt: skip
 
@@ -52,6 +52,12 @@ def _names(folder: Traversable) -> list[str]:
 def bundled_profiles() -> list[str]:
     """Names of the profiles that come with tanyun."""
     return _names(_folder())
+
+
+def fixed_profiles() -> list[str]:
+    """Those of them that say themselves at which Modbus addresses a meter answers: what a scan can try."""
+    profiles = map(load_profile, bundled_profiles())
+    return [profile.name for profile in profiles if profile.protocol == "modbus" and profile.sunspec is None]
 
 
 def bundled_families() -> list[str]:

@@ -141,9 +141,7 @@ def _rollover_mistakes(row: Row) -> Iterator[str]:
     modulus, wire = row.get("rollover"), WIRE.get(str(row.get("type")))
     if not isinstance(modulus, int) or wire is None:
         return
-    if row.get("parts"):
-        yield _("rollover: a sum has none of its own; leave it out")
-    elif modulus > (wire.values or _FLOAT_COUNTS):
+    if not row.get("parts") and modulus > (wire.values or _FLOAT_COUNTS):
         yield _("rollover: {modulus} is more than {type} can hold").format(modulus=modulus, type=row["type"])
 
 

@@ -101,7 +101,7 @@ def make_sheet(config: EdgeConfig, bus: Bus, polled: PolledMeter, profile: Profi
         park=config.park,
         gateway=config.gateway,
         meter=polled.id,
-        line=Line(bus.id, bus.kind, endpoint(bus), polled.unit),
+        line=Line(bus.id, bus.kind, endpoint(bus), polled.station),
         model=Model(profile.vendor, profile.model, profile.name, profile.revision, visit.serial, visit.serial_read),
         registers=visit.registers,
         verdict=visit.probe.verdict,

@@ -12,7 +12,7 @@ from edge_agent.commission import words
 from edge_agent.commission.physics import PHASES
 from edge_agent.commission.probe import Probe, Timing, Verdict, expected_voltages, probe_meter
 from edge_agent.commission.proof import Comparison, Photo, Ratios, parse_ratio, prove
-from edge_agent.commission.read import Reader, RegisterReading, read_registers
+from edge_agent.commission.read import Reader, RegisterReading, identified, read_registers, read_serial
 from edge_agent.commission.sheet import Sheet, Visit, Wanted, encode_sheet, make_sheet, ratio_statement
 from edge_agent.profile import Profile
 from metering.i18n import _
@@ -178,14 +178,17 @@ def _check(entered: dict[str, Any], target: Path) -> None:
 def _visited(meter: str, config_file: Path, entered: dict[str, Any]) -> tuple[Sheet, Probe]:
     """Read and probe; the sheet of it."""
     with errors_as_sentences():
-        config, bus, polled, profile = meter_of(config_file, meter)
-    expected = expected_voltages(profile, entered["nominal_v"], float(parse_ratio(entered["pt"])))
+        config, bus, polled, model = meter_of(config_file, meter)
 
-    async def visit(line: Reader) -> tuple[list[RegisterReading], Probe]:
-        registers = await read_registers(line, polled.unit, profile)
-        return registers, await probe_meter(line, polled.unit, profile, expected, Timing(entered["seconds"]))
+    async def visit(line: Reader) -> tuple[Profile, list[RegisterReading], str, Probe]:
+        profile = await identified(line, polled, model)
+        expected = expected_voltages(profile, entered["nominal_v"], float(parse_ratio(entered["pt"])))
+        registers = await read_registers(line, polled.station, profile)
+        serial = await read_serial(line, polled.station, profile)
+        found = await probe_meter(line, polled.station, profile, expected, Timing(entered["seconds"]))
+        return profile, registers, serial, found
 
-    registers, found = on_bus(bus, visit)
+    profile, registers, serial, found = on_bus(bus, visit)
     ratios = Ratios(entered["ct"], entered["pt"], entered["direct"], profile.ratio_applied_in_meter)
     done = Visit(
         registers=registers,
@@ -195,6 +198,7 @@ def _visited(meter: str, config_file: Path, entered: dict[str, Any]) -> tuple[Sh
         software=f"tanyun {VERSION}",
         installer=entered["installer"],
         serial=entered["serial"],
+        serial_read=serial,
         wanted=Wanted(entered["name"], dict(entered["roles"]), entered["parent"], entered["max_power_w"]),
         remarks=entered["remarks"],
     )

@@ -21,11 +21,10 @@ from edge_agent.commission.probe import (
     expected_voltages,
     probe_meter,
 )
-from edge_agent.commission.read import Reader, RegisterReading, open_bus, read_registers
+from edge_agent.commission.read import Reader, RegisterReading, identified, open_bus, read_registers
 from edge_agent.commission.scan import Found, scan_units
 from edge_agent.config import Bus, EdgeConfig, PolledMeter, load_config
-from edge_agent.plan import select
-from edge_agent.profile import Profile, bundled_profiles, load_profile
+from edge_agent.profile import Family, Profile, fixed_profiles, load_profile
 from metering.i18n import _
 from tanyun.commands.common import (
     errors_as_sentences,
@@ -56,8 +55,13 @@ _UNITS: Final = range(1, 248)
 def read(meter: str, config_file: Path, as_json: bool) -> None:
     """Read a meter."""
     with errors_as_sentences():
-        _config, bus, polled, profile = meter_of(config_file, meter)
-    rows = on_bus(bus, lambda line: read_registers(line, polled.unit, profile))
+        _config, bus, polled, model = meter_of(config_file, meter)
+
+    async def visit(line: Reader) -> tuple[Profile, list[RegisterReading]]:
+        profile = await identified(line, polled, model)
+        return profile, await read_registers(line, polled.station, profile)
+
+    profile, rows = on_bus(bus, visit)
     if as_json:
         print_json({"meter": meter, "profile": profile.name, "registers": msgspec.to_builtins(rows)})
     else:
@@ -115,7 +119,7 @@ def scan(
     """Scan a bus."""
     with errors_as_sentences():
         config = load_config(config_file)
-        profiles = [load_profile(name) for name in bundled_profiles()]
+        profiles = [load_profile(name) for name in fixed_profiles()]
     bus = _bus(config, bus_id).model_copy(update={"timeout_s": timeout_s, "retries": 0})
     expected = Expected((nominal_v,)) if nominal_v else Expected()
     found = on_bus(bus, lambda line: _scan(line, units, profiles, expected))
@@ -214,12 +218,15 @@ def probe(
 ) -> None:
     """Probe a meter."""
     with errors_as_sentences():
-        _config, bus, polled, profile = meter_of(config_file, meter)
+        _config, bus, polled, model = meter_of(config_file, meter)
     clamp = None if clamp_a is None else Clamp(clamp_a, clamp_phase, ct)
-    expected = expected_voltages(profile, nominal_v, pt)
-    found = on_bus(
-        bus, lambda line: probe_meter(line, polled.unit, profile, expected, Timing(seconds), clamp)
-    )  # fmt: skip
+
+    async def visit(line: Reader) -> tuple[Profile, Probe]:
+        profile = await identified(line, polled, model)
+        expected = expected_voltages(profile, nominal_v, pt)
+        return profile, await probe_meter(line, polled.station, profile, expected, Timing(seconds), clamp)
+
+    profile, found = on_bus(bus, visit)
     if as_json:
         print_json({"meter": meter, "profile": profile.name, **_probe_document(found)})
     else:
@@ -261,8 +268,8 @@ def _numbers(numbers: Mapping[str, float]) -> str:
     return "  ".join(f"{name}={value:.5g}" for name, value in numbers.items())
 
 
-def meter_of(config_file: Path, meter: str) -> tuple[EdgeConfig, Bus, PolledMeter, Profile]:
-    """The configuration, a meter in it, its bus, and its profile without what its `read` leaves out."""
+def meter_of(config_file: Path, meter: str) -> tuple[EdgeConfig, Bus, PolledMeter, Profile | Family]:
+    """The configuration, a meter in it, its bus, and its profile, or the family that it has yet to be identified in."""
     config = load_config(config_file)
     polled = next((item for item in config.meters if item.id == meter), None)
     if polled is None:
@@ -273,13 +280,7 @@ def meter_of(config_file: Path, meter: str) -> tuple[EdgeConfig, Bus, PolledMete
             ),
             EX_CONFIG,
         )
-    profile = config.profiles()[meter]
-    return (
-        config,
-        _bus(config, polled.bus),
-        polled,
-        profile.model_copy(update={"registers": select(profile, polled.read)}),
-    )
+    return config, _bus(config, polled.bus), polled, config.profiles()[meter]
 
 
 def _bus(config: EdgeConfig, bus_id: str) -> Bus:

@@ -12,6 +12,7 @@ from tanyun.commands import (
     grafana,
     influx,
     month,
+    profile,
     roles,
     secrets,
     sheets,
@@ -45,7 +46,7 @@ def root() -> None:
 
 for command in (
     demo.demo, edge.edge, roles.ingest, roles.stream, roles.api, roles.serve, month.month, month.report,
-    evidence.evidence, tables.meters, gateway.gateway, doctor.doctor, warm.warm, simulator.simulator, secrets.broker,
+    evidence.evidence, tables.meters, gateway.gateway, doctor.doctor, warm.warm, simulator.simulator, secrets.broker, profile.profile,
     influx.influx, influx.projector, grafana.grafana,
 ):  # fmt: skip
     root.add_command(command)

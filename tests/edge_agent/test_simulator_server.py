@@ -115,7 +115,7 @@ def test_an_independent_client_reads_the_expected_totals(
     ("unit", "fc", "addr", "count", "exception"),
     [
         (2, 3, 800, 1, 0),  # hj-feeder: within the map, an unused register
-        (2, 3, 813, 1, 2),
+        (2, 3, 817, 1, 2),
         (2, 3, 0, 1, 2),
         (2, 3, 808, 20, 2),
         (2, 4, 801, 4, 2),  # the map has no input registers
