@@ -76,10 +76,12 @@ def _check(bundle: Bundle) -> None:
 
 def _verify(public_pem: bytes, signature: bytes, signed: bytes) -> None:
     # Here and not above: it costs memory, and is needed once a year.
-    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
-
+    try:
+        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
+        from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise BundleError("the gateway cannot verify signatures: its package `cryptography` is missing") from error
     try:
         key = load_pem_public_key(public_pem)
     except ValueError as error:
