@@ -12,7 +12,13 @@ from tests.fakes.modbus_peer import Request
 
 MISSING = Block(3, 90, 2, ())
 """What the unit refuses. It shares function and length with blocks that it has."""
-GOOD = [Block(3, 10, 2, ()), Block(3, 20, 2, ()), Block(3, 30, 1, ()), Block(3, 40, 5, ()), Block(4, 10, 2, ())]
+GOOD = [
+    Block(3, 10, 2, ()),
+    Block(3, 20, 2, ()),
+    Block(3, 30, 1, ()),
+    Block(3, 40, 5, ()),
+    Block(4, 10, 2, ()),
+]
 
 
 def refusing(peer: Peer, request: Request, code: int) -> bytes:
@@ -130,5 +136,3 @@ def test_a_tcp_refusal_names_its_request() -> None:
             assert await judged(bus, GOOD) == dict.fromkeys(GOOD, "read")
 
     run(test)
-
-
