@@ -16,6 +16,8 @@ from metering.reading_types import READING_TYPES, Kind
 _AT_LINE: Final = re.compile(r"at line (\d+)")
 _TABLE: Final = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.\"-]+)\s*\]\]?\s*(#.*)?$")
 _KEY: Final = re.compile(r"\s*\"?([A-Za-z0-9_-]+)\"?\s*=")
+_SAID: Final = re.compile(r"([\w.\[\]-]+)(?:: |：)(.*)", re.DOTALL)
+"""`key path: what is wrong`, in either language."""
 _STEPS: Final = re.compile(r"([A-Za-z0-9_-]+)|\[(\d+)\]")
 
 
@@ -46,7 +48,8 @@ def lint(name: str, text: str, folder: Path | None = None) -> list[Finding]:
 
 
 def _finding(severity: Literal["mistake", "remark"], said: str, text: str) -> Finding:
-    key, _colon, rest = said.partition(": ")
+    parts = _SAID.match(said)
+    key, rest = (parts[1], parts[2]) if parts else ("", said)
     return Finding(severity, key, rest, line_of(text, key))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from edge_agent import profile_lint
 from edge_agent.profile import bundled_families, bundled_profiles
 from edge_agent.profile_lint import line_of, lint
 from tanyun.commands.group import root
@@ -179,3 +180,8 @@ def test_the_list_names_profiles_and_families() -> None:
     told = json.loads(run("list", "--json").stdout)
     assert "dlt645_2007" in told["profiles"]
     assert told["families"] == ["chint_dtsu666"]
+
+
+def test_a_chinese_sentence_keeps_its_key_and_line() -> None:
+    found = profile_lint._finding("mistake", "register[2].scale_register.addr：超过 65535", BAD)
+    assert (found.key, found.line, found.text) == ("register[2].scale_register.addr", 38, "超过 65535")
