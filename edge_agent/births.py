@@ -40,8 +40,8 @@ def register_properties(profile: Profile, register: Register) -> dict[str, Prope
     }
     if register.resolution is not None:
         properties[frames.PROPERTY_RESOLUTION] = register.resolution
-    if register.modulus is not None:
-        properties[frames.PROPERTY_MODULUS] = str(register.modulus)
+    if register.rollover is not None:
+        properties[frames.PROPERTY_ROLLOVER] = str(register.rollover)
     if register.sign != 1:
         properties[frames.PROPERTY_SIGN] = register.sign
     return properties

@@ -99,7 +99,7 @@ class Register(_Model):
     scale: Annotated[int, Field(strict=True, ge=-12, le=12)] = 0
     resolution: Annotated[int, Field(strict=True, ge=-12, le=12)] | None = None
     """Float totals only: one count is 10^resolution raw; count = round half even(raw × 10^-resolution)."""
-    modulus: Annotated[int, Field(strict=True, gt=0)] | None = None
+    rollover: Annotated[int, Field(strict=True, gt=0)] | None = None
     """Counts at which the total rolls over, where a source says so."""
     sign: Literal[1, -1] = 1
     source: Annotated[tuple[_Text, ...], Field(min_length=1)]
@@ -268,8 +268,8 @@ def _meaning_mistakes(row: Row) -> Iterator[str]:
         yield _("resolution: a float total needs one (the power of ten of one count)")
     if row.get("resolution") is not None and _known_type(row) and not (is_total and is_float):
         yield _("resolution: only a float total has one")
-    if row.get("modulus") is not None and not is_total:
-        yield _("modulus: only a total has one")
+    if row.get("rollover") is not None and not is_total:
+        yield _("rollover: only a total has one")
     if is_total and row.get("sign", 1) != 1:
         yield _("sign: a total has none; choose the import or export reading type instead")
 
@@ -313,9 +313,9 @@ def _type_mistakes(row: Row) -> Iterator[str]:
     for pattern in patterns if isinstance(patterns, list | tuple) else ():
         if isinstance(pattern, int) and not 0 <= pattern < 1 << 16 * wire.width:
             yield _("invalid: {pattern} is wider than {type}").format(pattern=hex(pattern), type=row["type"])
-    modulus = row.get("modulus")
+    modulus = row.get("rollover")
     if isinstance(modulus, int) and not row["type"].startswith("float") and modulus > wire.values:
-        yield _("modulus: {modulus} is more than {type} can hold").format(modulus=modulus, type=row["type"])
+        yield _("rollover: {modulus} is more than {type} can hold").format(modulus=modulus, type=row["type"])
 
 
 def _clashes(registers: list[tuple[str, dict[str, Any]]]) -> Iterator[str]:

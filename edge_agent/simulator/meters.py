@@ -180,7 +180,7 @@ def _step(register: Register, spec: MeterSpec) -> Fraction:
 
 
 def _total_words(register: Register, count: int) -> list[int]:
-    count = count % register.modulus if register.modulus else count
+    count = count % register.rollover if register.rollover else count
     if register.resolution is None:
         return _words(register, count)
     # Division, not multiplication, by a power of ten: 29 / 100 is 0.29, 29 * 0.01 is not.

@@ -110,7 +110,7 @@ def test_a_meter_birth_declares_what_its_raw_values_mean(outbox: Outbox, devices
             found = properties_of(metrics[register.reading_type])
             assert (found["engUnit"], _signed(found["scale"])) == (register.unit, register.scale)
             assert found["profile"] == f"{device.profile.name}@{device.profile.revision}"
-            assert found.get("modulus") == (None if register.modulus is None else str(register.modulus))
+            assert found.get("rollover") == (None if register.rollover is None else str(register.rollover))
 
 
 def test_a_meter_birth_carries_the_newest_values_with_their_own_times(

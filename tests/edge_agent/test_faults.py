@@ -404,7 +404,7 @@ def test_a_pattern_that_means_no_value_is_none(type_: str, words: list[int]) -> 
     bits = int.from_bytes(b"".join(word.to_bytes(2) for word in words))
     invalid = [] if type_ == "float32" else [bits]  # no float needs telling that NaN is none
     more = {"resolution": -2} if type_ == "float32" else {}
-    profile = toy_profile(type=type_, invalid=invalid, modulus=None, **more)
+    profile = toy_profile(type=type_, invalid=invalid, rollover=None, **more)
     assert decode(profile.registers[0], words) is None
 
 

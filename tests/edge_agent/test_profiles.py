@@ -89,18 +89,18 @@ def test_an_inverters_yield_is_generation_and_never_import() -> None:
 def reading(profile: Profile, name: str) -> dict[str, Any]:
     item = next(item for item in profile.registers if item.reading_type == name)
     return item.model_dump(
-        include={"addr", "fc", "type", "scale", "word_order", "modulus", "resolution", "sign"}
+        include={"addr", "fc", "type", "scale", "word_order", "rollover", "resolution", "sign"}
     )
 
 
 def test_hand_checked_totals_stand_where_the_manuals_say() -> None:
     assert reading(load_profile("acrel_dtsd1352"), "energy_import_total") == {
         "addr": 0x000A, "fc": 3, "type": "uint32", "scale": -2, "word_order": "high_first",
-        "modulus": 2**32, "resolution": None, "sign": 1,
+        "rollover": 2**32, "resolution": None, "sign": 1,
     }  # fmt: skip
     assert reading(load_profile("sungrow_sg_string"), "energy_generation_total") == {
         "addr": 0x138B, "fc": 4, "type": "uint32", "scale": 0, "word_order": "low_first",
-        "modulus": 2**32, "resolution": None, "sign": 1,
+        "rollover": 2**32, "resolution": None, "sign": 1,
     }  # fmt: skip
 
 
@@ -110,9 +110,9 @@ def test_a_total_that_overflows_at_1e12_wh_has_its_modulus_in_counts() -> None:
         for item in load_profile("siemens_pac3200").registers
         if item.reading_type == "energy_import_total"
     )
-    assert total.modulus is not None
+    assert total.rollover is not None
     assert total.resolution is not None
-    assert total.modulus * 10**total.resolution == 10**12
+    assert total.rollover * 10**total.resolution == 10**12
     assert "tariff 2" in total.note.lower()
 
 
@@ -182,11 +182,11 @@ def test_a_missing_file_and_a_file_that_is_not_toml_are_profile_errors(tmp_path:
         (changed(0, fc=6), "register[0].fc: Input should be 3 or 4"),
         (changed(0, adress=3), "register[0].adress: Extra inputs are not permitted"),
         (changed(0, resolution=-2), "register[0].resolution: only a float total has one"),
-        (changed(0, modulus=10), "register[0].modulus: only a total has one"),
+        (changed(0, rollover=10), "register[0].rollover: only a total has one"),
         (changed(0, invalid=[2**32]), "register[0].invalid: 0x100000000 is wider than int32"),
         (changed(1, resolution=None), "register[1].resolution: a float total needs one"),
         (changed(1, sign=-1), "register[1].sign: a total has none"),
-        (changed(1, type="uint32", resolution=None, modulus=2**33), "register[1].modulus: 8589934592 is more than"),
+        (changed(1, type="uint32", resolution=None, rollover=2**33), "register[1].rollover: 8589934592 is more than"),
         (changed(1, reading_type="power_active", unit="W"), "register[1].reading_type: power_active again"),
         (with_head(register=[]), "register: at least one [[register]] table is needed"),
         (with_head(register=[3]), "register[0]: must be a table"),

@@ -107,7 +107,7 @@ def test_totals_at_month_edges_are_the_sums_of_the_slots(meter: str, span: tuple
         assert simulated.totals(edge)[name] == count * per_count // 1
         raw = shown(simulated, name, edge)
         told = raw if register.resolution is None else round(raw * 10**-register.resolution)
-        assert told == count % (register.modulus or 2**64)
+        assert told == count % (register.rollover or 2**64)
 
 
 @pytest.mark.parametrize("meter", METERS.values(), ids=METERS)

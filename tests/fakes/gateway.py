@@ -32,7 +32,7 @@ fc = 3
 type = "uint32"
 unit = "kWh"
 scale = -2
-modulus = 4294967296
+rollover = 4294967296
 source = ["S1"]
 confidence = "A"
 
