@@ -87,6 +87,7 @@ def poller_for(folder: Path, buses: list[dict[str, object]], meters: list[dict[s
         "gateway": "gw",
         "broker": {"user": "gw", "password_file": "none"},
         "outbox": {"path": "outbox.db"},
+        "publish": {"totals_every_s": 1, "monthly_mb": 0},
         "buses": buses,
         "meters": meters,
     }

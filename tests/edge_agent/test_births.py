@@ -102,7 +102,8 @@ def test_a_meter_birth_declares_what_its_raw_values_mean(outbox: Outbox, devices
     """tck-id-payloads-propertyset-keys-array-size, -propertyset-values-array-size, -metric-propertyvalue-type-req."""
     for device in devices:
         metrics = {metric.name: metric for metric in device_birth(outbox, device).metrics}
-        assert set(metrics) == {"Frame/Epoch", "Frame/Number", *(r.reading_type for r in device.registers)}
+        named = {"Frame/Epoch", "Frame/Number", "Frame/Time Source"}
+        assert set(metrics) == named | {*(r.reading_type for r in device.registers)}
         for register in device.registers:
             sets = metrics[register.reading_type].properties
             assert len(sets.keys) == len(sets.values)

@@ -75,6 +75,7 @@ def config_for(folder: Path, port: int, names: Sequence[str] = ("m1",), **more: 
         "gateway": "gw",
         "broker": {"port": port, "user": "gw", "password_file": "secrets/mqtt-gw"},
         "outbox": {"path": "outbox.db"},
+        "publish": {"totals_every_s": 1, "monthly_mb": 0},
         "buses": [{"id": "line", "host": "127.0.0.1", "port": 1}],
         "meters": [
             {"id": meter, "bus": "line", "unit": i + 1, "profile": "toy.toml"}
