@@ -274,6 +274,11 @@ class Outbox:
         """Frames that the journal does not have yet."""
         return self.last - self.acked
 
+    def abandon(self) -> None:
+        """Close without writing: the agent, which may be running, knows better."""
+        with self._lock:
+            self._db.close()
+
     def close(self) -> None:
         """Write what is in memory and close."""
         with self._lock:

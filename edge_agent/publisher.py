@@ -370,8 +370,7 @@ class Publisher:
         return not self._rebirth and (self._outbox.epoch, self._sent) == (epoch, sent)
 
     async def _declare_gap(self, client: aiomqtt.Client, gap: Gap) -> None:
-        evicted = self._outbox.evicted
-        thinned = not gap.withheld and evicted.lost_to < gap.first and gap.last <= evicted.thinned_to
+        thinned = not gap.withheld and self._outbox.evicted.is_thinned(gap.first, gap.last)
         event = "frames_withheld" if gap.withheld else "frames_thinned" if thinned else "frames_lost"
         level = logging.WARNING if thinned else logging.ERROR
         log.log(level, "%s gateway=%s first=%d last=%d", event, self._config.gateway, gap.first, gap.last)

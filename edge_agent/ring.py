@@ -33,6 +33,10 @@ class Evicted(msgspec.Struct):
     lost_to: int = 0
     """Up to this number frames were given up whole."""
 
+    def is_thinned(self, first: int, last: int) -> bool:
+        """Whether of a range that is not here only what lies between quarter hours was given up."""
+        return self.lost_to < first and last <= self.thinned_to
+
 
 def make_room(db: sqlite3.Connection, path: Path, max_bytes: int, acked: int, evicted: Evicted) -> None:
     """Delete until the ring is within its bytes, or nothing is left to delete."""

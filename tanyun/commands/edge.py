@@ -10,6 +10,7 @@ from edge_agent import agent
 from edge_agent.config import load_config
 from metering.i18n import _
 from tanyun.commands.common import errors_as_sentences, start_logging
+from tanyun.commands.edge_export import export_frames
 from tanyun.commands.edge_site import SITE_COMMANDS
 from tanyun.commands.edge_status import edge_config_option
 from tanyun.commands.text import example
@@ -62,5 +63,5 @@ def check(config_file: Path) -> None:
             file=config_file, meters=len(config.meters), buses=len(config.buses)))  # fmt: skip
 
 
-for command in SITE_COMMANDS:
+for command in (*SITE_COMMANDS, export_frames):
     edge.add_command(command)

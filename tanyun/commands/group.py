@@ -10,6 +10,7 @@ from tanyun.commands import (
     evidence,
     grafana,
     influx,
+    journal,
     month,
     roles,
     secrets,
@@ -42,7 +43,7 @@ def root() -> None:
 
 
 for command in (
-    demo.demo, edge.edge, roles.ingest, roles.stream, roles.api, roles.serve, month.month, month.report,
+    demo.demo, edge.edge, roles.ingest, journal.journal, roles.stream, roles.api, roles.serve, month.month, month.report,
     evidence.evidence, tables.meters, doctor.doctor, warm.warm, simulator.simulator, secrets.broker,
     influx.influx, influx.projector, grafana.grafana,
 ):  # fmt: skip

@@ -8,6 +8,7 @@ from threading import Event, Thread
 from typing import Any, Self
 
 from edge_agent.births import readings_body
+from edge_agent.clock import Clock, SystemClock
 from edge_agent.config import EdgeConfig
 from edge_agent.outbox import Draft, Outbox
 from edge_agent.poller import Device, make_device
@@ -96,7 +97,10 @@ def draft(device: Device, value: int, t_ms: int) -> Draft:
 class HandFed:
     """A real outbox and publisher in a thread of their own; the test is the poller. A context manager: leaving it stops cleanly."""
 
-    def __init__(self, config: EdgeConfig, profile: Profile | None = None) -> None:
+    def __init__(
+        self, config: EdgeConfig, profile: Profile | None = None, clock: Clock | None = None
+    ) -> None:
+        self.clock = clock or SystemClock()
         self.outbox = Outbox(config.outbox.path, config.outbox.max_bytes)
         profile = profile or toy_profile()
         self.devices = {meter.id: make_device(meter, profile, self.outbox) for meter in config.meters}
@@ -133,7 +137,9 @@ class HandFed:
 
     async def _publish(self) -> None:
         self._stored = asyncio.Event()
-        publisher = Publisher(self._config, self.outbox, list(self.devices.values()), self._stored)
+        publisher = Publisher(
+            self._config, self.outbox, list(self.devices.values()), self._stored, clock=self.clock
+        )
         self._task = asyncio.ensure_future(publisher.run())
         self._ready.set()
         await asyncio.wait([self._task])
