@@ -18,8 +18,8 @@ _MOST_AT_ONCE: Final = 500
 _PART: Final = 16
 """At most this part of the ring goes at once, so that a small ring with large frames is not emptied."""
 _RESERVE_BYTES: Final = 32_000_000
-_RESERVE_SHARE: Final = 10
-"""Free space that is left to the write-ahead log and to others: 32 MB, or a tenth of a small disk (ours)."""
+_RESERVE_SHARE: Final = 5
+"""Free space that is left to the write-ahead log and to others: 32 MB, or a fifth of a small disk (ours)."""
 
 
 class Evicted(msgspec.Struct):
@@ -68,8 +68,7 @@ def _limit(db: sqlite3.Connection, path: Path, max_bytes: int) -> int:
     """The ring's bytes, or what the file can be on a disk that is nearly full: then it turns round in what it has."""
     disk = shutil.disk_usage(path.parent)
     reserve = min(_RESERVE_BYTES, disk.total // _RESERVE_SHARE)
-    file_bytes = _pragma(db, "page_count") * _pragma(db, "page_size")
-    return min(max_bytes, file_bytes + max(0, disk.free - reserve))
+    return min(max_bytes, path.stat().st_size + max(0, disk.free - reserve))
 
 
 def _delete_oldest(db: sqlite3.Connection, up_to: int) -> int:

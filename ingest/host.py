@@ -203,6 +203,8 @@ class Host:
             self._ask_rebirth(record, topic, session)
         elif isinstance(found, Refused):
             self._refuse_data(record, topic, payload, declared, found)
+        elif found.asked is not None:
+            self.answer.times[topic.gateway] = (declared.epoch, found.asked)
         elif not session.decodes(topic.meter, found.epoch, declared):
             # Two gateways under one name: what the other one's birth declares must not decode this frame.
             why = (
@@ -210,8 +212,6 @@ class Host:
             )
             self._quarantine(record, topic, Refused(Reason.NO_BIRTH, why))
             self._ask_rebirth(record, topic, session)
-        elif found.asked is not None:
-            self.answer.times[topic.gateway] = (declared.epoch, found.asked)
         elif found.epoch:
             self._sequenced(record, topic, found)
         else:
