@@ -40,7 +40,7 @@ class Evicted(msgspec.Struct):
 
 def make_room(db: sqlite3.Connection, path: Path, max_bytes: int, acked: int, evicted: Evicted) -> None:
     """Delete until the ring is within its bytes, or nothing is left to delete."""
-    limit = _limit(db, path, max_bytes)
+    limit = _limit(path, max_bytes)
     steps: Iterable[Callable[[], int]] = (
         lambda: _delete_oldest(db, acked),
         lambda: _thin(db, acked, evicted),
@@ -64,7 +64,7 @@ def _pragma(db: sqlite3.Connection, name: str) -> int:
     return int(db.execute(f"PRAGMA {name}").fetchone()[0])
 
 
-def _limit(db: sqlite3.Connection, path: Path, max_bytes: int) -> int:
+def _limit(path: Path, max_bytes: int) -> int:
     """The ring's bytes, or what the file can be on a disk that is nearly full: then it turns round in what it has."""
     disk = shutil.disk_usage(path.parent)
     reserve = min(_RESERVE_BYTES, disk.total // _RESERVE_SHARE)
