@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 from edge_agent.budget import Budget
 from edge_agent.clock import Clock, KeptClock, SteppedClock
 from edge_agent.config import EdgeConfig
+from edge_agent.device import Device, make_device
 from edge_agent.outbox import Outbox
-from edge_agent.poller import Device, Poller, make_device
+from edge_agent.poller import Poller
 from edge_agent.publisher import Publisher
 from edge_agent.side import SideChannel
 from edge_agent.system_time import boot_ms, wall_ms
@@ -20,7 +21,7 @@ log = logging.getLogger("tanyun.edge")
 
 def devices_of(config: EdgeConfig, outbox: Outbox) -> list[Device]:
     """The configured meters with their profiles, plans and declarations."""
-    profiles = config.profiles()
+    profiles = config.models()
     return [make_device(meter, profiles[meter.id], outbox) for meter in config.meters]
 
 

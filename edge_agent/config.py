@@ -2,15 +2,16 @@
 
 import tomllib
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
+from edge_agent.buses.stations import WILDCARD, Station
 from edge_agent.plan import select
 from edge_agent.policy import PublishSettings
-from edge_agent.profile import Profile, ProfileError, load_profile
+from edge_agent.profile import Family, Profile, ProfileError, load_model, load_profile, profiles_of
 from metering.config import ConfigError, ConfigPath, Id, Strict, load_toml
 from metering.i18n import _
 from metering.mqtt import BrokerSettings
@@ -98,8 +99,16 @@ class PolledMeter(Strict):
     id: Id
     bus: Id
     unit: int = Field(default=1, ge=1, le=247)
+    """Of a Modbus meter."""
+    address: Annotated[str, Field(pattern=r"^([0-9]{12}|A{12})$")] | None = None
+    """Of a DL/T 645 meter, as on its name plate; twelve A where it is the only one on its line."""
     profile: Annotated[str, AfterValidator(_from_folder)]
     read: tuple[str, ...] | None = None
+
+    @property
+    def station(self) -> Station:
+        """Who is asked on the bus."""
+        return self.unit if self.address is None else self.address
 
 
 class ClockSettings(Strict):
@@ -144,8 +153,12 @@ class EdgeConfig(Strict):
     buses: Annotated[tuple[Bus, ...], AfterValidator(_some)]
     meters: Annotated[tuple[PolledMeter, ...], AfterValidator(_some)]
 
+    def models(self) -> dict[str, Profile | Family]:
+        """Meter id → its profile, or the family of which the meter itself says the variant."""
+        return {meter.id: load_model(meter.profile) for meter in self.meters}
+
     def profiles(self) -> dict[str, Profile]:
-        """Meter id → its profile."""
+        """Meter id → its profile; ProfileError for a meter of which only the family is configured."""
         return {meter.id: load_profile(meter.profile) for meter in self.meters}
 
 
@@ -168,7 +181,7 @@ def _mistakes(path: Path) -> list[str]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError):
         return []
     buses, meters = _rows(document, "buses"), _rows(document, "meters")
-    return [*_twice(buses, meters), *_no_such_bus(buses, meters), *_profiles(meters, path.parent)]
+    return [*_twice(buses, meters), *_no_such_bus(buses, meters), *_profiles(meters, buses, path.parent)]
 
 
 def _rows(document: Row, table: str) -> list[tuple[int, Row]]:
@@ -183,7 +196,8 @@ def _twice(buses: list[tuple[int, Row]], meters: list[tuple[int, Row]]) -> list[
         places["device", str(bus.get("device"))].append(f"buses[{i}].device")
     for i, meter in meters:
         places["meter", str(meter.get("id"))].append(f"meters[{i}].id")
-        on = f"bus {meter.get('bus')} unit {meter.get('unit', 1)}"
+        station = f"unit {meter.get('unit', 1)}" if "address" not in meter else f"address {meter['address']}"
+        on = f"bus {meter.get('bus')} {station}"
         places["unit", on].append(f"meters[{i}].unit")
     text = _("{key}: {name!r} is given {count} times")
     return [
@@ -203,18 +217,49 @@ def _no_such_bus(buses: list[tuple[int, Row]], meters: list[tuple[int, Row]]) ->
     ]
 
 
-def _profiles(meters: list[tuple[int, Row]], folder: Path) -> list[str]:
+def _profiles(meters: list[tuple[int, Row]], buses: list[tuple[int, Row]], folder: Path) -> list[str]:
     mistakes = []
+    kinds = {bus.get("id"): bus.get("kind", "tcp") for _i, bus in buses}
     for i, meter in meters:
-        name, read = meter.get("profile"), meter.get("read")
+        name = meter.get("profile")
         if not isinstance(name, str):
             continue
         try:
-            select(
-                load_profile(_profile_path(name, folder)), map(str, read) if isinstance(read, list) else None
-            )
+            profiles = profiles_of(load_model(_profile_path(name, folder)), folder)
         except ProfileError as error:
             mistakes += [f"meters[{i}].profile: {mistake}" for mistake in error.mistakes]
-        except ValueError as error:
-            mistakes.append(f"meters[{i}].read: {error}")
+            continue
+        alone = sum(other.get("bus") == meter.get("bus") for _i, other in meters) == 1
+        mistakes += [f"meters[{i}].{text}" for text in _read_mistakes(meter, profiles)]
+        kind = kinds.get(meter.get("bus"), "")
+        mistakes += [
+            f"meters[{i}].{text}" for text in _station_mistakes(meter, profiles[0], kind, alone=alone)
+        ]
     return mistakes
+
+
+def _read_mistakes(meter: Row, profiles: list[Profile]) -> Iterator[str]:
+    read = meter.get("read")
+    for profile in profiles:
+        try:
+            select(profile, map(str, read) if isinstance(read, list) else None)
+        except ValueError as error:
+            yield f"read: {error}"
+
+
+def _station_mistakes(meter: Row, profile: Profile, kind: object, *, alone: bool) -> Iterator[str]:
+    """A Modbus meter has a unit, a DL/T 645 meter an address and a line."""
+    address = meter.get("address")
+    if profile.protocol == "modbus":
+        if address is not None:
+            yield _("address: {profile} is a Modbus profile; give unit").format(profile=profile.name)
+        return
+    if address is None:
+        text = _("address: {profile} is a DL/T 645 profile; give the twelve digits of the name plate")
+        yield text.format(profile=profile.name)
+    elif address == WILDCARD and not alone:
+        yield _("address: twelve A ask for the only meter of a line; there are others on this bus")
+    if "unit" in meter:
+        yield _("unit: {profile} is a DL/T 645 profile; give address").format(profile=profile.name)
+    if kind == "tcp":
+        yield _("bus: DL/T 645 needs a bus of kind rtu or rtu_over_tcp")

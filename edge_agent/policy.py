@@ -6,14 +6,12 @@ from typing import Annotated, Final
 import msgspec
 from pydantic import AfterValidator, Field
 
-from edge_agent.profile import Register
+from edge_agent.assemble import Reading
 from metering.config import Strict
 from metering.i18n import _
 from metering.intervals import QUARTER_MS
 from metering.reading_types import READING_TYPES, Kind
 
-Reading = tuple[Register, int, int | float]
-"""A register, the time of its read, its raw value."""
 _DAY_MS: Final = 86_400_000
 
 
@@ -50,6 +48,9 @@ class _Told(msgspec.Struct):
     live_ms: int = -_DAY_MS
     values: dict[str, float] = {}
     peaks: dict[str, float] = {}
+    has_totals: bool = False
+    rare: dict[str, Reading] = {}
+    """What is not read at every poll (totals that the meter froze) waits for the next whole frame."""
 
 
 class Chosen(msgspec.Struct, frozen=True):
@@ -70,18 +71,26 @@ class Policy:
     def choose(
         self, meter: str, readings: Sequence[Reading], t_ms: int, *, may_live: bool = True
     ) -> Chosen | None:
-        """What of a meter's readings becomes a frame of the poll at `t_ms`; None when nothing does."""
+        """What of a meter's readings becomes a frame of the poll at `t_ms`; None when nothing does.
+
+        A poll in which the totals did not answer does not count as theirs: the next one is tried.
+        """
         told = self._told.setdefault(meter, _Told())
+        for reading in readings:
+            if reading[0].name != reading[0].reading_type:
+                told.rare[reading[0].name] = reading
+        totals = any(READING_TYPES[r.reading_type].kind is Kind.TOTAL for r, _t, _raw in readings)
+        told.has_totals = told.has_totals or totals
         live = {
             r.reading_type: float(raw) for r, _t, raw in readings if r.reading_type in self._settings.live
         }
         for name, value in live.items():
             told.peaks[name] = max(told.peaks.get(name, 0.0), abs(value))
         due = t_ms // (self._settings.totals_every_s * 1000)
-        if due != told.totals:
+        if due != told.totals and totals == told.has_totals:
             told.totals = due
             told.values.update(live)
-            return Chosen(list(readings), keep=_first_of_quarter(told, t_ms))
+            return Chosen(_with_rare(told, readings), keep=_first_of_quarter(told, t_ms))
         if not may_live or not self._moved(told, live, t_ms):
             return None
         told.live_ms = t_ms
@@ -102,3 +111,10 @@ class Policy:
 def _first_of_quarter(told: _Told, t_ms: int) -> bool:
     quarter, told.quarter = told.quarter, t_ms // QUARTER_MS
     return quarter != told.quarter
+
+
+def _with_rare(told: _Told, readings: Sequence[Reading]) -> list[Reading]:
+    said = {register.name for register, _t_ms, _raw in readings}
+    rare = [reading for name, reading in told.rare.items() if name not in said]
+    told.rare.clear()
+    return [*rare, *readings]

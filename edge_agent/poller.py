@@ -7,19 +7,15 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from edge_agent.births import DeviceAliases, declaration, device_aliases, readings_body
-from edge_agent.breaker import Breaker
+from edge_agent.assemble import Reading
 from edge_agent.bus import ModbusBus, ReadFailed
 from edge_agent.clock import Clock
-from edge_agent.config import EdgeConfig, PolledMeter
-from edge_agent.health import DeviceHealth, Pulse
+from edge_agent.config import EdgeConfig
+from edge_agent.device import Device
+from edge_agent.health import Pulse
 from edge_agent.held import Dating
 from edge_agent.outbox import Draft, Outbox, OutboxError
-from edge_agent.plan import Block, plan, select
-from edge_agent.policy import Policy, Reading
-from edge_agent.profile import Profile, Register
-from edge_agent.reader import Reader
-from edge_agent.registers import decode
+from edge_agent.policy import Policy
 from edge_agent.system_time import boot_id
 from edge_agent.timekeeper import FIRST_SANE_MS, Offset
 
@@ -33,33 +29,8 @@ _STEPPED_PAUSE_S = 0.2
 """While time stands still, a meter that answered until now is tried again without costing the others a reading."""
 
 
-class Device(msgspec.Struct):
-    """A meter as this gateway reads it."""
-
-    meter: PolledMeter
-    profile: Profile
-    registers: tuple[Register, ...]
-    reader: Reader
-    aliases: DeviceAliases
-    declaration: int
-    latest: dict[str, tuple[int, int | float]]
-    """Reading type → (time, raw value) of its newest read, for births."""
-    breaker: Breaker
-    failing: bool = False
-    health: DeviceHealth = msgspec.field(default_factory=DeviceHealth)
-
-
 Polled = tuple[Device, list[Reading]]
 """A device and what it said in a poll, stamped with the clock's time of the read."""
-
-
-def make_device(meter: PolledMeter, profile: Profile, outbox: Outbox) -> Device:
-    """A device with its reads planned and its metrics declared."""
-    registers = select(profile, meter.read)
-    aliases = device_aliases(outbox, meter.id, profile, registers)
-    declared = outbox.declare(meter.id, declaration(aliases, profile, registers))
-    reader = Reader(meter.id, meter.unit, plan(registers, profile.limits))
-    return Device(meter, profile, registers, reader, aliases, declared, {}, Breaker())
 
 
 class Poller:
@@ -126,9 +97,7 @@ class Poller:
         """Number and store what the policy chooses; hold it while nobody knows what time it is."""
         offset = self._clock.offset()
         if offset is None:
-            drafts = self._drafts(polled, t_ms)
-            if drafts:
-                self._outbox.hold(self._boot, drafts)
+            self._hold(polled, t_ms)
             return
         if self._outbox.held:
             self._release(offset)
@@ -143,6 +112,13 @@ class Poller:
         if drafts or self._clock.stepped:
             self._outbox.append(drafts, utc_ms)
 
+    def _hold(self, polled: list[Polled], t_ms: int) -> None:
+        drafts = self._drafts(polled, t_ms)
+        for device, _readings in polled:
+            device.latest.clear()  # Births do not tell what has no time.
+        if drafts:
+            self._outbox.hold(self._boot, drafts)
+
     def _release(self, offset: Offset) -> None:
         self._outbox.date_epoch(self._clock.now_ms())
         count = self._dating.release(self._boot, offset, offset.ms)
@@ -155,7 +131,7 @@ class Poller:
         for device, readings in polled:
             chosen = self._policy.choose(device.meter.id, readings, t_ms, may_live=may_live)
             if chosen is not None:
-                drafts.append(_draft(device, chosen.readings, keep=chosen.keep))
+                drafts.append(msgspec.structs.replace(device.draft(chosen.readings), keep=chosen.keep))
         return drafts
 
     def close(self) -> None:
@@ -210,26 +186,14 @@ class Poller:
 
     async def _read(self, bus: ModbusBus, device: Device) -> tuple[list[Reading], ReadFailed | None]:
         probe = device.breaker.doubts and not self._clock.stepped
-        heard, error = await device.reader.read(bus, self._clock.read_ms, probe=probe)
-        return [reading for block, words, t_ms in heard for reading in _decoded(block, words, t_ms)], error
+        return await device.read(bus, self._clock.read_ms, probe=probe)
 
 
 def _in_utc(polled: Polled, offset_ms: int) -> Polled:
-    """Readings stamped in UTC; births tell the newest of them."""
     device, readings = polled
-    dated = [(register, t_ms + offset_ms, raw) for register, t_ms, raw in readings] if offset_ms else readings
-    device.latest.update({register.reading_type: (t_ms, raw) for register, t_ms, raw in dated})
-    return device, dated
-
-
-def _draft(device: Device, readings: Sequence[Reading], *, keep: bool) -> Draft:
-    newest = max(t_ms for _, t_ms, _ in readings)
-    return Draft(device.declaration, newest, readings_body(device.aliases, readings), keep)
-
-
-def _decoded(block: Block, words: Sequence[int], t_ms: int) -> list[Reading]:
-    values = ((register, decode(register, mine)) for register, mine in block.split(words))
-    return [(register, t_ms, raw) for register, raw in values if raw is not None]
+    if not offset_ms:
+        return polled
+    return device, [(register, t_ms + offset_ms, raw) for register, t_ms, raw in readings]
 
 
 def _judge(device: Device, error: ReadFailed | None, *, answered: bool, cost_s: float) -> None:

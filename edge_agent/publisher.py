@@ -27,9 +27,9 @@ from edge_agent.budget import ACK_BYTES, MESSAGE_BYTES, PING_BYTES, SESSION_BYTE
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.config import EdgeConfig
 from edge_agent.dated_tls import dated
+from edge_agent.device import Device
 from edge_agent.drain import Gap, Pace, with_gaps
 from edge_agent.outbox import Frame, Outbox, OutboxError
-from edge_agent.poller import Device
 from edge_agent.server_time import ServerTime
 from edge_agent.side import SideChannel
 from metering import frames
@@ -228,7 +228,9 @@ class Publisher:
             self._spent(_ACK_BYTES)
             if self._time.heard(ack):
                 self._log_time()
-            went_back = self._outbox.acknowledge(ack.journal_id, ack.epoch, ack.number)
+            # A restored card's numbers were others' once: only what this session has sent is taken as stored.
+            number = min(ack.number, max(self._sent, self._outbox.acked))
+            went_back = self._outbox.acknowledge(ack.journal_id, ack.epoch, number)
             if went_back:
                 log.warning("journal_has_less gateway=%s acked=%d", self._config.gateway, self._outbox.acked)
                 self._history = self._outbox.last

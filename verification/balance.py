@@ -10,7 +10,7 @@ from math import floor, isfinite
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from metering.frames import PROPERTY_ROLLOVER, PROPERTY_RESOLUTION, PROPERTY_SCALE, PROPERTY_UNIT
+from metering.frames import PROPERTY_MODULUS, PROPERTY_RESOLUTION, PROPERTY_SCALE, PROPERTY_UNIT
 from metering.intervals import Span, iso
 from metering.protobuf_wire import DecodeError
 from metering.registry import Meter
@@ -206,7 +206,7 @@ def _declared(birth: StoredFrame, reading_type: str) -> Declared | None:
     unit = properties.get(PROPERTY_UNIT)
     if not isinstance(unit, str) or unit not in UNITS:
         return None
-    scale, modulus = _integer(properties, PROPERTY_SCALE) or 0, _integer(properties, PROPERTY_ROLLOVER)
+    scale, modulus = _integer(properties, PROPERTY_SCALE) or 0, _integer(properties, PROPERTY_MODULUS)
     resolution = _integer(properties, PROPERTY_RESOLUTION) or 0 if metric.datatype in FLOATS else None
     return Declared(metric.alias, metric.datatype, unit, scale, resolution, modulus)
 

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import msgspec
 
+from edge_agent.assemble import Assembler
 from edge_agent.bus import ModbusBus, ReadFailed, Refused
 from edge_agent.config import Bus
 from edge_agent.plan import Block, plan
@@ -60,14 +61,10 @@ def value_in_unit(register: Register, raw: float) -> float:
 
 def values_of(registers: Iterable[Register], words: Words) -> dict[str, float]:
     """Reading type → value in base units, of every register that was read whole and means something."""
-    found = {}
-    for register in registers:
-        own = [words.get((register.fc, address)) for address in range(register.addr, register.end)]
-        whole = [word for word in own if word is not None]
-        raw = decode(register, whole) if len(whole) == register.width else None
-        if raw is not None:
-            found[register.reading_type] = value_in_unit(register, raw) * float(UNITS[register.unit].factor)
-    return found
+    return {
+        register.name: value_in_unit(register, raw) * float(UNITS[register.unit].factor)
+        for register, _t_ms, raw in Assembler(registers).from_words(words)
+    }
 
 
 async def read_registers(bus: Reader, unit: int, profile: Profile) -> list[RegisterReading]:
@@ -85,7 +82,8 @@ async def _read_block(bus: Reader, unit: int, block: Block) -> list[RegisterRead
         if isinstance(error, Refused) and len(block.registers) > 1:
             return [row for part in single(block) for row in await _read_block(bus, unit, part)]
         return [_row(register, (), str(error)) for register, _offset in block.registers]
-    return [_row(register, own, None) for register, own in block.split(words)]
+    split = ((field, own) for field, own in block.split(words) if isinstance(field, Register))
+    return [_row(register, own, None) for register, own in split]
 
 
 def single(block: Block) -> Iterator[Block]:

@@ -25,7 +25,7 @@ from edge_agent.commission.read import Reader, RegisterReading, open_bus, read_r
 from edge_agent.commission.scan import Found, scan_units
 from edge_agent.config import Bus, EdgeConfig, PolledMeter, load_config
 from edge_agent.plan import select
-from edge_agent.profile import Profile, bundled_profiles, load_profile
+from edge_agent.profile import Profile, fixed_profiles, load_profile
 from metering.i18n import _
 from tanyun.commands.common import (
     errors_as_sentences,
@@ -115,7 +115,7 @@ def scan(
     """Scan a bus."""
     with errors_as_sentences():
         config = load_config(config_file)
-        profiles = [load_profile(name) for name in bundled_profiles()]
+        profiles = [load_profile(name) for name in fixed_profiles()]
     bus = _bus(config, bus_id).model_copy(update={"timeout_s": timeout_s, "retries": 0})
     expected = Expected((nominal_v,)) if nominal_v else Expected()
     found = _on(bus, lambda line: _scan(line, units, profiles, expected))

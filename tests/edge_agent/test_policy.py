@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import ValidationError
 
+from edge_agent.assemble import Reading
 from edge_agent.budget import Budget, month_of
-from edge_agent.policy import Policy, PublishSettings, Reading
+from edge_agent.policy import Policy, PublishSettings
 from tests.fakes.gateway import toy_profile
 
 QUARTER = 900_000
@@ -53,6 +54,31 @@ def test_whole_frames_between_quarter_hours_are_the_first_to_go() -> None:
 
 def test_with_every_poll_everything() -> None:
     assert chosen(Policy(PublishSettings(totals_every_s=1)), [1.0] * 4) == ["Tttt"]
+
+
+def test_a_poll_without_totals_does_not_count_as_theirs() -> None:
+    policy = Policy(PublishSettings())
+    chosen(policy, [1.0])
+    power = said(1, 1.0, EDGE + QUARTER)[1:]
+    assert policy.choose("m", power, EDGE + QUARTER) is None
+    found = policy.choose("m", said(1, 1.0, EDGE + QUARTER), EDGE + QUARTER + 15_000)
+    assert found is not None
+    assert (len(found.readings), found.keep) == (3, True)
+
+
+def test_what_is_read_once_a_day_waits_for_the_next_whole_frame() -> None:
+    policy = Policy(PublishSettings())
+    chosen(policy, [1.0])
+    frozen = REGISTERS["energy_import_total"].model_copy(update={"months_ago": 1})
+    assert frozen.name != frozen.reading_type
+    rare: Reading = (frozen, EDGE + 15_000, 7)
+    assert policy.choose("m", [*said(1, 1.0, EDGE + 15_000), rare], EDGE + 15_000) is None
+    found = policy.choose("m", said(1, 1.0, EDGE + QUARTER), EDGE + QUARTER)
+    assert found is not None
+    assert found.readings[0] == rare
+    found = policy.choose("m", said(1, 1.0, EDGE + 2 * QUARTER), EDGE + 2 * QUARTER)
+    assert found is not None
+    assert len(found.readings) == 3
 
 
 def test_only_gauges_are_live() -> None:

@@ -14,8 +14,9 @@ import pytest
 from pyModbusTCP.constants import EXP_ILLEGAL_FUNCTION
 from pyModbusTCP.server import DataHandler, ModbusServer
 
+from edge_agent.device import Device, make_device
 from edge_agent.outbox import Outbox
-from edge_agent.poller import Device, Poller, make_device
+from edge_agent.poller import Poller
 from edge_agent.timekeeper import Offset
 from metering.frames import TimeSource
 from tests.fakes.gateway import config_for, toy_profile

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.assemble import Reading
 from edge_agent.clock import KeptClock
 from edge_agent.dated_tls import dated
+from edge_agent.device import make_device
 from edge_agent.outbox import Outbox
-from edge_agent.policy import Reading
-from edge_agent.poller import Polled, Poller, make_device
+from edge_agent.poller import Polled, Poller
 from metering.frames import TimeSource
 from tests.edge_agent.test_timekeeper import HOUR, Machine
 from tests.edge_agent.test_timekeeper import UTC as NOW

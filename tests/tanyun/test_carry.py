@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from edge_agent.device import make_device
 from edge_agent.export import export
 from edge_agent.outbox import Outbox
-from edge_agent.poller import make_device
 from edge_agent.ring import Evicted
 from ingest.importer import Imported, import_file
 from ingest.sole import sole_writer

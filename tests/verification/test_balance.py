@@ -171,7 +171,7 @@ def test_a_float_total_that_counts_tens_of_its_unit() -> None:
 
 
 def test_a_total_that_rolls_over_once_counts_on() -> None:
-    properties: dict[str, Property] = {"engUnit": "kWh", "scale": 0, "rollover": 10_000}
+    properties: dict[str, Property] = {"engUnit": "kWh", "scale": 0, "modulus": 10_000}
     found = month_of(ListedFrames(edges(9_990, 25), properties=properties))
     assert (found.energy, found.rollovers) == (35_000, 1)
 
@@ -179,7 +179,7 @@ def test_a_total_that_rolls_over_once_counts_on() -> None:
 def test_a_roll_over_between_the_readings_around_an_edge_is_counted_once() -> None:
     at = MONTH.start_ms
     readings: list[tuple[int, Value]] = [(at - 10, 9_990), (at + 10, 10), (MONTH.end_ms, 100)]
-    properties: dict[str, Property] = {"engUnit": "kWh", "scale": 0, "rollover": 10_000}
+    properties: dict[str, Property] = {"engUnit": "kWh", "scale": 0, "modulus": 10_000}
     found = month_of(ListedFrames(readings, properties=properties))
     assert found.opening_position == 10_000_000
     assert found.energy == 100_000
