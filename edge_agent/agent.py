@@ -5,13 +5,16 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
-from edge_agent.clock import Clock, SteppedClock, SystemClock
+from edge_agent.budget import Budget
+from edge_agent.clock import Clock, KeptClock, SteppedClock
 from edge_agent.config import EdgeConfig
 from edge_agent.device import Device, make_device
 from edge_agent.outbox import Outbox
 from edge_agent.poller import Poller
 from edge_agent.publisher import Publisher
 from edge_agent.side import SideChannel
+from edge_agent.system_time import boot_ms, wall_ms
+from edge_agent.timekeeper import Timekeeper
 
 log = logging.getLogger("tanyun.edge")
 
@@ -25,7 +28,8 @@ def devices_of(config: EdgeConfig, outbox: Outbox) -> list[Device]:
 def clock_of(config: EdgeConfig, outbox: Outbox) -> Clock:
     """The clock that the configuration names."""
     if config.clock.source == "system":
-        return SystemClock()
+        keeper = Timekeeper(boot_ms, wall_ms, outbox.notes["seen_ms"], config.clock.guess_after_s * 1000)
+        return KeptClock(keeper)
     return SteppedClock(config.clock.host, config.clock.port, config.gateway, outbox.polled_ms)
 
 
@@ -53,8 +57,14 @@ async def run(
     outbox = Outbox(config.outbox.path, config.outbox.max_bytes)
     devices = devices_of(config, outbox)
     clock = clock_of(config, outbox)
-    poller = Poller(config, devices, outbox, clock)
-    publisher = Publisher(config, outbox, devices, poller.stored, side)
+    notes = outbox.notes
+    budget = Budget(config.publish.monthly_mb, notes["traffic_month"], notes["traffic_bytes"])
+
+    def may_live(t_ms: int) -> bool:
+        return publisher.may_live(t_ms)
+
+    poller = Poller(config, devices, outbox, clock, may_live)
+    publisher = Publisher(config, outbox, devices, poller.stored, side, clock, budget)
     whole = Running(config, outbox, devices, clock, poller, publisher)
     log.info("edge_ready gateway=%s meters=%d backlog=%d", config.gateway, len(devices), outbox.backlog())
     try:

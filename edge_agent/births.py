@@ -34,6 +34,7 @@ class DeviceAliases(msgspec.Struct, frozen=True):
     """Name of a reading's metric → alias."""
     serial: int | None = None
     """Of the meter's serial number, where its profile has one."""
+    time_source: int = 0
 
 
 def register_properties(profile: Profile | Family, register: Register) -> dict[str, Property]:
@@ -69,7 +70,8 @@ def device_aliases(
         outbox.alias(meter, name, "UInt64") for name in (frames.FRAME_EPOCH, frames.FRAME_NUMBER)
     )
     own = outbox.alias(meter, frames.SERIAL, "String") if serial else None
-    return DeviceAliases(epoch, number, readings, own)
+    source = outbox.alias(meter, frames.TIME_SOURCE, "String")
+    return DeviceAliases(epoch, number, readings, own, source)
 
 
 def nbirth(outbox: Outbox, bdseq: int, t_ms: int) -> Payload:
@@ -79,6 +81,10 @@ def nbirth(outbox: Outbox, bdseq: int, t_ms: int) -> Payload:
         frames.ACK_EPOCH: _U64,
         frames.ACK_NUMBER: _U64,
         frames.ACK_TIME: DataType.DATETIME,
+        frames.ACK_NONCE: _U64,
+        frames.RESEND_EPOCH: _U64,
+        frames.RESEND_FROM: _U64,
+        frames.RESEND_TO: _U64,
     }
     metrics = [
         Metric(name=frames.BDSEQ, timestamp=t_ms, datatype=DataType.INT64, value=bdseq),
@@ -94,7 +100,14 @@ def nbirth(outbox: Outbox, bdseq: int, t_ms: int) -> Payload:
         ),
         *(
             Metric(name=name, alias=_node_alias(outbox, name), timestamp=t_ms, datatype=_U64, is_null=True)
-            for name in (frames.FRAME_NUMBER, frames.LOST_FROM)
+            for name in (frames.FRAME_NUMBER, frames.LOST_FROM, frames.TIME_REQUEST)
+        ),
+        Metric(
+            name=frames.FRAME_THINNED,
+            alias=_node_alias(outbox, frames.FRAME_THINNED),
+            timestamp=t_ms,
+            datatype=DataType.BOOLEAN,
+            is_null=True,
         ),
     ]
     return Payload(tuple(metrics), timestamp=t_ms)
@@ -110,6 +123,7 @@ def declaration(aliases: DeviceAliases, profile: Profile | Family, registers: Se
     metrics = [
         Metric(name=frames.FRAME_EPOCH, alias=aliases.epoch, datatype=_U64, is_null=True),
         Metric(name=frames.FRAME_NUMBER, alias=aliases.number, datatype=_U64, is_null=True),
+        Metric(name=frames.TIME_SOURCE, alias=aliases.time_source, datatype=DataType.STRING, is_null=True),
     ]
     metrics += [
         Metric(
@@ -176,15 +190,26 @@ def frame_metrics(aliases: tuple[int, int], epoch: int, frame: Frame, *, histori
     return mark_historical(metrics) if historical else metrics
 
 
-def lost_metrics(outbox: Outbox, first: int, last: int, t_ms: int) -> bytes:
-    """The declaration that frames `first` to `last` are lost: an NDATA that bears the last one's number."""
+def lost_metrics(outbox: Outbox, first: int, last: int, t_ms: int, *, thinned: bool = False) -> bytes:
+    """The declaration that frames `first` to `last` are not here any more: an NDATA that bears the last one's number."""
     values = {frames.FRAME_EPOCH: outbox.epoch, frames.FRAME_NUMBER: last, frames.LOST_FROM: first}
     metrics = [
         Metric(alias=_node_alias(outbox, name), timestamp=t_ms, datatype=_U64, value=value)
         for name, value in values.items()
     ]
+    if thinned:
+        alias = _node_alias(outbox, frames.FRAME_THINNED)
+        metrics.append(Metric(alias=alias, timestamp=t_ms, datatype=DataType.BOOLEAN, value=True))
     return encode_metrics(metrics, with_datatype=False)
 
 
+def time_request(outbox: Outbox, nonce: int, t_ms: int) -> bytes:
+    """The question for the server's time."""
+    alias = _node_alias(outbox, frames.TIME_REQUEST)
+    return encode_metrics(
+        [Metric(alias=alias, timestamp=t_ms, datatype=_U64, value=nonce)], with_datatype=False
+    )
+
+
 def _node_alias(outbox: Outbox, name: str) -> int:
-    return outbox.alias("", name, "UInt64")
+    return outbox.alias("", name, "Boolean" if name == frames.FRAME_THINNED else "UInt64")

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 
 from edge_agent.buses.stations import WILDCARD, Station
 from edge_agent.plan import select
+from edge_agent.policy import PublishSettings
 from edge_agent.profile import Family, Profile, ProfileError, load_model, load_profile, profiles_of
 from metering.config import ConfigError, ConfigPath, Id, Strict, load_toml
 from metering.i18n import _
@@ -111,9 +112,11 @@ class PolledMeter(Strict):
 
 
 class ClockSettings(Strict):
-    """Where the time comes from: the system, or a clock shared with simulated meters."""
+    """Where the time comes from: the gateway's own clock, or one shared with simulated meters."""
 
     source: Literal["system", "stepped"] = "system"
+    guess_after_s: int = Field(default=86_400, ge=0, le=31 * 86_400)
+    """Readings that nobody has dated so long after the agent's start go out marked; 0: they wait for ever."""
     host: str = "127.0.0.1"
     port: int = Field(default=0, ge=0, le=65535)
 
@@ -158,11 +161,14 @@ class EdgeConfig(Strict):
     window: int = Field(default=256, ge=1, le=10_000)
     """Frames in flight before an ack is waited for."""
     ack_timeout_s: float = Field(default=3.0, gt=0, le=600)
+    keepalive_s: int = Field(default=60, ge=5, le=1200)
+    """Silence after which the connection is tried; each try costs some 280 bytes."""
     broker: BrokerSettings
     outbox: OutboxSettings
     clock: ClockSettings = ClockSettings()
     metrics: MetricsSettings = MetricsSettings()
     updates: UpdateSettings | None = None
+    publish: PublishSettings = PublishSettings()
     buses: Annotated[tuple[Bus, ...], AfterValidator(_some)]
     meters: Annotated[tuple[PolledMeter, ...], AfterValidator(_some)]
 

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from edge_agent.agent import Running
+from edge_agent.clock import KeptClock
 from edge_agent.device import Device
 
 _MS: Final = 1000.0
@@ -56,6 +57,12 @@ class Live(msgspec.Struct, frozen=True):
     last: int
     acked: int
     clock_source: str
+    """`ntp`, `server`, `meter` or `stepped`; empty while no clock is trusted."""
+    clock_error_ms: int | None
+    held: int
+    """Frames that wait for a trusted time before they get a number."""
+    traffic_bytes: int
+    """On the wire since the month began, by the agent's own estimate."""
     disk: LiveDisk
     configuration: LiveConfiguration
     devices: list[LiveDevice]
@@ -63,7 +70,7 @@ class Live(msgspec.Struct, frozen=True):
 
 def look(running: Running, started_ms: int, version: str, configuration: LiveConfiguration) -> Live:
     """The agent as it is now. Reads counters in memory, and asks the file system for its free space."""
-    disk = shutil.disk_usage(running.config.outbox.path.parent)
+    disk, clock = shutil.disk_usage(running.config.outbox.path.parent), running.clock
     return Live(
         gateway=running.config.gateway,
         version=version,
@@ -74,7 +81,10 @@ def look(running: Running, started_ms: int, version: str, configuration: LiveCon
         backlog=running.outbox.backlog(),
         last=running.outbox.last,
         acked=running.outbox.acked,
-        clock_source=str(getattr(running.clock, "source", "stepped" if running.clock.stepped else "system")),
+        clock_source=clock.source if isinstance(clock, KeptClock) else "stepped",
+        clock_error_ms=clock.error_ms if isinstance(clock, KeptClock) else None,
+        held=running.outbox.held,
+        traffic_bytes=running.outbox.notes["traffic_bytes"],
         disk=LiveDisk(disk.free, disk.total),
         configuration=configuration,
         devices=[_device(device) for device in running.devices],
@@ -132,6 +142,9 @@ def _families(live: Live) -> Iterator[tuple[str, str, str, list[Sample]]]:
     single: dict[str, tuple[str, float]] = {
         "session_up": ("1 while frames can be sent: connected, and the server online.", live.in_session),
         "poll_silent_seconds": ("Since the poll loop came round.", live.poll_silent_s),
+        "clock_trusted": ("1 while the time is trusted.", bool(live.clock_source)),
+        "held_frames": ("Frames that wait for a trusted time.", live.held),
+        "traffic_bytes": ("On the wire since the month began, estimated.", live.traffic_bytes),
         "backlog_frames": ("Frames that the server does not have yet.", live.backlog),
         "disk_free_bytes": ("Free on the outbox's file system.", live.disk.free_bytes),
         "disk_size_bytes": ("Size of the outbox's file system.", live.disk.size_bytes),

@@ -81,7 +81,9 @@ def _verify(public_pem: bytes, signature: bytes, signed: bytes) -> None:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
         from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise BundleError("the gateway cannot verify signatures: its package `cryptography` is missing") from error
+        raise BundleError(
+            "the gateway cannot verify signatures: its package `cryptography` is missing"
+        ) from error
     try:
         key = load_pem_public_key(public_pem)
     except ValueError as error:

@@ -18,6 +18,7 @@ from edge_agent.updates.run import run as run_through
 from metering.i18n import _
 from tanyun.commands.common import errors_as_sentences, start_logging
 from tanyun.commands.edge_commission import commission
+from tanyun.commands.edge_export import export_frames
 from tanyun.commands.edge_site import probe, read, scan
 from tanyun.commands.edge_status import edge_config_option, status
 from tanyun.commands.text import example
@@ -86,5 +87,5 @@ def check(config_file: Path) -> None:
             file=config_file, meters=len(config.meters), buses=len(config.buses)))  # fmt: skip
 
 
-for command in (scan, read, probe, commission, status):
+for command in (scan, read, probe, commission, status, export_frames):
     edge.add_command(command)

@@ -108,7 +108,8 @@ def _print_live(live: Live, now_ms: int) -> None:
     click.echo()
     rows = {
         _("session"): _("in session: the server takes frames") if live.in_session else _("none: broker or server is away"),
-        _("clock"): live.clock_source,
+        _("clock"): _clock(live),
+        _("traffic this month"): f"{live.traffic_bytes / 1e6:.1f} MB",
         _("disk"): _("{free:.1f} GB free of {size:.1f} GB").format(free=live.disk.free_bytes / 1e9, size=live.disk.size_bytes / 1e9),
         _("configuration"): f"{live.configuration.number} {live.configuration.state}",
     }  # fmt: skip
@@ -116,6 +117,13 @@ def _print_live(live: Live, now_ms: int) -> None:
     click.echo()
     head = [_("meter"), _("bus"), _("success"), _("latency"), _("answered"), _("last error")]
     print_table(head, [_device_row(item, now_ms) for item in live.devices])
+
+
+def _clock(live: Live) -> str:
+    if not live.clock_source:
+        return _("not trusted yet: {count} frames wait for the time").format(count=live.held)
+    error = "" if live.clock_error_ms is None else f" ± {live.clock_error_ms} ms"
+    return f"{live.clock_source}{error}"
 
 
 def _device_row(item: LiveDevice, now_ms: int) -> list[str]:

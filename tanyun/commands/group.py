@@ -11,6 +11,7 @@ from tanyun.commands import (
     gateway,
     grafana,
     influx,
+    journal,
     month,
     profile,
     roles,
@@ -45,7 +46,7 @@ def root() -> None:
 
 
 for command in (
-    demo.demo, edge.edge, roles.ingest, roles.stream, roles.api, roles.serve, month.month, month.report,
+    demo.demo, edge.edge, roles.ingest, journal.journal, roles.stream, roles.api, roles.serve, month.month, month.report,
     evidence.evidence, tables.meters, gateway.gateway, doctor.doctor, warm.warm, simulator.simulator, secrets.broker, profile.profile,
     influx.influx, influx.projector, grafana.grafana,
 ):  # fmt: skip

@@ -110,6 +110,7 @@ def test_a_meter_birth_declares_what_its_raw_values_mean(outbox: Outbox, devices
         assert set(metrics) == {
             "Frame/Epoch",
             "Frame/Number",
+            "Frame/Time Source",
             *(r.name for r in device.registers),
             *serial_of(device),
         }

@@ -108,6 +108,7 @@ park = "park"
 gateway = "gw"
 poll_interval_s = 1
 ack_timeout_s = 0.5
+publish = {{totals_every_s = 1, monthly_mb = 0}}
 broker = {{port = {port or self._broker.port}, user = "gw", password_file = "{self.folder}/secrets/mqtt-gw"}}
 outbox = {{path = "{self.folder}/outbox.db"}}
 updates = {{key_file = "{signing.public_path(self.key)}", confirm_minutes = {minutes}}}
