@@ -17,6 +17,8 @@ from edge_agent.updates.store import Store
 from metering.topics import configuration_topic, configured_topic
 
 log = logging.getLogger("tanyun.edge")
+_POLLS_TRIED: Final = 2
+"""The least that a trial sees, however far polls are apart."""
 _TOLD_S: Final = 5.0
 """The most that a switch waits for `staged` to go out."""
 
@@ -94,9 +96,10 @@ class Updates:
     async def _try(self, running: Running) -> None:
         """Wait, then judge: healthy polls and the server's acks, or back to what was before."""
         self._tell()
-        log.warning("configuration_on_trial number=%d seconds=%.0f", self.store.state.active, self._confirm_s)
+        seconds = max(self._confirm_s, _POLLS_TRIED * running.config.poll_interval_s)
+        log.warning("configuration_on_trial number=%d seconds=%.0f", self.store.state.active, seconds)
         acked, last = running.outbox.acked, running.outbox.last
-        await asyncio.sleep(self._confirm_s)
+        await asyncio.sleep(seconds)
         wrong = self._wrong(running, acked, last)
         if wrong:
             await asyncio.to_thread(self.store.roll_back, "; ".join(wrong))

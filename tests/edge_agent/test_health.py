@@ -56,10 +56,23 @@ def test_the_pulse_is_silent_since_its_last_beat() -> None:
 
 def live(*devices: LiveDevice) -> Live:
     return Live(
-        gateway='gw "x"\\1', version="0.1", started_ms=1000, now_ms=61_500, in_session=True, poll_silent_s=1.5, backlog=7,
-        last=107, acked=100, clock_source="ntp", clock_error_ms=20, held=2, traffic_bytes=9, disk=LiveDisk(5, 10), configuration=LiveConfiguration(3, "confirmed"),
+        gateway='gw "x"\\1',
+        version="0.1",
+        started_ms=1000,
+        now_ms=61_500,
+        in_session=True,
+        poll_silent_s=1.5,
+        backlog=7,
+        last=107,
+        acked=100,
+        clock_source="ntp",
+        clock_error_ms=20,
+        held=2,
+        traffic_bytes=9,
+        disk=LiveDisk(5, 10),
+        configuration=LiveConfiguration(3, "confirmed"),
         devices=list(devices),
-    )  # fmt: skip
+    )
 
 
 def test_the_metrics_are_what_the_prometheus_library_reads() -> None:

@@ -12,14 +12,17 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from types import SimpleNamespace
+from typing import Any, Self, cast
 
 import pytest
 from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
+from edge_agent.agent import Running
+from edge_agent.health import Pulse
 from edge_agent.loopback import ask, socket_of
-from edge_agent.notify import Notifier
+from edge_agent.notify import Notifier, is_alive
 from tanyun.commands.group import root
 from tests.edge_agent.test_agent import REPO, first_tick, simulated, write_config
 from tests.fakes.mosquitto import Mosquitto
@@ -157,6 +160,26 @@ def test_a_taken_metrics_port_is_said_once_and_costs_nothing_else(tmp_path: Path
             host.until(host.has(10))
             assert ask(tmp_path / "outbox.db") is not None
     assert (tmp_path / "agent.log").read_text(encoding="utf-8").count("metrics_unavailable") == 1
+
+
+def test_a_poll_loop_that_hangs_gives_no_sign_of_life_and_a_stepped_clock_may_stand() -> None:
+    now = [0.0]
+    pulse = Pulse(lambda: now[0])
+    parts: dict[str, Any] = {
+        "config": SimpleNamespace(poll_interval_s=15),
+        "clock": SimpleNamespace(stepped=False),
+        "poller": SimpleNamespace(pulse=pulse),
+    }
+    running = cast("Running", SimpleNamespace(**parts))
+    now[0] = 104.0  # three periods and a minute
+    assert is_alive(running)
+    now[0] = 106.0
+    assert not is_alive(running)
+    pulse.beat()
+    assert is_alive(running)
+    now[0] = 10_000.0
+    parts["clock"].stepped = True
+    assert is_alive(running)
 
 
 def test_without_systemd_nothing_is_said_and_a_dead_socket_is_no_error(tmp_path: Path) -> None:
