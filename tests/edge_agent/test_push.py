@@ -1,14 +1,12 @@
 """A push from end to end: real broker, real agent, `tanyun gateway push`; what is worse than before is taken back, and no frame is lost."""
 
-import asyncio
 import json
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 from typing import Any
 
 import paho.mqtt.client as mqtt
@@ -17,13 +15,10 @@ from click.testing import CliRunner, Result
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_agent.loopback import ask
-from edge_agent.simulator.config import parse_config
-from edge_agent.simulator.meters import build_meters
-from edge_agent.simulator.server import ModbusServers
 from edge_agent.updates.bundle import Bundle, pack
 from tanyun.broker import password_line
 from tanyun.commands.group import root
-from tests.edge_agent.test_running import agent, until
+from tests.edge_agent.site import agent, meters, until
 from tests.fakes.mosquitto import Mosquitto
 from tests.fakes.primary_host import PrimaryHost
 from verification.evidence import signing
@@ -37,47 +32,6 @@ sites = [{id = "s", enterprise = "e", name = "厂区"}]
 gateways = [{id = "gw", site = "s"}]
 meters = []
 """
-METERS = parse_config(
-    {
-        "seed": "push",
-        "servers": [{"gateway": "gw", "port": 0}],
-        "meters": [
-            {"id": f"m{unit}", "gateway": "gw", "unit": unit, "profile": "schneider_iem3000",
-             "load": {"kind": "factory", "rated_w": 1000}} for unit in (1, 2)
-        ],
-    }
-)  # fmt: skip
-
-
-@contextmanager
-def meters() -> Iterator[int]:
-    """Simulated meters that live now, in a thread; their port."""
-    found: list[int] = []
-    ready, loop = Event(), asyncio.new_event_loop()
-
-    async def serve() -> None:
-        servers = ModbusServers(
-            METERS.servers, build_meters(METERS).values(), lambda: time.time_ns() // 1_000_000
-        )
-        async with servers as running:
-            found.append(running.ports["gw"])
-            ready.set()
-            await asyncio.Event().wait()
-
-    task = loop.create_task(serve())
-
-    def run() -> None:
-        loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
-        loop.close()
-
-    thread = Thread(target=run)
-    thread.start()
-    try:
-        assert ready.wait(20)
-        yield found[0]
-    finally:
-        loop.call_soon_threadsafe(task.cancel)
-        thread.join(20)
 
 
 class Plant:

@@ -4,13 +4,9 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self, cast
@@ -24,18 +20,9 @@ from edge_agent.health import Pulse
 from edge_agent.loopback import ask, socket_of
 from edge_agent.notify import Notifier, is_alive
 from tanyun.commands.group import root
-from tests.edge_agent.test_agent import REPO, first_tick, simulated, write_config
+from tests.edge_agent.site import DEADLINE_S, agent, meters, until
 from tests.fakes.mosquitto import Mosquitto
 from tests.fakes.primary_host import PrimaryHost
-
-DEADLINE_S = 20.0
-
-
-def until(true: Callable[[], object]) -> None:
-    end = time.monotonic() + DEADLINE_S
-    while not true():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
 
 
 def free_port() -> int:
@@ -69,20 +56,6 @@ class Systemd:
             pass
 
 
-@contextmanager
-def agent(config: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    argv = (sys.executable, "-m", "tanyun", "edge", "run", "-c", str(config))
-    env = {**os.environ, **environment}
-    with (
-        (config.parent / "agent.log").open("ab") as log,
-        subprocess.Popen(argv, cwd=REPO, stderr=log, env=env) as process,
-    ):
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
 def tanyun(*args: str) -> str:
     done = CliRunner().invoke(root, ["--lang", "en", *args], catch_exceptions=False)
     assert done.exit_code == 0, done.output
@@ -94,13 +67,47 @@ def get(port: int, path: str) -> str:
         return str(answer.read().decode())
 
 
-def test_systemd_hears_ready_then_signs_of_life_then_stopping(tmp_path: Path, broker: Mosquitto) -> None:
+def configured(folder: Path, broker: Mosquitto, modbus: int, more: str = "") -> Path:
+    """Two meters, and a dead one, polled every second."""
+    file = folder / "edge.toml"
+    file.write_text(
+        f"""
+park = "park"
+gateway = "gw"
+poll_interval_s = 1
+broker = {{port = {broker.port}, user = "gw", password_file = "secrets/mqtt-gw"}}
+outbox = {{path = "outbox.db"}}
+publish = {{totals_every_s = 1, monthly_mb = 0}}
+buses = [{{id = "line", host = "127.0.0.1", port = {modbus}, timeout_s = 0.2, retries = 0}}]
+meters = [{{id = "m1", bus = "line", unit = 1, profile = "schneider_iem3000"}},
+          {{id = "m2", bus = "line", unit = 2, profile = "schneider_iem3000"}},
+          {{id = "dead", bus = "line", unit = 99, profile = "schneider_iem3000"}}]
+{more}""",
+        encoding="utf-8",
+    )
+    return file
+
+
+@pytest.fixture
+def modbus() -> Iterator[int]:
+    with meters() as port:
+        yield port
+
+
+@pytest.fixture
+def host(broker: Mosquitto) -> Iterator[PrimaryHost]:
+    with PrimaryHost(broker.port, broker.password("host")) as host:
+        yield host
+
+
+@pytest.mark.usefixtures("host")
+def test_systemd_hears_ready_then_signs_of_life_then_stopping(
+    tmp_path: Path, broker: Mosquitto, modbus: int
+) -> None:
     with (
-        PrimaryHost(broker.port, broker.password("host")),
-        simulated(first_tick(), tmp_path) as ends,
         Systemd(tmp_path / "n") as systemd,
         agent(
-            write_config(tmp_path, broker, ends), NOTIFY_SOCKET=str(systemd.path), WATCHDOG_USEC="200000"
+            configured(tmp_path, broker, modbus), NOTIFY_SOCKET=str(systemd.path), WATCHDOG_USEC="200000"
         ) as process,
     ):
         first = systemd.hear()
@@ -113,51 +120,41 @@ def test_systemd_hears_ready_then_signs_of_life_then_stopping(tmp_path: Path, br
         assert process.wait(20) == 0
 
 
-def test_status_and_metrics_say_how_each_meter_answers(tmp_path: Path, broker: Mosquitto) -> None:
-    port = free_port()
-    with (
-        PrimaryHost(broker.port, broker.password("host")) as host,
-        simulated(first_tick(), tmp_path) as ends,
-    ):
-        config = write_config(tmp_path, broker, ends)
-        dead = '[[meters]]\nid = "dead"\nbus = "line"\nunit = 99\nprofile = "schneider_iem3000"\n'
-        text = config.read_text(encoding="utf-8").replace("[clock]", f"[metrics]\nport = {port}\n[clock]")
-        config.write_text(text + dead, encoding="utf-8")
-        with agent(config):
-            host.until(host.has(4))
-            until(lambda: (live := ask(tmp_path / "outbox.db")) is not None and live.devices[2].error)
-            said = json.loads(tanyun("edge", "status", "--json", "-c", str(config)))
-            devices = {item["meter"]: item for item in said["agent"]["devices"]}
-            assert said["agent"]["in_session"]
-            assert devices["m1"]["success_ratio"] == devices["m2"]["success_ratio"] == 1
-            assert 0 < devices["m1"]["latency_s"] < 5
-            assert (devices["dead"]["success_ratio"], devices["dead"]["answers"]) == (0, False)
-            assert said["agent"]["disk"]["free_bytes"] > 0
-            table = tanyun("edge", "status", "-c", str(config))
-            assert "100 %" in table
-            assert devices["dead"]["error"] in table
-            families = {item.name: item for item in text_string_to_metric_families(get(port, "/metrics"))}
-            up = {s.labels["meter"]: s.value for s in families["tanyun_edge_device_up"].samples}
-            assert up == {"m1": 1, "m2": 1, "dead": 0}
-            with pytest.raises(urllib.error.HTTPError, match="404"):
-                get(port, "/etc/passwd")
-            assert socket_of(tmp_path / "outbox.db").stat().st_mode & 0o777 == 0o600
-        assert ask(tmp_path / "outbox.db") is None
-        assert json.loads(tanyun("edge", "status", "--json", "-c", str(config)))["agent"] is None
+def test_status_and_metrics_say_how_each_meter_answers(
+    tmp_path: Path, broker: Mosquitto, host: PrimaryHost, modbus: int
+) -> None:
+    port, outbox = free_port(), tmp_path / "outbox.db"
+    config = configured(tmp_path, broker, modbus, f"[metrics]\nport = {port}\n")
+    with agent(config):
+        host.until(host.has(4))
+        until(lambda: (live := ask(outbox)) is not None and live.devices[2].error)
+        said = json.loads(tanyun("edge", "status", "--json", "-c", str(config)))
+        devices = {item["meter"]: item for item in said["agent"]["devices"]}
+        assert said["agent"]["in_session"]
+        assert devices["m1"]["success_ratio"] == devices["m2"]["success_ratio"] == 1
+        assert 0 < devices["m1"]["latency_s"] < 5
+        assert (devices["dead"]["success_ratio"], devices["dead"]["answers"]) == (0, False)
+        assert said["agent"]["disk"]["free_bytes"] > 0
+        table = tanyun("edge", "status", "-c", str(config))
+        assert "100 %" in table
+        assert devices["dead"]["error"] in table
+        families = {item.name: item for item in text_string_to_metric_families(get(port, "/metrics"))}
+        up = {s.labels["meter"]: s.value for s in families["tanyun_edge_device_up"].samples}
+        assert up == {"m1": 1, "m2": 1, "dead": 0}
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            get(port, "/etc/passwd")
+        assert socket_of(outbox).stat().st_mode & 0o777 == 0o600
+    assert ask(outbox) is None
+    assert json.loads(tanyun("edge", "status", "--json", "-c", str(config)))["agent"] is None
 
 
-def test_a_taken_metrics_port_is_said_once_and_costs_nothing_else(tmp_path: Path, broker: Mosquitto) -> None:
-    with (
-        socket.create_server(("127.0.0.1", 0)) as taken,
-        PrimaryHost(broker.port, broker.password("host")) as host,
-        simulated(first_tick(), tmp_path) as ends,
-    ):
-        config = write_config(tmp_path, broker, ends)
-        text = config.read_text(encoding="utf-8")
+def test_a_taken_metrics_port_is_said_once_and_costs_nothing_else(
+    tmp_path: Path, broker: Mosquitto, host: PrimaryHost, modbus: int
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        config.write_text(text.replace("[clock]", f"[metrics]\nport = {port}\n[clock]"), encoding="utf-8")
-        with agent(config):
-            host.until(host.has(10))
+        with agent(configured(tmp_path, broker, modbus, f"[metrics]\nport = {port}\n")):
+            host.until(host.has(4))
             assert ask(tmp_path / "outbox.db") is not None
     assert (tmp_path / "agent.log").read_text(encoding="utf-8").count("metrics_unavailable") == 1
 
