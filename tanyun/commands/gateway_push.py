@@ -1,4 +1,4 @@
-"""`tanyun gateway`: what the server does for its gateways."""
+"""`tanyun gateway keygen | push | state`: signed configurations for gateways."""
 
 import sys
 import time
@@ -25,15 +25,7 @@ from tanyun.supervisor import EX_CONFIG
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
-@click.group(
-    short_help=_("Push signed configurations to gateways."),
-    help=_("Configurations, profiles and credentials for gateways, signed here and fetched by each over its own connection."),
-)  # fmt: skip
-def gateway() -> None:
-    """The group."""
-
-
-@gateway.command(
+@click.command(
     short_help=_("Make the key that signs configurations."),
     help=_("Make the Ed25519 key that signs configurations, and its public half beside it. The private half stays at the server; "
            "the public half is put on each gateway as /etc/tanyun/edge/updates.pub.pem (deploy/gateway/install.sh takes it from "
@@ -54,7 +46,7 @@ def keygen(file: Path) -> None:
     click.echo(text.format(file=file, public=signing.public_path(file), key_id=signing.key_id(key)))
 
 
-@gateway.command(
+@click.command(
     short_help=_("Push a configuration to a gateway, and wait until it is confirmed."),
     help=_("Sign a gateway's configuration, with the files in profiles/ and secrets/ beside it, and hand it to the gateway over MQTT. "
            "The gateway verifies the signature, checks everything, tries it for its confirm_minutes with polls and acknowledgements, "
@@ -116,7 +108,7 @@ def push(
     sys.exit(0 if said == "confirmed" else 1)
 
 
-@gateway.command(
+@click.command(
     short_help=_("Show which configuration each gateway runs with."),
     help=_("Show what each gateway said last of the configurations that were pushed to it.")
          + example("tanyun gateway state --config server.toml"),
@@ -145,3 +137,13 @@ def state(config_file: Path, as_json: bool) -> None:
         ]  # fmt: skip
         rows.append([item.id, *(known or ["-"] * 5)])
     print_table(head, rows)
+
+
+gateway = click.Group(
+    "gateway",
+    commands=[keygen, push, state],
+    short_help=_("Push signed configurations to gateways."),
+    help=_(
+        "Configurations, profiles and credentials for gateways, signed here and fetched by each over its own connection."
+    ),
+)
