@@ -68,7 +68,7 @@ class Device(msgspec.Struct):
     ) -> tuple[list[Reading], ReadFailed | None]:
         """What the meter says now, and the last error. After a gap its serial number is read, too."""
         try:
-            await self._identified(bus)
+            await self._identified(bus, probe=probe)
         except ReadFailed as unknown:
             return [], unknown
         if self.reader is None:
@@ -100,9 +100,9 @@ class Device(msgspec.Struct):
             return self.registers
         return tuple(said.get(register.name, register) for register in self.registers)
 
-    async def _identified(self, bus: BlockBus) -> None:
+    async def _identified(self, bus: BlockBus, *, probe: bool) -> None:
         if self.reader is None:
-            self.adopt(await identify(bus, self.station, self.profile))
+            self.adopt(await identify(bus, self.station, self.profile, tries=1 if probe else None))
 
     def adopt(self, profile: Profile) -> None:
         """Plan and declare by this map."""

@@ -9,16 +9,18 @@ from typing import Any
 import pytest
 
 from edge_agent.assemble import Assembler, Reading
+from edge_agent.births import dbirth, frame_aliases, frame_metrics
 from edge_agent.buses.errors import NoAnswer, ReadFailed, Refused, Unreachable
 from edge_agent.buses.stations import Station
 from edge_agent.config import PolledMeter
 from edge_agent.device import FROZEN_EVERY_S, Device, make_device
 from edge_agent.identify import Unidentified, identify
-from edge_agent.outbox import Outbox
+from edge_agent.outbox import Frame, Outbox
 from edge_agent.plan import Block
 from edge_agent.profile import Family, Limits, Profile, load_model, load_profile, parse_profile
 from edge_agent.registers import encode
 from edge_agent.serial_number import serial_text
+from ingest.admission import Admitted, Declarations, admit, declarations
 from metering.sparkplug import Metric as Told
 from metering.sparkplug import Payload, decode
 
@@ -459,3 +461,17 @@ def test_text_with_swapped_bytes_or_words_is_put_right() -> None:
     assert serial_text(swapped, [0x4241, 0x0043]) == "ABC"
     turned = serial.model_copy(update={"type": "uint", "word_order": "low_first"})
     assert serial_text(turned, [2, 1]) == "65538"
+
+
+def test_ingest_takes_a_frame_with_a_serial_number(outbox: Outbox) -> None:
+    device, meter = device_of(SERIAL, outbox), Meter({(3, 0): 5, (3, 100): 1, (3, 101): 2})
+    readings, _error = polled(device, meter, t_ms=1_790_000_000_000)
+    draft = device.draft(readings)
+    _meter, declared = outbox.declaration(draft.declaration)
+    accepted = declarations(dbirth(declared, outbox.epoch, device.latest, 1_790_000_000_000))
+    assert isinstance(accepted, Declarations)
+    frame = Frame(1, draft.declaration, draft.t_ms, draft.body)
+    metrics = frame_metrics(frame_aliases(declared), outbox.epoch, frame, historical=False)
+    admitted = admit(decode(metrics), accepted, 1_790_000_001_000)
+    assert isinstance(admitted, Admitted)
+    assert (admitted.number, len(admitted.payload.metrics)) == (1, 4)
