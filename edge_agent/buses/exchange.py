@@ -155,13 +155,19 @@ class RtuExchange:
         return owed
 
     async def _fence(self, ask: Ask, owed: list[_Sent], timeout_s: float) -> None:
-        """Ask for something else, until no reply that is owed can be taken for one to `ask`; raises NoAnswer."""
+        """Ask for something else, until that is answered and no reply that is owed can be taken for one to `ask`.
+
+        Its own answer is waited for even where all others have come: it would be the next thing to be taken for another's.
+        Raises NoAnswer.
+        """
         fence = min(_fences(ask), key=lambda one: sum(sent.ask.signature == one.signature for sent in owed))
-        line, _sent, until_s = await self._send(fence, owed, timeout_s)
-        while _among(ask, owed):
+        line, sent, until_s = await self._send(fence, owed, timeout_s)
+        while sent in owed:
             for frame in take_rtu_frames(line.heard, fence):
                 _settle(frame, owed)
-            if _among(ask, owed) and not await line.listen(until_s):
+            if sent in owed and not await line.listen(until_s):
+                if not _among(ask, owed):
+                    return
                 raise NoAnswer(f"unit {ask.unit} still owes the answer to an earlier request")
 
     async def _send(self, ask: Ask, owed: list[_Sent], timeout_s: float) -> tuple[Line, _Sent, float]:
