@@ -42,6 +42,8 @@ _FIRST_PAUSE_S = 0.3
 _LONGEST_PAUSE_S = 30.0
 _LONGEST_ACK_TIMEOUT_S = 60.0
 _READ_AHEAD = 256
+_AT_ONCE = 32
+"""Frames that are handed to the socket together."""
 _ACK_BYTES = 360
 """An ack on the wire, about."""
 _GOODBYE_S = 2.0
@@ -331,12 +333,12 @@ class Publisher:
             if end <= sent:
                 return
             for step in with_gaps(sent, found, end, self._known_ms()):
-                last = isinstance(step, Gap) or step.number in {end, found[-1].number}
+                wait = isinstance(step, Gap) or step.number == found[-1].number or step.number % _AT_ONCE == 0
                 if isinstance(step, Frame):
                     await self._declare(client, step.declaration)
                 if not self._stands_at(epoch, self._before(step)):
                     break
-                await self._send_step(client, step, wait=last)
+                await self._send_step(client, step, wait=wait)
 
     @staticmethod
     def _before(step: Frame | Gap) -> int:
