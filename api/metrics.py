@@ -12,8 +12,10 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import queries
+from api.access import require
 from api.errors import Problem
 from api.models import MeterState
+from api.rights import Permission
 from api.sources import Sources
 from storage.errors import StoreError
 
@@ -116,7 +118,7 @@ class RequestMetrics:
 
 def metrics_router(registry: CollectorRegistry) -> APIRouter:
     """`GET /metrics` in the text format of Prometheus."""
-    router = APIRouter(tags=["health"])
+    router = APIRouter(tags=["health"], dependencies=[require(Permission.METRICS_VIEW, park=True)])
 
     @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
     def metrics() -> Response:

@@ -271,7 +271,7 @@ class LiveOut(_Out):
     day_end_ms: int
     month: str
     provisional: bool
-    park: FiguresOut
+    park: FiguresOut | None = Field(description="null for who may see single enterprises only.")
     enterprises: list[FiguresOut]
     gateways: list[GatewayOut]
     meters: list[MeterOut]

@@ -1,12 +1,12 @@
-"""Settings of the API role: where the files of the other roles are, and the token that opens it."""
+"""Settings of the API role: where the files of the other roles are, and its own two: users and audit log."""
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class ApiSettings(BaseModel):
-    """The API only reads: registry, ledger, journal and months by path, and the folder of the printed reports."""
+    """Registry, ledger, journal and months are read; users (sessions) and the audit log are written."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -17,7 +17,19 @@ class ApiSettings(BaseModel):
     months: Path
     reports: Path
     """Folder with `<scope>_<month>_r<revision>.pdf|xlsx|json`."""
-    token: SecretStr | None = None
-    """Bearer token asked of every caller; None leaves the API open, which suits loopback only."""
+    users: Path
+    """Who may come in (storage.users)."""
+    audit: Path
+    """Who did what (storage.audit)."""
+    ca: Path | None = None
+    """Certificate of the private CA, for gateways that enrol."""
     silent_after_s: int = Field(default=300, gt=0)
     """A meter without a reading for this long is shown as silent."""
+    burst: float = Field(default=300, gt=0)
+    """Requests that one caller may make at once …"""
+    requests_per_s: float = Field(default=50, gt=0)
+    """… and per second from then on."""
+    streams: int = Field(default=200, gt=0)
+    """Listeners of the event stream at once."""
+    streams_each: int = Field(default=10, gt=0)
+    """The same, of one caller."""

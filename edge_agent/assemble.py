@@ -63,6 +63,9 @@ class Assembler:
         main = said[0]
         if main is None or None in said:
             return None
+        if len(fields) == 1 and register.factor == 1:  # Most are so, and a gateway reads thousands a second.
+            raw = decode(register, main.words)
+            return None if raw is None else (register, main.t_ms, raw)
         values = [decode(field, one.words) for field, one in zip(fields, said, strict=True) if one]
         raw = _sum(register, values)
         blocks = [one.block for one in said if one]

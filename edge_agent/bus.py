@@ -51,10 +51,11 @@ class ModbusBus:
         most_s = self._settings.timeout_s
         pace = self._paces.setdefault(ask.unit, Pace())
         timeout_s = most_s if last else pace.timeout_s(ask.count, most_s)
+        exchange = self._exchange(ask)
         line = await self._connection.line()
         heard, begun = line.ever_heard, line.now()
         try:
-            words = await self._exchange(ask).ask(ask, timeout_s)
+            words = await exchange.ask(ask, timeout_s)
         except Refused:
             self._failures = 0
             raise

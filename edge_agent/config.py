@@ -134,6 +134,23 @@ class OutboxSettings(Strict):
     max_bytes: int = Field(default=2_000_000_000, ge=1_000_000)
 
 
+class MetricsSettings(Strict):
+    """Prometheus text on 127.0.0.1. Without a port it is on the socket file beside the outbox only."""
+
+    port: int | None = Field(default=None, ge=1, le=65535)
+
+
+class UpdateSettings(Strict):
+    """Signed configurations from the server. Without this table the gateway takes none."""
+
+    key_file: ConfigPath
+    """The server's public key (Ed25519, PEM): nothing that another key has signed is taken."""
+    folder: ConfigPath | None = None
+    """Where they are kept; `updates` beside the outbox unless given."""
+    confirm_minutes: float = Field(default=20, gt=0, le=1440)
+    """A new configuration has this long to poll and to be acknowledged, or it is taken back. Longer than totals are apart."""
+
+
 class EdgeConfig(Strict):
     """One gateway."""
 
@@ -149,6 +166,8 @@ class EdgeConfig(Strict):
     broker: BrokerSettings
     outbox: OutboxSettings
     clock: ClockSettings = ClockSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    updates: UpdateSettings | None = None
     publish: PublishSettings = PublishSettings()
     buses: Annotated[tuple[Bus, ...], AfterValidator(_some)]
     meters: Annotated[tuple[PolledMeter, ...], AfterValidator(_some)]

@@ -226,7 +226,9 @@ class Outbox:
     def next_bdseq(self) -> int:
         """The birth/death number of the next session (0 to 255)."""
         with self._lock:
-            value = (self._meta("bdseq") + 1) % 256
+            known = self._db.execute("SELECT value FROM meta WHERE key='bdseq'").fetchone()
+            # The first one is 0 (tck-id-topics-nbirth-bdseq-increment).
+            value = 0 if known is None else (int(known[0]) + 1) % 256
             with self._transaction():
                 self._set({"bdseq": value})
             return value

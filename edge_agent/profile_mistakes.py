@@ -141,7 +141,9 @@ def _rollover_mistakes(row: Row) -> Iterator[str]:
     modulus, wire = row.get("rollover"), WIRE.get(str(row.get("type")))
     if not isinstance(modulus, int) or wire is None:
         return
-    if not row.get("parts") and modulus > (wire.values or _FLOAT_COUNTS):
+    factor = row.get("factor", 1)
+    most = (wire.values or _FLOAT_COUNTS) * (factor if isinstance(factor, int) else 1)
+    if not row.get("parts") and modulus > most:
         yield _("rollover: {modulus} is more than {type} can hold").format(modulus=modulus, type=row["type"])
 
 

@@ -195,13 +195,17 @@ class Publisher:
 
     async def _tell(self, client: _Client, side: SideChannel) -> None:
         """Publish what the side channel has to say; what a broken connection kept back is said by the next one."""
+        for message in side.hello():
+            await client.publish(message.topic, message.body, qos=1, retain=True)
         while True:
             message = await side.outgoing.get()
             try:
                 await client.publish(message.topic, message.body, qos=1, retain=True)
-            except aiomqtt.MqttError:
+            except (aiomqtt.MqttError, asyncio.CancelledError):
                 side.outgoing.put_nowait(message)
                 raise
+            finally:
+                side.outgoing.task_done()
             _heed_cancellation()
 
     async def _receive(self, client: _Client) -> None:
@@ -271,6 +275,7 @@ class Publisher:
             await self._send_more(client)
             if self._again is not None and self._sent >= self._outbox.last:
                 await self._send_again(client, self._again)
+            await self._deaths(client)
             await self._wait(0.2)
             now = time.monotonic()
             if now - pinged >= self._config.keepalive_s:
@@ -317,6 +322,19 @@ class Publisher:
         birth = dbirth(declared, self._outbox.epoch, latest, self._clock.now_ms())
         await self._publish(client, MessageType.DBIRTH, meter, encode(birth))
         self._declared[meter] = id_
+
+    async def _deaths(self, client: aiomqtt.Client) -> None:
+        """DDEATH of a meter that does not answer any more, behind its last frame; its next one brings its birth again.
+
+        tck-id-operational-behavior-device-ddeath
+        """
+        if self._rebirth or self._sent < self._outbox.last:
+            return
+        for meter in [meter for meter in self._declared if meter in self._devices]:
+            if self._devices[meter].breaker.is_open:
+                del self._declared[meter]
+                t_ms = self._clock.now_ms()
+                await self._publish(client, MessageType.DDEATH, meter, uint_field(1, t_ms))
 
     def _room(self) -> int:
         """Frames that may be read ahead: as far as the window reaches, and of a backlog as much as the budget lets go."""

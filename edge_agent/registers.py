@@ -21,8 +21,9 @@ def decode(field: Field, words: Sequence[int]) -> int | float | None:
         message = f"{field.type} takes {field.width} words, not {len(words)}"
         raise ValueError(message)
     held = int.from_bytes(_bytes(field, words))
-    if any(pattern.means_nothing(held) for pattern in field.invalid):
-        return None
+    for pattern in field.invalid:
+        if pattern.means_nothing(held):
+            return None
     return from_bits(field, held >> field.shift & (1 << field.wire.bits) - 1)
 
 

@@ -25,6 +25,10 @@ class SideChannel(Protocol):
         """What is to be published as soon as there is a connection."""
         ...
 
+    def hello(self) -> Sequence[Message]:
+        """What is said at the start of each session: the broker may have forgotten it."""
+        ...
+
     def hear(self, topic: str, body: bytes) -> None:
         """A message on one of the topics; what it says is not to be trusted."""
         ...

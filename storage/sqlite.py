@@ -1,5 +1,6 @@
 """How our SQLite files are opened: WAL and synchronous=FULL for the one writer, short read-only transactions for all others."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,3 +66,18 @@ def open_reader(path: Path, version: int) -> sqlite3.Connection:
         connection.close()
         raise SchemaError(_wrong_version(path, found, version)) if found else FileNotFoundError(missing)
     return connection
+
+
+def create_private(path: Path) -> None:
+    """An empty file that only its owner may read, unless it is there; made by root, it belongs to its folder's owner.
+
+    SQLite gives its -wal and -shm the same owner and mode.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        return
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    if os.geteuid() == 0:
+        folder = path.parent.stat()
+        os.fchown(descriptor, folder.st_uid, folder.st_gid)
+    os.close(descriptor)

@@ -13,18 +13,34 @@ from metering.mqtt import BrokerSettings, is_loopback
 
 
 class ApiSection(Strict):
-    """Where the API and the page listen. Beyond this machine they need a token."""
+    """Where the API and the page listen. Beyond this machine they need TLS."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
-    token_file: ConfigPath | None = None
+    cert_file: ConfigPath | None = None
+    """Certificate for HTTPS, e.g. the one that `tanyun broker init --api` makes; with `key_file`."""
+    key_file: ConfigPath | None = None
+    trusted_network: bool = False
+    """True: passwords may cross the network to `host` unencrypted, e.g. from a TLS proxy within one machine's containers."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_token(cls, given: object) -> object:
+        if isinstance(given, dict) and "token_file" in given:
+            text = _("token_file is gone: users sign in (`tanyun user add`), machines have keys (`tanyun key add`); "
+                     "take the line out")  # fmt: skip
+            raise ValueError(text)
+        return given
 
     @model_validator(mode="after")
-    def _token_beyond_loopback(self) -> "ApiSection":
-        if self.token_file is None and not ip_address(self.host).is_loopback:
-            raise ValueError(
-                _("token_file is needed: {host} can be reached from other machines").format(host=self.host)
+    def _tls_beyond_loopback(self) -> "ApiSection":
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError(_("cert_file and key_file belong together"))
+        if self.cert_file is None and not self.trusted_network and not ip_address(self.host).is_loopback:
+            text = _(
+                "cert_file is needed: {host} can be reached from other machines, and passwords do not travel in the clear"
             )
+            raise ValueError(text.format(host=self.host))
         return self
 
 
@@ -79,6 +95,8 @@ class ServerConfig(Strict):
     api: ApiSection = ApiSection()
     influx: InfluxSection | None = None
     """Without it there is no projector."""
+    delivery: ConfigPath | None = None
+    """`delivery.toml`; without it nothing is delivered, and the built-in deadlines hold."""
 
     @property
     def journal(self) -> Path:
@@ -94,6 +112,41 @@ class ServerConfig(Strict):
     def months(self) -> Path:
         """The closed months' file."""
         return self.data / "months.db"
+
+    @property
+    def facts(self) -> Path:
+        """The file of registry facts with their history."""
+        return self.data / "registry.db"
+
+    @property
+    def daily_checks(self) -> Path:
+        """The file of the open months' daily checks."""
+        return self.data / "checks.db"
+
+    @property
+    def lifecycle(self) -> Path:
+        """The file of what was done to closed months."""
+        return self.data / "lifecycle.db"
+
+    @property
+    def deliveries(self) -> Path:
+        """The file of deliveries, receipts and signed chain heads."""
+        return self.data / "deliveries.db"
+
+    @property
+    def attachments(self) -> Path:
+        """The folder of files that people attached."""
+        return self.data / "attachments"
+
+    @property
+    def users(self) -> Path:
+        """Users, sessions, keys."""
+        return self.data / "users.db"
+
+    @property
+    def audit(self) -> Path:
+        """The audit log."""
+        return self.data / "audit.db"
 
     @property
     def projection(self) -> Path:

@@ -6,10 +6,12 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 
+from api.access import require
 from api.errors import invalid, unknown
 from api.inventory import NO_READINGS, Flow, flows, tally
 from api.models import EmissionFigure, EmissionRow, EmissionsOut
 from api.queries import group, scope_sums, today
+from api.rights import Permission
 from api.routes.readings import total_type
 from api.routes.registry import terms_out
 from api.sources import Sources, SourcesDep
@@ -50,7 +52,7 @@ class Scope:
     month_scope: tuple[str, str]
 
 
-@router.get("/emissions", summary="Emissions")
+@router.get("/emissions", summary="Emissions", dependencies=[require(Permission.DATA_VIEW)])
 def emissions(
     sources: SourcesDep,
     *,
@@ -92,6 +94,7 @@ def _given(id: str | None) -> str:
 def _scope(sources: Sources, by: By, id: str | None) -> Scope:
     park = sources.park
     if by is By.PARK:
+        sources.whole_park()
         if id not in (None, park.id):
             raise unknown("id", str(id), by.value)
         return Scope(

@@ -4,11 +4,13 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 
+from api.access import require
 from api.models import EventOut, QuarantineOut, QuarantineRowOut
+from api.rights import Permission
 from api.sources import Sources, SourcesDep
 from metering.intervals import iso
 from storage.journal import JournalEvent
-from storage.ledger import EventRow
+from storage.ledger import EventRow, LedgerReader
 
 router = APIRouter(tags=["events"])
 
@@ -16,7 +18,7 @@ AfterQuery = Annotated[int, Query(ge=0, description="Only rows with a greater id
 LimitQuery = Annotated[int, Query(ge=1, le=1000)]
 
 
-@router.get("/events", summary="Events")
+@router.get("/events", summary="Events", dependencies=[require(Permission.EVENTS_VIEW)])
 def events(
     sources: SourcesDep,
     source: Annotated[
@@ -26,14 +28,25 @@ def events(
     after_id: AfterQuery = 0,
     limit: LimitQuery = 100,
 ) -> list[EventOut]:
-    """Events in the order they were found."""
+    """Events in the order they were found. Those of ingest concern the whole park."""
     if meter is not None:
         sources.meter(meter)
     if source == "journal":
+        sources.whole_park()
         with sources.journal() as journal:
             return [_journal_event(sources, row) for row in journal.events(after_id, limit)]
     with sources.ledger() as ledger:
-        return [_ledger_event(sources, row) for row in ledger.events(after_id, limit, meter)]
+        return [_ledger_event(sources, row) for row in _seen(sources, ledger, meter, after_id, limit)]
+
+
+def _seen(
+    sources: Sources, ledger: LedgerReader, meter: str | None, after_id: int, limit: int
+) -> list[EventRow]:
+    """The caller's part of the events: of all meters, or those of each meter that may be seen, in order."""
+    if meter is not None or sources.scope.park:
+        return ledger.events(after_id, limit, meter)
+    rows = [row for item in sources.park.meters for row in ledger.events(after_id, limit, item.id)]
+    return sorted(rows, key=lambda row: row.id)[:limit]
 
 
 def _ledger_event(sources: Sources, row: EventRow) -> EventOut:
@@ -50,7 +63,7 @@ def _journal_event(sources: Sources, row: JournalEvent) -> EventOut:
     )  # fmt: skip
 
 
-@router.get("/quarantine", summary="Quarantine")
+@router.get("/quarantine", summary="Quarantine", dependencies=[require(Permission.EVENTS_VIEW, park=True)])
 def quarantine(sources: SourcesDep, after_id: AfterQuery = 0, limit: LimitQuery = 100) -> QuarantineOut:
     """Refused messages with reason and payload: counts of all, and rows oldest first."""
     with sources.journal() as journal:

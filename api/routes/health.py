@@ -5,12 +5,13 @@ from collections.abc import Callable
 
 from fastapi import APIRouter, Response
 
+from api.access import public
 from api.errors import Problem
 from api.models import HealthOut
-from api.sources import Sources, SourcesDep
+from api.sources import AllSources, Sources
 from storage.errors import StoreError
 
-router = APIRouter(prefix="/health", tags=["health"])
+router = APIRouter(prefix="/health", tags=["health"], dependencies=[public()])
 
 
 @router.get("/live", summary="Is the process alive?")
@@ -20,7 +21,7 @@ def alive() -> HealthOut:
 
 
 @router.get("/ready", summary="Can it read what it serves?", responses={503: {"model": HealthOut}})
-def ready(sources: SourcesDep, response: Response) -> HealthOut:
+def ready(sources: AllSources, response: Response) -> HealthOut:
     """Ok when ledger and journal can be read; 503 otherwise."""
     checks = {
         "ledger": _state(lambda: _read_ledger(sources)),

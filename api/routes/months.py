@@ -7,34 +7,40 @@ from typing import Annotated, Any, Literal, get_args
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import FileResponse, Response
 
+from api.access import require
 from api.errors import Problem, unknown
 from api.models import MonthOut, ReportLink
+from api.rights import Permission
 from api.sources import Sources, SourcesDep
 from metering.i18n import _
 from metering.ids import ID_PATTERN
 from metering.intervals import iso
-from storage.months import MonthRow
+from storage.months import MonthRow, report_stem
 
 router = APIRouter(tags=["months"])
+_VIEW = require(Permission.MONTH_VIEW)
 
 Kind = Literal["enterprise", "park"]
-Format = Literal["pdf", "xlsx", "json"]
+Format = Literal["pdf", "xlsx", "json", "csv"]
 MEDIA_TYPES: dict[Format, str] = {
     "pdf": "application/pdf",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     "json": "application/json",
+    "csv": "application/zip",
 }
+EXTENSIONS: dict[Format, str] = {"pdf": "pdf", "xlsx": "xlsx", "json": "json", "csv": "csv.zip"}
 MonthPath = Annotated[str, Path(pattern=r"^\d{4}-(0[1-9]|1[0-2])$", description="YYYY-MM.")]
 MonthQuery = Annotated[str | None, Query(pattern=r"^\d{4}-(0[1-9]|1[0-2])$", description="Only this month.")]
 ScopePath = Annotated[str, Path(pattern=ID_PATTERN, description="Enterprise or park id.")]
 RevisionQuery = Annotated[int | None, Query(ge=1, description="Default: the newest.")]
 
 
-@router.get("/months", summary="Closed months")
+@router.get("/months", summary="Closed months", dependencies=[_VIEW])
 def months(sources: SourcesDep, month: MonthQuery = None) -> list[MonthOut]:
     """The newest revision of every closed month and scope, newest month first."""
     with sources.months() as store:
-        rows = store.list(month) if store is not None else []
+        found = store.list(month) if store is not None else []
+    rows = [row for row in found if sources.sees(row.scope_kind, row.scope_id)]
     newest = {
         (row.month, row.scope_kind, row.scope_id): row for row in sorted(rows, key=lambda row: row.revision)
     }
@@ -45,6 +51,7 @@ def months(sources: SourcesDep, month: MonthQuery = None) -> list[MonthOut]:
 @router.get(
     "/months/{month}/{kind}/{scope}",
     summary="One month document",
+    dependencies=[_VIEW],
     response_class=Response,
     responses={
         200: {"content": {"application/json": {}}, "description": "The document, byte for byte as closed."}
@@ -58,7 +65,7 @@ def month_document(
     return Response(row.document, media_type="application/json", headers={"ETag": f'"{row.digest}"'})
 
 
-@router.get("/months/{month}/{kind}/{scope}/revisions", summary="Revisions of a month")
+@router.get("/months/{month}/{kind}/{scope}/revisions", summary="Revisions of a month", dependencies=[_VIEW])
 def revisions(sources: SourcesDep, month: MonthPath, kind: Kind, scope: ScopePath) -> list[MonthOut]:
     """All revisions, oldest first, with the reason of each later one."""
     _row(sources, month, kind, scope, None)
@@ -71,6 +78,7 @@ def revisions(sources: SourcesDep, month: MonthPath, kind: Kind, scope: ScopePat
 @router.get(
     "/reports/{month}/{kind}/{scope}/{format}",
     summary="Download a report",
+    dependencies=[_VIEW],
     response_class=FileResponse,
     responses={200: {"content": {key: {} for key in MEDIA_TYPES.values()}, "description": "The report."}},
 )
@@ -94,12 +102,13 @@ def report(
 
 def report_name(row: MonthRow, format: Format) -> str:
     """File name of a report in the reports folder."""
-    return f"{row.scope_id}_{row.month}_r{row.revision}.{format}"
+    return f"{report_stem(row)}.{EXTENSIONS[format]}"
 
 
 def _row(sources: Sources, month: str, kind: str, scope: str, revision: int | None) -> MonthRow:
     with sources.months() as store:
-        row = store.get(month, kind, scope, revision) if store is not None else None
+        seen = store is not None and sources.sees(kind, scope)
+        row = store.get(month, kind, scope, revision) if store is not None and seen else None
     if row is None:
         which = f"{month} {kind} {scope}" + (f" r{revision}" if revision is not None else "")
         raise unknown("month", which, "closed month")

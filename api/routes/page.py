@@ -6,9 +6,11 @@ from pathlib import Path
 from fastapi import APIRouter
 from fastapi.responses import FileResponse
 
+from api.access import public
+
 STATIC = Path(str(resources.files("api") / "static"))
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, dependencies=[public()])
 
 
 @router.get("/")
@@ -19,3 +21,8 @@ def page() -> FileResponse:
 @router.get("/docs")
 def documentation() -> FileResponse:
     return FileResponse(STATIC / "docs.html", media_type="text/html")
+
+
+@router.get("/login")
+def login() -> FileResponse:
+    return FileResponse(STATIC / "login.html", media_type="text/html")

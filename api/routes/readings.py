@@ -4,9 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from api.access import require
 from api.errors import invalid
 from api.models import IntervalOut, IntervalsOut, ReadingOut
 from api.queries import group
+from api.rights import Permission
 from api.sources import Sources, SourcesDep
 from api.times import FromQuery, Size, SizeQuery, ToQuery, buckets, parse_range
 from metering.i18n import _
@@ -31,7 +33,7 @@ def total_type(reading_type: str) -> ReadingType:
     return found
 
 
-@router.get("/readings/latest", summary="Latest readings")
+@router.get("/readings/latest", summary="Latest readings", dependencies=[require(Permission.DATA_VIEW)])
 def latest(
     sources: SourcesDep, meter: Annotated[str | None, Query(description="Only this meter.")] = None
 ) -> list[ReadingOut]:
@@ -40,11 +42,10 @@ def latest(
         sources.meter(meter)
     with sources.ledger() as ledger:
         rows = ledger.latest()
-    return [
-        _reading(sources, row)
-        for row in rows
-        if meter in (None, row.meter) and row.reading_type in READING_TYPES
-    ]
+    if meter is not None or not sources.scope.park:
+        shown = {item.id for item in sources.park.meters if meter in (None, item.id)}
+        rows = [row for row in rows if row.meter in shown]
+    return [_reading(sources, row) for row in rows if row.reading_type in READING_TYPES]
 
 
 def _reading(sources: Sources, row: LatestRow) -> ReadingOut:
@@ -55,7 +56,7 @@ def _reading(sources: Sources, row: LatestRow) -> ReadingOut:
     )  # fmt: skip
 
 
-@router.get("/intervals", summary="Intervals of a meter")
+@router.get("/intervals", summary="Intervals of a meter", dependencies=[require(Permission.DATA_VIEW)])
 def intervals(
     sources: SourcesDep,
     *,

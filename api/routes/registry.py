@@ -5,8 +5,10 @@ from collections.abc import Iterable
 from fastapi import APIRouter
 
 from api import queries
+from api.access import require
 from api.errors import unknown
 from api.models import EnterpriseOut, GatewayOut, MeterOut, ParkOut, SiteOut, TermOut
+from api.rights import Permission
 from api.sources import Sources, SourcesDep
 from metering.registry import Term
 from metering.roles import ROLE_LABELS
@@ -20,7 +22,7 @@ def terms_out(formula: Iterable[Term]) -> list[TermOut]:
     return [TermOut(role=t.role.value, sign=t.sign, label_zh=zh, label_en=en) for t, zh, en in labels]
 
 
-@router.get("/park", summary="The park")
+@router.get("/park", summary="The park", dependencies=[require(Permission.REGISTRY_VIEW)])
 def park(sources: SourcesDep) -> ParkOut:
     """Name, zone, provincial factor scope and boundary formula of the park."""
     found = sources.park
@@ -30,7 +32,7 @@ def park(sources: SourcesDep) -> ParkOut:
     )  # fmt: skip
 
 
-@router.get("/enterprises", summary="Enterprises")
+@router.get("/enterprises", summary="Enterprises", dependencies=[require(Permission.REGISTRY_VIEW)])
 def enterprises(sources: SourcesDep) -> list[EnterpriseOut]:
     """All enterprises, with the formula of their boundary."""
     return [
@@ -42,19 +44,19 @@ def enterprises(sources: SourcesDep) -> list[EnterpriseOut]:
     ]  # fmt: skip
 
 
-@router.get("/sites", summary="Sites")
+@router.get("/sites", summary="Sites", dependencies=[require(Permission.REGISTRY_VIEW)])
 def sites(sources: SourcesDep) -> list[SiteOut]:
     """All sites."""
     return [SiteOut(id=site.id, enterprise=site.enterprise, name=site.name) for site in sources.park.sites]
 
 
-@router.get("/gateways", summary="Gateways")
+@router.get("/gateways", summary="Gateways", dependencies=[require(Permission.REGISTRY_VIEW)])
 def gateways(sources: SourcesDep) -> list[GatewayOut]:
     """All gateways: online or not, when last heard, how far their newest reading lay behind."""
     return queries.gateways(sources)
 
 
-@router.get("/meters", summary="Meters")
+@router.get("/meters", summary="Meters", dependencies=[require(Permission.REGISTRY_VIEW)])
 def meters(sources: SourcesDep, enterprise: str | None = None, gateway: str | None = None) -> list[MeterOut]:
     """All meters, of one enterprise or of one gateway: roles, profile, ratios, state."""
     if enterprise is not None:
@@ -68,7 +70,7 @@ def meters(sources: SourcesDep, enterprise: str | None = None, gateway: str | No
     ]
 
 
-@router.get("/meters/{meter}", summary="One meter")
+@router.get("/meters/{meter}", summary="One meter", dependencies=[require(Permission.REGISTRY_VIEW)])
 def meter(sources: SourcesDep, meter: str) -> MeterOut:
     """One meter."""
     sources.meter(meter)

@@ -5,6 +5,7 @@ import { Feed, getJson } from "./feed.js";
 import { EnterprisesView, ParkView } from "./figures.js";
 import * as format from "./format.js";
 import { lang, nameOf, t, translatePage, useLanguage } from "./i18n.js";
+import { session, signOut } from "./session.js";
 import { FactorsView, GatewaysView, showMonths } from "./tables.js";
 
 const MONTHS_EVERY_MS = 60_000;
@@ -33,8 +34,11 @@ function render() {
   showState();
   if (!page.live) return;
   const nowMs = Date.now() + page.skew;
-  say($("park-name"), nameOf(page.live.park));
-  document.title = `${nameOf(page.live.park)} · 碳云 tanyun`;
+  const shown = page.live.park ?? page.live.enterprises[0];
+  const name = shown ? nameOf(shown) : "";
+  say($("park-name"), name);
+  document.title = name ? `${name} · 碳云 tanyun` : "碳云 tanyun";
+  $("park-section").hidden = !page.live.park;
   say($("as-of"), t("as_of", { time: format.clock(page.live.as_of_ms, page.live.zone, { date: true, seconds: true }) }));
   for (const view of page.views) view.update(page.live, nowMs);
   document.documentElement.dataset.ready = "true";
@@ -68,6 +72,12 @@ async function askMonths() {
   }
 }
 
+async function showUser() {
+  const user = await session().catch(() => null);
+  $("user").hidden = !user;
+  if (user) say($("user-name"), user.label || user.name);
+}
+
 function isDark() {
   const chosen = localStorage.getItem("tanyun.theme");
   return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
@@ -85,27 +95,15 @@ const feed = new Feed({
     page.skew = live.now_ms - Date.now();
     render();
     if (first) askMonths();
+    if (first) showUser();
   },
   onState(state) {
     page.state = state;
     showState();
   },
-  onLocked(wrong) {
-    page.state = "locked";
-    showState();
-    $("token-wrong").hidden = !wrong;
-    if (!$("token-dialog").open) $("token-dialog").showModal();
-  },
 });
 
-$("token-dialog").addEventListener("cancel", (event) => event.preventDefault());
-$("token-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  sessionStorage.setItem("tanyun.token", $("token").value);
-  $("token").value = "";
-  $("token-dialog").close();
-  feed.start();
-});
+$("sign-out").addEventListener("click", () => signOut());
 $("lang").addEventListener("click", () => {
   useLanguage(lang() === "zh" ? "en" : "zh");
   build();

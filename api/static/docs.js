@@ -1,7 +1,8 @@
 // The API's own documentation, drawn from its OpenAPI document: works offline, where the usual viewers do not.
 
 import { h } from "./dom.js";
-import { getJson } from "./feed.js";
+import { getJson, Unauthorized } from "./feed.js";
+import { toLogin } from "./session.js";
 
 function typeOf(schema, all) {
   if (!schema) return "";
@@ -35,13 +36,13 @@ function parameters(list, all) {
   return h("table", null, h("thead", null, h("tr", null, ...heads)), h("tbody", null, ...rows));
 }
 
-function route(path, operation, all) {
+function route(method, path, operation, all) {
   const schema = operation.responses["200"]?.content?.["application/json"]?.schema;
   const parts = [h("p", { text: operation.description ?? "" })];
   if (operation.parameters?.length) parts.push(parameters(operation.parameters, all));
   if (schema && Object.keys(schema).length) parts.push(h("pre", { tabindex: 0, text: JSON.stringify(shape(schema, all), null, 2) }));
   return h("details", { class: "card route" },
-    h("summary", null, h("span", { class: "method", text: "GET" }), h("code", { text: path }), h("span", { class: "muted", text: operation.summary })),
+    h("summary", null, h("span", { class: "method", text: method.toUpperCase() }), h("code", { text: path }), h("span", { class: "muted", text: operation.summary })),
     h("div", { class: "body" }, ...parts));
 }
 
@@ -49,16 +50,20 @@ try {
   const api = await getJson("/api/v1/openapi.json");
   const all = api.components.schemas;
   document.getElementById("intro").textContent = api.info.description;
-  const groups = Map.groupBy
-    ? Map.groupBy(Object.entries(api.paths), ([, methods]) => methods.get.tags[0])
-    : new Map([["", Object.entries(api.paths)]]);
-  for (const [tag, entries] of groups) {
-    const routes = entries.map(([path, methods]) => route(path, methods.get, all));
+  const groups = new Map();
+  for (const [path, methods] of Object.entries(api.paths)) {
+    for (const [method, operation] of Object.entries(methods)) {
+      const tag = operation.tags?.[0] ?? "";
+      groups.set(tag, [...(groups.get(tag) ?? []), route(method, path, operation, all)]);
+    }
+  }
+  for (const [tag, routes] of groups) {
     document.getElementById("routes").append(h("section", null, h("h2", { text: tag }), ...routes));
   }
   document.documentElement.dataset.ready = "true";
 } catch (error) {
+  if (error instanceof Unauthorized) toLogin();
   const notice = document.getElementById("notice");
   notice.hidden = false;
-  notice.textContent = `${error.message} — 请先在首页输入令牌。Enter the token on the page first.`;
+  notice.textContent = error.message;
 }

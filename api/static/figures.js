@@ -36,6 +36,7 @@ export class ParkView {
 
   update(live) {
     const { park } = live;
+    if (!park) return;
     show(this.power.number, format.power(park.power_w));
     say(this.power.sub, sidePowers(park) || t("grid_import"));
     show(this.energy.number, format.energy(park.today.energy_wh));

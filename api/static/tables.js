@@ -1,7 +1,6 @@
 // Gateways with their meters, verified months with their reports, factors in force.
 
 import { h, say } from "./dom.js";
-import { download } from "./feed.js";
 import * as format from "./format.js";
 import { lang, nameOf, pick, t } from "./i18n.js";
 
@@ -97,7 +96,6 @@ function reportLinks(month) {
   return month.reports.map(({ format: kind, href }) => {
     const title = t("download", { name: nameOf(month), format: kind.toUpperCase() });
     const link = h("a", { class: "button", href, download: true, "aria-label": title, text: kind.toUpperCase() });
-    link.addEventListener("click", (event) => download(event, href, `${month.scope_id}_${month.month}_r${month.revision}.${kind}`));
     return link;
   });
 }

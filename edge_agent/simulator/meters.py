@@ -168,9 +168,10 @@ def _meter(seed: str, spec: MeterSpec, profile: Profile, flows: Flows) -> Simula
         first = min(field.addr for field in fields)
         areas[fc] = (first, max(field.end for field in fields) - first)
     draw = sha256(f"{seed}\n{spec.id}\nreactive".encode()).digest()[0]
-    electrics = Electrics(
-        seed, spec.id, spec.nominal_v, draw // 16 if profile.kind == "pv_inverter" else 180 + draw
-    )
+    permille = draw // 16 if profile.kind == "pv_inverter" else 180 + draw
+    shown = {register.reading_type for register in profile.registers}
+    single = "voltage_l1" in shown and "voltage_l2" not in shown
+    electrics = Electrics(seed, spec.id, spec.nominal_v, permille, single)
     steps = {register.reading_type: _step(register, spec) for register in profile.registers}
     return SimulatedMeter(spec, profile, flows, electrics, areas, steps)
 

@@ -4,16 +4,25 @@ import click
 
 from metering.i18n import LANGUAGES, _
 from tanyun.commands import (
+    delivery,
     demo,
     doctor,
     edge,
     evidence,
+    evidence_head,
+    gateway_push,
     grafana,
     influx,
     journal,
     month,
+    month_life,
+    people,
+    profile,
+    registry,
+    report,
     roles,
     secrets,
+    sheets,
     simulator,
     tables,
     warm,
@@ -42,9 +51,15 @@ def root() -> None:
     """The group itself does nothing."""
 
 
+SUBCOMMANDS = (evidence_head.head, month_life.status)
+"""Commands of groups that live in files of their own; importing the file adds them."""
+
 for command in (
-    demo.demo, edge.edge, roles.ingest, journal.journal, roles.stream, roles.api, roles.serve, month.month, month.report,
-    evidence.evidence, tables.meters, doctor.doctor, warm.warm, simulator.simulator, secrets.broker,
-    influx.influx, influx.projector, grafana.grafana,
+    demo.demo, edge.edge, roles.ingest, journal.journal, roles.stream, roles.api, roles.serve, month.month, report.report,
+    report.seal_key, registry.registry, delivery.delivery,
+    evidence.evidence, tables.meters, gateway_push.gateway, doctor.doctor, warm.warm, simulator.simulator, secrets.broker, profile.profile,
+    influx.influx, influx.projector, grafana.grafana, people.user, people.key, people.audit,
 ):  # fmt: skip
     root.add_command(command)
+for command in (sheets.add, sheets.sheet):
+    tables.meters.add_command(command)

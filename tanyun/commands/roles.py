@@ -6,7 +6,6 @@ from datetime import datetime
 from pathlib import Path
 
 import click
-from pydantic import SecretStr
 
 from metering.i18n import _
 from metering.intervals import MINUTE_MS
@@ -18,10 +17,13 @@ from tanyun.commands.common import (
     start_logging,
     stop_event,
 )
+from tanyun.commands.restate import restate
 from tanyun.commands.text import example
 from tanyun.config import ServerConfig
 from tanyun.supervisor import EX_CONFIG, Child, ChildConfigError, Supervisor
 
+_CONNECTIONS = 500
+"""Beyond so many open connections the API answers 503 at once."""
 _FIRST_SANE_MS = 1_735_689_600_000
 """2025-01-01: no server of ours ran before."""
 
@@ -95,11 +97,20 @@ def run_stream(config_file: Path) -> None:
             )  # fmt: skip
         except state.StateError as error:
             fail(str(error), EX_CONFIG)
+        except BlockingIOError:
+            fail(
+                _("Another process holds {ledger}: only one stream runs on a ledger.").format(
+                    ledger=config.ledger
+                )
+            )
+
+
+stream.add_command(restate)
 
 
 @click.group(
     short_help=_("Server role: the API and the live page."),
-    help=_("The HTTP API and the live page, both read-only."),
+    help=_("The HTTP API and the live page."),
 )
 def api() -> None:
     """The group."""
@@ -109,7 +120,7 @@ def api() -> None:
     "run",
     short_help=_("Serve API and page until stopped."),
     help=_("Serve the API and the page until stopped, where the configuration's [api] says. "
-           "To listen beyond this machine it needs api.token_file.")
+           "To listen beyond this machine it needs api.cert_file and api.key_file.")
          + example("tanyun api run --config server.toml"),
 )  # fmt: skip
 @config_option
@@ -123,26 +134,33 @@ def run_api(config_file: Path) -> None:
     start_logging()
     with errors_as_sentences():
         config, _park = load_server(config_file)
-        token = (
-            SecretStr(config.api.token_file.read_text(encoding="utf-8").strip())
-            if config.api.token_file
-            else None
-        )
         settings = ApiSettings(
             park=config.registry, ledger=config.ledger, journal=config.journal, months=config.months,
-            reports=config.reports, token=token,
+            reports=config.reports, users=config.users, audit=config.audit,
         )  # fmt: skip
         uvicorn.run(
             create_app(settings), host=config.api.host, port=config.api.port, log_config=None, access_log=False,
-            timeout_graceful_shutdown=2, server_header=False,
+            timeout_graceful_shutdown=2, server_header=False, limit_concurrency=_CONNECTIONS,
+            ssl_certfile=config.api.cert_file, ssl_keyfile=config.api.key_file,
         )  # fmt: skip
 
 
-def server_children(config_file: Path, logs: Path, *, projector: bool = False) -> list[Child]:
-    """Ingest, stream and API as supervised processes, and the projector where there is an InfluxDB to write to."""
-    roles = {"ingest": ("ingest", "run"), "stream": ("stream", "run"), "api": ("api", "run")}
+_DELIVERY_EVERY_S = "300"
+
+
+def server_children(
+    config_file: Path, logs: Path, *, projector: bool = False, delivery: bool = False
+) -> list[Child]:
+    """Ingest, stream and API as supervised processes; projector and delivery where they are configured."""
+    roles: dict[str, tuple[str, ...]] = {
+        "ingest": ("ingest", "run"),
+        "stream": ("stream", "run"),
+        "api": ("api", "run"),
+    }
     if projector:
         roles["projector"] = ("projector", "run")
+    if delivery:
+        roles["delivery"] = ("delivery", "run", "--every", _DELIVERY_EVERY_S)
     return [
         Child(
             name, (sys.executable, "-m", "tanyun", *words, "--config", str(config_file)), logs / f"{name}.log"
@@ -165,7 +183,12 @@ def serve(config_file: Path) -> None:
         config, park = load_server(config_file)
         stop = stop_event()
         supervisor = Supervisor(
-            server_children(config_file.resolve(), config.data / "log", projector=config.influx is not None),
+            server_children(
+                config_file.resolve(),
+                config.data / "log",
+                projector=config.influx is not None,
+                delivery=config.delivery is not None,
+            ),
             config.data / "run" / "processes.json",
         )
         try:
@@ -179,4 +202,4 @@ def serve(config_file: Path) -> None:
 
 def api_url(config: ServerConfig) -> str:
     """Where the page is."""
-    return f"http://{config.api.host}:{config.api.port}/"
+    return f"{'https' if config.api.cert_file else 'http'}://{config.api.host}:{config.api.port}/"

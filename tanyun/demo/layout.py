@@ -1,5 +1,6 @@
 """The demo's folder: configuration of every process, generated secrets, one place for all data."""
 
+import secrets
 import shutil
 import sys
 from collections.abc import Mapping
@@ -9,18 +10,22 @@ from pathlib import Path
 
 import msgspec
 
+from api.rights import ENTERPRISE_ONLY, Role
 from edge_agent.profile import load_profile
 from edge_agent.simulator.config import SimulatorConfig
 from edge_agent.simulator.config import load_config as load_simulator
 from edge_agent.simulator.stepclock import catch_up_again
 from metering.i18n import _
 from metering.registry import Park, load_registry
-from tanyun.broker import SERVER_USER, BrokerPlan, is_free, plan_broker
+from tanyun import people
+from tanyun.broker import SERVER_USER, BrokerPlan, is_free, plan_broker, read_password, write_private
 from tanyun.commands.roles import server_children
+from tanyun.config import load_server_config
 from tanyun.supervisor import Child
 
 MARK = ".tanyun-demo"
 LIVE_POLL_S = 3
+DEMO_USER = "demo"
 _HOST = "127.0.0.1"
 _GAUGES = (
     "power_active",
@@ -58,6 +63,8 @@ class Layout:
     clock_port: int
     api_port: int
     broker: BrokerPlan
+    login: tuple[str, str]
+    """Name and password for the page."""
     children: tuple[Child, ...]
 
 
@@ -100,7 +107,21 @@ def prepare(options: Options) -> Layout:
         *server_children(server, data / "log"),
         *edges,
     )
-    return Layout(park, simulator, server, out, ports["clock"], ports["api"], broker, children)
+    return Layout(park, simulator, server, out, ports["clock"], ports["api"], broker, login(server), children)
+
+
+def login(server: Path) -> tuple[str, str]:
+    """The page's user, who has every role of the park, with a password made once; and a key for machines beside it."""
+    config = load_server_config(server)
+    password, key = config.data / "secrets" / "page-password", config.data / "secrets" / "api-key"
+    if not config.users.exists():
+        park = load_registry(config.registry)
+        roles = [role.value for role in Role if role not in ENTERPRISE_ONLY]
+        grants = people.grants_for(park, roles, ())
+        write_private(password, secrets.token_urlsafe(15) + "\n")
+        people.add_user(config, DEMO_USER, read_password(password), grants)
+        write_private(key, people.add_key(config, "demo", grants)[1] + "\n")
+    return DEMO_USER, read_password(password)
 
 
 def _simulator_argv(data: Path, options: Options, clock_port: int) -> tuple[str, ...]:

@@ -14,7 +14,8 @@ from metering.intervals import iso, local_month, month_of, next_month
 from metering.registry import Park
 from storage.ledger import LedgerReader
 from storage.months import MonthRow, MonthStore
-from tanyun.commands.month import close, write_all
+from tanyun.commands.month import close
+from tanyun.commands.report import write_all
 from tanyun.config import load_server_config
 from tanyun.demo.layout import Layout
 from tanyun.demo.watch import ClockWatch, Progress
@@ -74,15 +75,17 @@ class Course:
 
     def _say_where(self) -> None:
         api = f"http://{self._config.api.host}:{self._config.api.port}"
+        name, password = self._layout.login
         lines = {
             _("page"): f"{api}/",
+            _("sign in as"): _("{name}, password {password}").format(name=name, password=password),
             _("API documentation"): f"{api}/docs",
             _("reports"): str(self._layout.out),
             _("data, logs, processes"): str(self._config.data),
             _("broker"): f"{self._layout.broker.kind} 127.0.0.1:{self._layout.broker.port}",
         }
-        for name, place in lines.items():
-            click.echo(f"  {name}: {place}")
+        for what, place in lines.items():
+            click.echo(f"  {what}: {place}")
 
     def _show(self, progress: Progress) -> None:
         """A bar on a terminal, a line per five per cent elsewhere."""

@@ -9,14 +9,16 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from pydantic import SecretStr
 
 from api.app import create_app
+from api.keys import make_key
+from api.passwords import hash_password
 from api.settings import ApiSettings
 from metering.intervals import HOUR_MS, QUARTER_MS, local_month, to_ms
 from metering.registry import Park, load_registry
@@ -32,11 +34,13 @@ from storage.ledger import (
     Results,
     Snapshot,
 )
-from storage.months import MonthRow, MonthStore, digest_of
+from storage.months import MonthRow, MonthStore, digest_of, report_stem
 from storage.segment import Record
+from storage.users import KeyRow, UserRow, UserStore
 
 NOW_MS = to_ms(datetime.fromisoformat("2026-11-20T14:37:20+08:00"))
 NATIONAL_UG_PER_WH = 530_600
+PASSWORD = "a long enough phrase"
 
 PARK = """
 id = "demo"
@@ -103,12 +107,25 @@ class ParkFiles:
     folder: Path
     park: Park
 
-    def settings(self, token: str | None = None) -> ApiSettings:
+    def settings(self, **more: Any) -> ApiSettings:
         at = self.folder
         return ApiSettings(
             park=at / "park.toml", ledger=at / "ledger.db", journal=at / "journal.db", months=at / "months.db",
-            reports=at / "reports", token=SecretStr(token) if token else None,
+            reports=at / "reports", users=at / "users.db", audit=at / "audit.db", **{"burst": 1e6} | more,
         )  # fmt: skip
+
+    def key(self, *grants: tuple[str, str], expires_ms: int = NOW_MS + 1000 * HOUR_MS) -> str:
+        """A new machine key with (role, tenant) grants, as `tanyun key add` makes it."""
+        id_, text, digest = make_key()
+        with UserStore(self.folder / "users.db") as store:
+            store.add_key(KeyRow(id_, "test", digest, (), NOW_MS, expires_ms, None, grants))
+        return text
+
+    def user(self, name: str, *grants: tuple[str, str], password: str = PASSWORD) -> str:
+        """A new user, as `tanyun user add` makes it; returns the name."""
+        with UserStore(self.folder / "users.db") as store:
+            store.add_user(UserRow(name, hash_password(password), None, False, NOW_MS, grants))
+        return name
 
     def add_power(self, meter: str, power_w: float, now_ms: int = NOW_MS) -> None:
         """What the stream does when a reading arrives."""
@@ -262,9 +279,7 @@ def write_months(folder: Path, park: Park) -> None:
         store.add(rows)
     for row in rows:
         for suffix in ("pdf", "xlsx", "json"):
-            (folder / "reports" / f"{row.scope_id}_2026-10_r{row.revision}.{suffix}").write_bytes(
-                row.document
-            )
+            (folder / "reports" / f"{report_stem(row)}.{suffix}").write_bytes(row.document)
 
 
 def write_park(folder: Path, now_ms: int = NOW_MS) -> ParkFiles:
@@ -307,18 +322,24 @@ def serve(files: ParkFiles) -> Serve:
     """Serves the API of a park on a free port, for as long as the context lasts."""
 
     def start(
-        token: str | None = None, park: ParkFiles | None = None, now_ms: int = NOW_MS
+        park: ParkFiles | None = None, clock: Callable[[], int] = lambda: NOW_MS, **settings: Any
     ) -> AbstractContextManager[str]:
-        return _served(create_app((park or files).settings(token), lambda: now_ms))
+        return _served(create_app((park or files).settings(**settings), clock))
 
     return start
 
 
 @pytest.fixture(scope="session")
-def client(serve: Serve) -> Iterator[httpx.Client]:
-    """A caller of an open API."""
-    with serve() as url, httpx.Client(base_url=url) as found:
+def client(serve: Serve, bearer: dict[str, str]) -> Iterator[httpx.Client]:
+    """A machine that may do what an operator of the park may."""
+    with serve() as url, httpx.Client(base_url=url, headers=bearer) as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def bearer(files: ParkFiles) -> dict[str, str]:
+    """The header of that machine."""
+    return {"Authorization": f"Bearer {files.key(('operator', '*'))}"}
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import httpx
 from api import queries
 from api.app import create_app
 from api.inventory import Flow, flows, tally
-from api.stream_events import HEARTBEAT, LiveFeed
+from api.stream_events import HEARTBEAT, LiveFeed, Render
 from metering.intervals import HOUR_MS, QUARTER_MS, Span, local_day, local_month
 from metering.roles import Role
 from storage.ledger import IntervalRow, LatestRow
@@ -116,7 +116,11 @@ def events(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
 
 def test_stream_sends_one_picture_at_once_and_one_after_each_change(serve: Any, new_park: Any) -> None:
     park = new_park()
-    with serve(park=park) as url, httpx.stream("GET", f"{url}/api/v1/stream", timeout=10) as answer:
+    headers = {"Authorization": f"Bearer {park.key(('operator', '*'))}"}
+    with (
+        serve(park=park) as url,
+        httpx.stream("GET", f"{url}/api/v1/stream", timeout=10, headers=headers) as answer,
+    ):
         assert answer.headers["content-type"].startswith("text/event-stream")
         received = events(answer.iter_lines())
         first = next(received)
@@ -129,12 +133,12 @@ def test_stream_sends_one_picture_at_once_and_one_after_each_change(serve: Any, 
 def test_one_poller_serves_all_clients_and_stops_with_the_last() -> None:
     reads: list[int] = []
 
-    def document() -> tuple[int, bytes]:
+    def picture() -> tuple[int, Render]:
         reads.append(1)
-        return 1, b"{}"
+        return 1, lambda _scope: b"{}"
 
     async def scenario() -> None:
-        feed = LiveFeed(lambda: 1, document, poll_s=0.001, heartbeat_s=5)
+        feed = LiveFeed(lambda: 1, picture, poll_s=0.001, heartbeat_s=5)
         clients = [feed.events() for _ in range(10)]
         for client in clients:
             assert (await anext(client)).startswith(b"retry")
@@ -149,7 +153,9 @@ def test_one_poller_serves_all_clients_and_stops_with_the_last() -> None:
 
 def test_an_unchanged_ledger_sends_heartbeats_only() -> None:
     async def scenario() -> list[bytes]:
-        client = LiveFeed(lambda: 1, lambda: (1, b"{}"), poll_s=0.001, heartbeat_s=0.02).events()
+        client = LiveFeed(
+            lambda: 1, lambda: (1, lambda _scope: b"{}"), poll_s=0.001, heartbeat_s=0.02
+        ).events()
         received = [await anext(client) for _ in range(4)]
         await client.aclose()
         return received
@@ -166,7 +172,7 @@ def test_the_poller_outlives_a_ledger_that_cannot_be_read() -> None:
         return 7
 
     async def scenario() -> bytes:
-        client = LiveFeed(change_seq, lambda: (7, b"{}"), poll_s=0.001).events()
+        client = LiveFeed(change_seq, lambda: (7, lambda _scope: b"{}"), poll_s=0.001).events()
         await anext(client)
         found = await anext(client)
         await client.aclose()

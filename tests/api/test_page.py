@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -20,6 +21,7 @@ FLAGS = [
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--remote-debugging-port=0",
 ]  # fmt: skip
 WAIT_S = 20.0
+PASSWORD = "a long enough phrase"
 
 
 class Tab:
@@ -125,7 +127,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 @pytest.fixture(scope="module")
-def url(serve: Any) -> Iterator[str]:
+def url(serve: Any, files: Any) -> Iterator[str]:
+    """A served park with a user `operator`."""
+    files.user("operator", ("operator", "*"))
     with serve() as found:
         yield found
 
@@ -136,9 +140,23 @@ def tab(browser: int, url: str) -> Iterator[Tab]:
     found = Tab(browser)
     found.size(1280)
     found.language("zh-CN")
+    found.call("Network.clearBrowserCookies")
+    found.open(f"{url}/login")
+    found.wait("document.documentElement.dataset.ready")
+    sign_in(found)
+    found.problems.clear()
     yield found
     found.call("Storage.clearDataForOrigin", origin=url, storageTypes="all")
     found.close()
+
+
+def sign_in(tab: Tab, name: str = "operator") -> None:
+    """Through the form, as a person would."""
+    tab.run(
+        f"document.querySelector('#name').value = {name!r}; document.querySelector('#password').value = {PASSWORD!r}"
+    )
+    tab.click("#enter")
+    tab.wait("location.pathname !== '/login'")
 
 
 def ready(tab: Tab, url: str) -> None:
@@ -212,26 +230,72 @@ def test_everything_that_can_be_clicked_has_a_name_and_can_be_focused(tab: Tab, 
     assert "14:15" in tab.run("document.querySelector('.tip-text').textContent")
 
 
-def test_page_asks_for_the_token_once_and_streams_with_it(tab: Tab, serve: Any) -> None:
-    with serve(token="let me in") as url:
-        tab.open(url)
-        tab.wait("document.querySelector('#token-dialog').open")
-        assert "示范" not in tab.text("#kpis")
-        for given in ("wrong", "let me in"):
-            tab.run(f"document.querySelector('#token').value = '{given}'")
-            tab.click("#token-form button")
-            if given == "wrong":
-                tab.wait("!document.querySelector('#token-wrong').hidden")
-        ready(tab, url)
-        tab.wait("document.querySelector('#connection').dataset.state === 'live'")
-        assert not tab.run("document.querySelector('#token-dialog').open")
+def test_a_stranger_is_sent_to_the_login_page_and_back_after_signing_in(
+    tab: Tab, files: Any, url: str
+) -> None:
+    files.user("li", ("verifier", "*"))
+    tab.call("Network.clearBrowserCookies")
+    tab.open(f"{url}/docs?x=1#routes")
+    tab.wait("location.pathname === '/login' && document.documentElement.dataset.ready")
+    assert "示范" not in tab.text()
+    for password in ("wrong", PASSWORD):
+        tab.run(
+            f"document.querySelector('#name').value = 'li'; document.querySelector('#password').value = '{password}'"
+        )
+        tab.click("#enter")
+        if password == "wrong":
+            tab.wait("document.querySelector('#wrong').innerText === '用户名或密码不正确。'")
+            assert tab.run("document.activeElement.id") == "password"
+    tab.wait("location.pathname === '/docs'")
+    assert tab.run("location.search + location.hash") == "?x=1#routes"
+    assert "__Host-tanyun" not in tab.run("document.cookie")  # out of reach of scripts
+
+
+def test_the_login_page_never_sends_anybody_elsewhere(tab: Tab, url: str) -> None:
+    for elsewhere in ("https://evil.example/", "//evil.example/", "javascript:alert(1)", "/login"):
+        tab.open(f"{url}/login?next={quote(elsewhere, safe='')}")
+        tab.wait("document.documentElement.dataset.ready")
+        sign_in(tab)
+        tab.wait(f"location.href === {url + '/'!r}")
+
+
+def test_signing_out_leads_to_the_login_page_and_the_data_are_gone(tab: Tab, url: str) -> None:
+    ready(tab, url)
+    tab.wait("!document.querySelector('#user').hidden")
+    assert tab.text("#user-name") == "operator"
+    tab.click("#sign-out")
+    tab.wait("location.pathname === '/login'")
+    assert tab.run("fetch('/api/v1/live').then((answer) => answer.status)") == 401
+
+
+def test_an_enterprise_sees_itself_and_nobody_else(browser: int, url: str, files: Any) -> None:
+    tab = Tab(browser)
+    tab.size(390, 844)
+    tab.language("zh-CN")
+    tab.call("Network.clearBrowserCookies")
+    tab.open(f"{url}/login")
+    tab.wait("document.documentElement.dataset.ready")
+    sign_in(tab, files.user("wang", ("enterprise", "ent-b")))
+    ready(tab, url)
+    text = tab.text()
+    assert tab.text("#park-name") == "示范新材料有限公司"
+    assert "示范精密机械" not in text
+    assert "示范高新区" not in text
+    assert tab.run("document.querySelectorAll('.meters tbody tr').length") == 3
+    assert tab.run("document.documentElement.scrollWidth") <= 390
+    assert tab.problems == []
+    tab.close()
 
 
 def test_page_follows_the_ledger_and_says_when_the_server_is_gone(
     tab: Tab, serve: Any, new_park: Any
 ) -> None:
     park = new_park()
+    park.user("operator", ("operator", "*"))
     with serve(park=park) as url:
+        tab.open(f"{url}/login")
+        tab.wait("document.documentElement.dataset.ready")
+        sign_in(tab)
         ready(tab, url)
         before = tab.text("#kpis")
         park.add_power("b-in", 9_000_000.0)

@@ -5,12 +5,12 @@ import random
 import shutil
 import sqlite3
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import httpx
 import pytest
 
 from metering.intervals import QUARTER_MS, local_month, month_of, previous_month, to_ms
@@ -77,12 +77,11 @@ def test_a_month_lived_through_kill_minus_nine_is_reported_to_the_last_watt_hour
     config = simulator_of(run.data, csv)
     assert assert_as_if_undisturbed(run.data, config, span.start_ms, last_tick(run.data)) > 16 * 2688
     names = {"hengjing", "yuntu", "lvcai", "shifan"}
-    assert {path.name for path in out.iterdir()} == {
-        f"{n}_{month}_r1.{e}" for n in names for e in ("pdf", "xlsx", "json")
-    }
-    documents = {
-        name: json.loads((out / f"{name}_{month}_r1.json").read_text(encoding="utf-8")) for name in names
-    }
+    kinds = ("pdf", "xlsx", "csv.zip", "json")
+    assert sorted(path.name.partition("_r1.")[2] for path in out.iterdir()) == sorted(kinds * len(names))
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in out.glob(f"*_{month}_r1.json")]
+    documents = {document["scope"]["id"]: document for document in found}
+    assert set(documents) == names
     for document in documents.values():
         assert_document(document)
     driven = next(m for m in documents["hengjing"]["meters"] if m["meter"] == "hj-line1")
@@ -133,8 +132,10 @@ def live(demo: Start) -> Iterator[tuple[DemoRun, int]]:
 def api(run: DemoRun, path: str) -> dict[str, object]:
     """A document of the demo's API."""
     port = json.loads((run.data / "ports.json").read_text(encoding="utf-8"))["api"]
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
-        return dict(json.load(answer))
+    key = (run.data / "secrets" / "api-key").read_text(encoding="ascii").strip()
+    headers = {"Authorization": f"Bearer {key}"}
+    answer = httpx.get(f"http://127.0.0.1:{port}{path}", headers=headers, timeout=10)
+    return dict(answer.raise_for_status().json())
 
 
 @pytest.mark.timeout(240)

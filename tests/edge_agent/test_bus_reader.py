@@ -4,6 +4,7 @@ import asyncio
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -49,7 +50,7 @@ class Device:
     def __init__(self, refused: Iterable[int] = (), silent: Iterable[int] = ()) -> None:
         self.refused, self.silent = set(refused), set(silent)
         self.there, self.code = True, 2
-        self.asked: list[tuple[int, Station, int | None]] = []
+        self.asked: list[tuple[int, Any, int | None]] = []
 
     async def read(self, unit: Station, block: Block, *, tries: int | None = None) -> list[int]:
         assert unit == 1

@@ -40,8 +40,8 @@ def naive_float(bits: str) -> Fraction | None:
         return None
     fraction = Fraction(int(mantissa, 2), 2 ** len(mantissa))
     if exponent == 0:
-        return Fraction(sign) * fraction / 2 ** (bias - 1)
-    return Fraction(sign) * (1 + fraction) * 2**exponent / 2**bias
+        return sign * fraction / Fraction(1 << (bias - 1))
+    return sign * (1 + fraction) * Fraction(2**exponent, 2**bias)
 
 
 def naive_digits(bits: str, size: int, base: int) -> int | None:

@@ -63,7 +63,8 @@ class Peer(NamedTuple):
 async def bus_to(kind: str, answer: Answer, **settings: object) -> AsyncIterator[ModbusBus]:
     """A bus of one unit behind a peer."""
     document: dict[str, object] = {"id": "b", "kind": kind, "timeout_s": 0.06, "retries": 1}
-    serving: Any = {"tcp": modbus_peer, "rtu": pty_peer, "rtu_over_tcp": rtu_over_tcp_peer}[kind](answer)
+    peers: dict[str, Any] = {"tcp": modbus_peer, "rtu": pty_peer, "rtu_over_tcp": rtu_over_tcp_peer}
+    serving = peers[kind](answer)
     async with serving as place:
         document |= {"device": place} if kind == "rtu" else {"host": "127.0.0.1", "port": place}
         document |= {} if kind == "tcp" else {"baud": 115200}

@@ -1,0 +1,165 @@
+"""Signing in and out, and one's own password."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from api import passwords
+from api.access import AccessDep, audit, public, require
+from api.errors import Problem, invalid
+from api.identity import (
+    COOKIE,
+    DEVICE_COOKIE,
+    address_of,
+    begin_session,
+    grants_of,
+)
+from api.keys import digest_of
+from api.rights import Permission, Principal
+from metering.i18n import _
+from storage.users import UserRow, UserStore
+
+router = APIRouter(tags=["session"])
+
+Name = Annotated[str, Field(min_length=1, max_length=64)]
+Password = Annotated[SecretStr, Field(min_length=1, max_length=passwords.LONGEST)]
+
+
+class _In(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Login(_In):
+    """Name and password."""
+
+    name: Name
+    password: Password
+
+
+class NewPassword(_In):
+    """The password so far, and the one from now on."""
+
+    old: Password
+    new: Password
+
+
+class PermissionOut(BaseModel):
+    """What a permission is held for."""
+
+    park: bool
+    enterprises: list[str]
+
+
+class SessionOut(BaseModel):
+    """Who is signed in. `csrf` goes into the header X-CSRF-Token of every request that changes something."""
+
+    name: str
+    label: str
+    roles: list[str]
+    permissions: dict[str, PermissionOut]
+    csrf: str
+
+
+@router.post("/session", summary="Sign in", dependencies=[public()])
+def begin(request: Request, response: Response, login: Login) -> SessionOut:
+    """Sets the session's cookie. 401 for a wrong name or password alike; 429 after too many attempts."""
+    if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
+        raise Problem(403, "forbidden", _("sign in on the page itself"))
+    state, address = request.app.state, address_of(request)
+    known = _is_known(request, login.name)
+    wait_s = state.guard.wait_s(login.name, address, known=known)
+    if wait_s:
+        audit(request, login.name, "session.begin", outcome="refused", why="too many attempts")
+        text = _("too many attempts: try again in {seconds} s").format(seconds=wait_s)
+        raise HTTPException(429, text, {"Retry-After": str(wait_s)})
+    user = _checked(request, login)
+    state.guard.succeeded(login.name, address, known=known)
+    csrf = begin_session(state.settings, user.name, response, state.clock())
+    audit(request, user.name, "session.begin")
+    return session_out(Principal(user.name, grants_of(user.grants)), csrf)
+
+
+@router.get("/session", summary="Who am I?", dependencies=[require(Permission.SELF)])
+def current(access: AccessDep) -> SessionOut:
+    """Name, roles and permissions of the caller."""
+    return session_out(access.principal, access.caller.csrf)
+
+
+@router.delete("/session", summary="Sign out", status_code=204, dependencies=[require(Permission.SELF)])
+def end(request: Request, response: Response, access: AccessDep) -> None:
+    """Ends the session."""
+    if access.caller.session is not None:
+        with UserStore(request.app.state.settings.users) as store:
+            store.end_session(access.caller.session)
+        audit(request, access.principal.name, "session.end")
+    response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="strict")
+
+
+@router.post(
+    "/session/password",
+    summary="Change one's own password",
+    status_code=204,
+    dependencies=[require(Permission.SELF)],
+)
+def change_password(request: Request, access: AccessDep, change: NewPassword) -> None:
+    """Needs the password so far; ends all other sessions of the user."""
+    name, state = access.principal.name, request.app.state
+    if access.caller.session is None:
+        raise Problem(403, "forbidden", _("a machine's key has no password"))
+    wait_s = state.guard.wait_s(name, address_of(request), known=True)
+    if wait_s:
+        raise HTTPException(429, _("too many attempts"), {"Retry-After": str(wait_s)})
+    new = change.new.get_secret_value()
+    mistake = passwords.password_mistake(new, name)
+    with UserStore(state.settings.users) as store:
+        user = store.user(name)
+    if user is None or not passwords.matches(change.old.get_secret_value(), user.password):
+        audit(request, name, "password.change", outcome="refused")
+        raise Problem(403, "forbidden", _("the password so far is not right"))
+    if mistake is not None:
+        raise invalid("new", mistake)
+    hashed = passwords.hash_password(new)
+    with UserStore(state.settings.users) as store:
+        store.set_password(name, hashed, keep_session=access.caller.session)
+    audit(request, name, "password.change")
+
+
+def session_out(principal: Principal, csrf: str) -> SessionOut:
+    """A principal as the API tells it."""
+    held = principal.permissions().items()
+    return SessionOut(
+        name=principal.name,
+        label=principal.label,
+        roles=sorted({grant.role.value for grant in principal.grants}),
+        permissions={
+            name: PermissionOut(park=scope.park, enterprises=sorted(scope.enterprises))
+            for name, scope in held
+        },
+        csrf=csrf,
+    )
+
+
+def _is_known(request: Request, name: str) -> bool:
+    """Whether the request comes from a browser in which that user has signed in before."""
+    device = request.cookies.get(DEVICE_COOKIE)
+    if not device:
+        return False
+    with UserStore(request.app.state.settings.users) as store:
+        return store.knows_device(digest_of(device), name)
+
+
+def _checked(request: Request, login: Login) -> UserRow:
+    """The user, or 401: with the same words and after the same time for all reasons."""
+    settings, password = request.app.state.settings, login.password.get_secret_value()
+    with UserStore(settings.users) as store:
+        user = store.user(login.name)
+    if not passwords.matches(password, user.password if user is not None else None):
+        user = None
+    if user is None or user.password is None or user.disabled:
+        audit(request, login.name, "session.begin", outcome="refused", why="name or password")
+        raise HTTPException(401, _("name or password is not right"), {"WWW-Authenticate": "Bearer"})
+    if passwords.is_outdated(user.password):
+        with UserStore(settings.users) as store:
+            store.rehash(user.name, user.password, passwords.hash_password(password))
+    return user

@@ -1,0 +1,49 @@
+// Signing in. The password goes to the server once; what is kept is a cookie that scripts cannot read.
+
+import { lang, t, translatePage, useLanguage } from "./i18n.js";
+import { signIn } from "./session.js";
+
+const $ = (id) => document.getElementById(id);
+
+function build() {
+  translatePage();
+  document.title = `${t("sign_in")} · 碳云 tanyun`;
+  $("lang").textContent = lang() === "zh" ? "EN" : "中";
+  $("lang").setAttribute("aria-label", t("to_language"));
+  const theme = localStorage.getItem("tanyun.theme");
+  if (theme) document.documentElement.dataset.theme = theme;
+}
+
+/** Where to go: only a path of this very server, never another one. */
+function next() {
+  const wanted = new URLSearchParams(location.search).get("next") ?? "/";
+  const url = new URL(wanted, location.origin);
+  return url.origin === location.origin && url.pathname !== "/login" ? url.pathname + url.search + url.hash : "/";
+}
+
+function say(text) {
+  $("wrong").hidden = !text;
+  $("wrong").textContent = text;
+}
+
+$("login-form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const [name, password] = [$("name").value.trim(), $("password").value];
+  if (!name || !password) return say(t("login_empty"));
+  $("enter").disabled = true;
+  say("");
+  const answer = await signIn(name, password);
+  if (answer.ok) return location.replace(next());
+  $("enter").disabled = false;
+  $("password").value = "";
+  $("password").focus();
+  if (answer.status === 429) return say(t("login_wait", { n: answer.wait }));
+  return say(t(answer.status === 401 ? "login_wrong" : "login_failed"));
+});
+$("lang").addEventListener("click", () => {
+  useLanguage(lang() === "zh" ? "en" : "zh");
+  build();
+});
+
+build();
+document.documentElement.dataset.ready = "true";
