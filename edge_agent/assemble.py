@@ -69,7 +69,7 @@ class Assembler:
         values = [decode(field, one.words) for field, one in zip(fields, said, strict=True) if one]
         raw = _sum(register, values)
         blocks = [one.block for one in said if one]
-        if raw is None or (_is_pair(register) and any(block is not blocks[0] for block in blocks)):
+        if raw is None or (register.is_pair and any(block is not blocks[0] for block in blocks)):
             return None
         resolved = self._resolve(register, values[1 + len(register.parts) :], blocks)
         return None if resolved is None else (resolved, main.t_ms, raw)
@@ -116,8 +116,3 @@ def _sum(register: Register, values: Sequence[float | None]) -> int | float | No
             return None
         total += value * part.factor
     return total
-
-
-def _is_pair(register: Register) -> bool:
-    """High and low part of one number: read apart, a carry between the reads would tear it."""
-    return register.factor != 1 or any(abs(part.factor) != 1 for part in register.parts)

@@ -26,6 +26,12 @@ log = logging.getLogger("tanyun.edge")
 
 FROZEN_EVERY_S: Final = 6 * 3600.0
 """Between two reads of the totals that the meter froze itself (ours: they change once a month)."""
+_FROZEN_AGAIN_S: Final = 600.0
+"""Instead, when none of them was answered."""
+GAP_S: Final = 120.0
+"""Nobody exchanges a meter in less (ours). Polls that are farther apart than this are gaps themselves."""
+_SERIAL_TRIES: Final = 3
+"""Some meters are silent about registers that they do not have; each try costs the others a time-out."""
 
 
 class Device(msgspec.Struct):
@@ -49,10 +55,14 @@ class Device(msgspec.Struct):
     identity: Profile | None = None
     """The map that the meter answers, once it is known."""
     serial: str | None = None
+    told: set[str] = set()
+    """What needs no saying again."""
     news: bool = False
     """The serial number was read, and has not travelled since."""
-    gap: bool = True
-    """Since the last answer there was a time without one: another meter may hang on the line."""
+    serial_tries: int = 0
+    """Tries left to read it. Since the last answer there was a time without one: another meter may hang on the line."""
+    heard_s: float = float("-inf")
+    """Monotonic time of the last answer."""
     assembler: Assembler = msgspec.field(default_factory=lambda: Assembler(()))
     frozen: tuple[Reader, Assembler] | None = None
     frozen_s: float = float("-inf")
@@ -68,7 +78,7 @@ class Device(msgspec.Struct):
     ) -> tuple[list[Reading], ReadFailed | None]:
         """What the meter says now, and the last error. After a gap its serial number is read, too."""
         try:
-            await self._identified(bus)
+            await self._identified(bus, probe=probe)
         except ReadFailed as unknown:
             return [], unknown
         if self.reader is None:
@@ -76,10 +86,13 @@ class Device(msgspec.Struct):
         heard, error = await self.reader.read(bus, now_ms, probe=probe)
         readings = self.assembler.readings(heard)
         if not heard:
-            self.gap = True
+            self.heard_s = float("-inf")
             return [], error
-        if self.gap:
-            self.gap = not await self._read_serial(bus)
+        if time.monotonic() > self.heard_s + GAP_S:
+            self.serial_tries = _SERIAL_TRIES
+        self.heard_s = time.monotonic()
+        if self.serial_tries:
+            await self._read_serial(bus)
         return readings + await self._read_frozen(bus, now_ms), error
 
     def draft(self, readings: Sequence[Reading]) -> Draft:
@@ -100,9 +113,9 @@ class Device(msgspec.Struct):
             return self.registers
         return tuple(said.get(register.name, register) for register in self.registers)
 
-    async def _identified(self, bus: BlockBus) -> None:
+    async def _identified(self, bus: BlockBus, *, probe: bool) -> None:
         if self.reader is None:
-            self.adopt(await identify(bus, self.station, self.profile))
+            self.adopt(await identify(bus, self.station, self.profile, tries=1 if probe else None))
 
     def adopt(self, profile: Profile) -> None:
         """Plan and declare by this map."""
@@ -129,22 +142,27 @@ class Device(msgspec.Struct):
         self.registers = registers
         self.aliases, self.declaration = self.declared[registers]
 
-    async def _read_serial(self, bus: BlockBus) -> bool:
-        """True when that is done: it was read, or the meter has none."""
+    async def _read_serial(self, bus: BlockBus) -> None:
+        self.serial_tries -= 1
         serial = self.identity.serial if self.identity is not None else None
         if serial is None:
-            return True
+            return
         try:
             words = await bus.read(self.station, Block(serial.fc, serial.addr, serial.width, ()), tries=1)
-        except Refused as error:
-            log.warning("serial_refused meter=%s error=%s", self.meter.id, error)
-            return True
-        except ReadFailed:
-            return False
+        except ReadFailed as error:
+            if isinstance(error, Refused) or not self.serial_tries:
+                self._say_once(f"serial_unread meter={self.meter.id} error={error}")
+                self.serial_tries = 0
+            return
+        self.serial_tries = 0
         said = serial_text(serial, words)
         if said is not None:
             self._take_serial(said)
-        return True
+
+    def _say_once(self, text: str) -> None:
+        if text not in self.told:
+            log.warning(text)
+        self.told.add(text)
 
     def _take_serial(self, serial: str) -> None:
         if self.serial is not None and serial != self.serial:
@@ -158,8 +176,7 @@ class Device(msgspec.Struct):
             return []
         reader, assembler = self.frozen
         heard, _error = await reader.read(bus, now_ms, probe=True)
-        if heard:
-            self.frozen_s = time.monotonic()
+        self.frozen_s = time.monotonic() - (0 if heard else FROZEN_EVERY_S - _FROZEN_AGAIN_S)
         return assembler.readings(heard)
 
 

@@ -1,6 +1,6 @@
 """Which register map a meter answers: a variant of its family, or where its SunSpec model stands. Only reads."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from edge_agent.buses.errors import NoAnswer, ReadFailed, Refused
 from edge_agent.buses.stations import Station
@@ -20,21 +20,35 @@ class Unidentified(ReadFailed):
     """The meter answers, but not as one of the maps it could have."""
 
 
+class _Asked(NamedTuple):
+    """The meter, and how often it is asked."""
+
+    bus: BlockBus
+    station: Station
+    tries: int | None
+
+    async def read(self, fc: int, addr: int, count: int) -> list[int]:
+        return await self.bus.read(self.station, Block(fc, addr, count, ()), tries=self.tries)
+
+
 def needs_identifying(model: Profile | Family) -> bool:
     """Whether the meter itself must say where its registers stand."""
     return isinstance(model, Family) or model.sunspec is not None
 
 
-async def identify(bus: BlockBus, station: Station, model: Profile | Family) -> Profile:
-    """The profile of the meter that answers, its addresses final; raises ReadFailed."""
-    profile = await _variant(bus, station, model) if isinstance(model, Family) else model
-    return await _located(bus, station, profile)
+async def identify(
+    bus: BlockBus, station: Station, model: Profile | Family, *, tries: int | None = None
+) -> Profile:
+    """The profile of the meter that answers, its addresses final; raises ReadFailed. `tries` as for a read."""
+    asked = _Asked(bus, station, tries)
+    profile = await _variant(asked, model) if isinstance(model, Family) else model
+    return await _located(asked, profile)
 
 
-async def _variant(bus: BlockBus, station: Station, family: Family) -> Profile:
+async def _variant(asked: _Asked, family: Family) -> Profile:
     answers: dict[Condition, bool | ReadFailed] = {}
     for condition in dict.fromkeys(one for variant in family.variants for one in variant.match):
-        answers[condition] = await _holds(bus, station, condition)
+        answers[condition] = await _holds(asked, condition)
     failures = [said for said in answers.values() if isinstance(said, ReadFailed)]
     if len(failures) == len(answers) and failures:
         raise failures[0]
@@ -44,7 +58,7 @@ async def _variant(bus: BlockBus, station: Station, family: Family) -> Profile:
     which = ", ".join(variant.profile for variant in fitting) or "none"
     every = ", ".join(variant.profile for variant in family.variants)
     raise Unidentified(
-        f"unit {station} answers like {which} of {family.name}; set profile to the right one of {every}"
+        f"unit {asked.station} answers like {which} of {family.name}; set profile to the right one of {every}"
     )
 
 
@@ -52,10 +66,10 @@ def _fits(variant: Variant, answers: dict[Condition, bool | ReadFailed]) -> bool
     return bool(variant.match) and all(answers[condition] is True for condition in variant.match)
 
 
-async def _holds(bus: BlockBus, station: Station, condition: Condition) -> bool | ReadFailed:
+async def _holds(asked: _Asked, condition: Condition) -> bool | ReadFailed:
     """Whether a condition holds; silence about it is told apart, for a meter that is silent about everything."""
     try:
-        words = await bus.read(station, Block(condition.fc, condition.addr, condition.width, ()))
+        words = await asked.read(condition.fc, condition.addr, condition.width)
     except Refused:
         return False
     except ReadFailed as error:
@@ -66,16 +80,18 @@ async def _holds(bus: BlockBus, station: Station, condition: Condition) -> bool 
     return raw is not None and condition.least <= raw <= condition.most
 
 
-async def _located(bus: BlockBus, station: Station, profile: Profile) -> Profile:
+async def _located(asked: _Asked, profile: Profile) -> Profile:
     if profile.sunspec is None:
         return profile
-    models = await _models(bus, station)
+    models = await _models(asked)
     wanted = {profile.sunspec.model}
     wanted |= {profile.serial.sunspec_model or profile.sunspec.model} if profile.serial else set()
     missing = wanted - models.keys()
     if profile.sunspec.model in missing:
         known = ", ".join(map(str, models)) or "none"
-        raise Unidentified(f"unit {station} has no SunSpec model {profile.sunspec.model}; it has {known}")
+        raise Unidentified(
+            f"unit {asked.station} has no SunSpec model {profile.sunspec.model}; it has {known}"
+        )
     return _moved(profile, models)
 
 
@@ -103,13 +119,13 @@ def _moved(profile: Profile, models: dict[int, int]) -> Profile:
     return profile.model_copy(update={"registers": registers, "serial": serial, "sunspec": None})
 
 
-async def _models(bus: BlockBus, station: Station) -> dict[int, int]:
+async def _models(asked: _Asked) -> dict[int, int]:
     """SunSpec model → address of its id register; the first where one occurs twice."""
-    at = await _base(bus, station) + len(_SUNS)
+    at = await _base(asked) + len(_SUNS)
     found: dict[int, int] = {}
     for _model in range(_MOST_MODELS):
         try:
-            number, length = await bus.read(station, Block(_HOLDING, at, 2, ()))
+            number, length = await asked.read(_HOLDING, at, 2)
         except Refused:  # Some lists end without saying so.
             break
         if number == _END:
@@ -121,12 +137,12 @@ async def _models(bus: BlockBus, station: Station) -> dict[int, int]:
     return found
 
 
-async def _base(bus: BlockBus, station: Station) -> int:
+async def _base(asked: _Asked) -> int:
     silence: ReadFailed | None = None
     answered = False
     for base in _SUNSPEC_BASES:
         try:
-            words = await bus.read(station, Block(_HOLDING, base, len(_SUNS), ()))
+            words = await asked.read(_HOLDING, base, len(_SUNS))
         except Refused:
             answered = True
             continue
@@ -138,4 +154,4 @@ async def _base(bus: BlockBus, station: Station) -> int:
             return base
     if silence is not None and not answered:
         raise silence
-    raise Unidentified(f"unit {station} has no SunSpec map at {', '.join(map(str, _SUNSPEC_BASES))}")
+    raise Unidentified(f"unit {asked.station} has no SunSpec map at {', '.join(map(str, _SUNSPEC_BASES))}")

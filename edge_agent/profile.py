@@ -7,6 +7,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
+from edge_agent.plan import plan
 from edge_agent.profile_mistakes import family_mistakes, mistakes_of
 from edge_agent.profile_model import (
     DLT645,
@@ -145,4 +146,18 @@ def parse_profile(name: str, document: Mapping[str, Any]) -> Profile:
     mistakes = mistakes_of(name, document)
     if mistakes:
         raise ProfileError(name, mistakes)
-    return Profile.model_validate(profile_rows(name, document))
+    profile = Profile.model_validate(profile_rows(name, document))
+    if torn := list(_torn(profile)):
+        raise ProfileError(name, torn)
+    return profile
+
+
+def _torn(profile: Profile) -> Iterator[str]:
+    """High and low parts of one number that no single read fetches: they would never be a reading."""
+    blocks = plan(profile.registers, profile.limits) if profile.protocol == "modbus" else ()
+    together = [{field for field, _offset in block.fields} for block in blocks]
+    for index, register in enumerate(profile.registers):
+        if register.is_pair and not any(fields >= {register, *register.parts} for fields in together):
+            yield _("register[{index}].parts: no single read fetches them with the register").format(
+                index=index
+            )

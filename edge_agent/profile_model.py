@@ -205,6 +205,11 @@ class Register(Field):
         more = (self.scale_register, self.unit_register)
         return (self, *self.parts, *(field for field in more if field is not None))
 
+    @property
+    def is_pair(self) -> bool:
+        """High and low part of one number: read apart, a carry between the reads would tear it."""
+        return bool(self.parts) and (self.factor != 1 or any(abs(part.factor) != 1 for part in self.parts))
+
     @cached_property
     def datatype(self) -> str:
         """Name of the Sparkplug datatype that carries the raw value unchanged."""

@@ -9,16 +9,18 @@ from typing import Any
 import pytest
 
 from edge_agent.assemble import Assembler, Reading
+from edge_agent.births import dbirth, frame_aliases, frame_metrics
 from edge_agent.buses.errors import NoAnswer, ReadFailed, Refused, Unreachable
 from edge_agent.buses.stations import Station
 from edge_agent.config import PolledMeter
-from edge_agent.device import FROZEN_EVERY_S, Device, make_device
+from edge_agent.device import FROZEN_EVERY_S, GAP_S, Device, make_device
 from edge_agent.identify import Unidentified, identify
-from edge_agent.outbox import Outbox
+from edge_agent.outbox import Frame, Outbox
 from edge_agent.plan import Block
 from edge_agent.profile import Family, Limits, Profile, load_model, load_profile, parse_profile
 from edge_agent.registers import encode
 from edge_agent.serial_number import serial_text
+from ingest.admission import Admitted, Declarations, admit, declarations
 from metering.sparkplug import Metric as Told
 from metering.sparkplug import Payload, decode
 
@@ -299,11 +301,36 @@ def test_an_exchanged_meter_is_logged_with_both_numbers(
     assert "meter_exchanged meter=m old=11 new=12" in caplog.text
 
 
-def test_a_serial_number_that_is_refused_is_asked_for_once_a_gap(outbox: Outbox) -> None:
-    device, meter = device_of(SERIAL, outbox), Meter({(3, 0): 5})
+class Mute(Meter):
+    """Silent about one register only."""
+
+    async def read(self, unit: Station, block: Block, *, tries: int | None = None) -> list[int]:
+        if block.addr == 100:
+            self.asked.append((unit, block.fc, block.addr, block.count))
+            raise NoAnswer("silence")
+        return await super().read(unit, block, tries=tries)
+
+
+@pytest.mark.parametrize(("kind", "times"), [(Meter, 1), (Mute, 3)])
+def test_a_serial_number_that_is_refused_or_met_with_silence_is_given_up_until_the_next_gap(
+    outbox: Outbox, caplog: pytest.LogCaptureFixture, kind: type[Meter], times: int
+) -> None:
+    device, meter = device_of(SERIAL, outbox), kind({(3, 0): 5})
+    for gaps in (1, 2):
+        for _poll in range(6):
+            assert said(device, polled(device, meter)[0]) == {"power_active": 5}
+        assert sum(asked[2] == 100 for asked in meter.asked) == gaps * times
+        meter.gone = True
+        polled(device, meter)
+        meter.gone = False
+    assert caplog.text.count("serial_unread meter=m") == 1
+
+
+def test_polls_far_apart_are_gaps_themselves(outbox: Outbox) -> None:
+    device, meter = device_of(SERIAL, outbox), Meter({(3, 0): 5, (3, 100): 1, (3, 101): 2})
     for _poll in range(3):
-        assert said(device, polled(device, meter)[0]) == {"power_active": 5}
-    assert sum(asked[2] == 100 for asked in meter.asked) == 1
+        assert "serial" in said(device, polled(device, meter)[0])
+        device.heard_s -= GAP_S + 1
 
 
 FROZEN = profile_of("""
@@ -330,6 +357,13 @@ def test_frozen_totals_are_read_seldom_and_are_never_taken_for_the_running_one(o
     assert said(device, polled(device, meter)[0]) == {"energy_import_total": 100}
     device.frozen_s -= FROZEN_EVERY_S
     assert said(device, polled(device, meter)[0])["energy_import_total/frozen/1"] == 90
+
+
+def test_frozen_totals_that_are_not_there_cost_little(outbox: Outbox) -> None:
+    device, meter = device_of(FROZEN, outbox), Meter({(3, 0): 100})
+    for _poll in range(5):
+        assert said(device, polled(device, meter)[0]) == {"energy_import_total": 100}
+    assert sum(asked[2] == 50 for asked in meter.asked) == 1
 
 
 # Maps that the meter must be asked for.
@@ -459,3 +493,17 @@ def test_text_with_swapped_bytes_or_words_is_put_right() -> None:
     assert serial_text(swapped, [0x4241, 0x0043]) == "ABC"
     turned = serial.model_copy(update={"type": "uint", "word_order": "low_first"})
     assert serial_text(turned, [2, 1]) == "65538"
+
+
+def test_ingest_takes_a_frame_with_a_serial_number(outbox: Outbox) -> None:
+    device, meter = device_of(SERIAL, outbox), Meter({(3, 0): 5, (3, 100): 1, (3, 101): 2})
+    readings, _error = polled(device, meter, t_ms=1_790_000_000_000)
+    draft = device.draft(readings)
+    _meter, declared = outbox.declaration(draft.declaration)
+    accepted = declarations(dbirth(declared, outbox.epoch, device.latest, 1_790_000_000_000))
+    assert isinstance(accepted, Declarations)
+    frame = Frame(1, draft.declaration, draft.t_ms, draft.body)
+    metrics = frame_metrics(frame_aliases(declared), outbox.epoch, frame, historical=False)
+    admitted = admit(decode(metrics), accepted, 1_790_000_001_000)
+    assert isinstance(admitted, Admitted)
+    assert (admitted.number, len(admitted.payload.metrics)) == (1, 4)

@@ -220,3 +220,12 @@ def test_all_mistakes_are_told_at_once() -> None:
 def test_confirmed_addresses_above_30000_are_taken() -> None:
     document = changed(0, addr=40011)
     assert parse_profile("mine", {**document, "pdu_addresses_confirmed": True}).registers[0].addr == 40011
+
+
+def test_a_pair_that_no_single_read_fetches_is_a_mistake() -> None:
+    document = tomllib.loads(GOOD)
+    document["register"][1] |= {"type": "uint16", "factor": 1000, "parts": [{"addr": 60}]}
+    del document["register"][1]["resolution"]
+    assert mistakes_of(document) == ["register[1].parts: no single read fetches them with the register"]
+    document["register"][1]["parts"] = [{"addr": 13}]
+    assert parse_profile("mine", document).registers[1].is_pair
