@@ -9,6 +9,7 @@ from edge_agent.budget import Budget
 from edge_agent.clock import Clock, KeptClock, SteppedClock
 from edge_agent.config import EdgeConfig
 from edge_agent.device import Device, make_device
+from edge_agent.meter_time import ask_meters, meter_clocks
 from edge_agent.outbox import Outbox
 from edge_agent.poller import Poller
 from edge_agent.publisher import Publisher
@@ -47,6 +48,12 @@ class Running(NamedTuple):
 Companion = Callable[[Running], Coroutine[Any, Any, None]]
 
 
+async def _meter_time(running: Running) -> None:
+    """Ask DL/T 645 meters for the time while nobody better says it."""
+    if isinstance(running.clock, KeptClock):
+        await ask_meters(running.clock, meter_clocks(running.devices, running.poller.buses))
+
+
 async def run(
     config: EdgeConfig,
     stop: asyncio.Event,
@@ -72,7 +79,7 @@ async def run(
             running = [
                 tasks.create_task(poller.run(), name="poll"),
                 tasks.create_task(publisher.run(), name="publish"),
-                *(tasks.create_task(companion(whole)) for companion in companions),
+                *(tasks.create_task(companion(whole)) for companion in (*companions, _meter_time)),
             ]
             await stop.wait()
             for task in running:

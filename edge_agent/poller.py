@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -133,6 +133,11 @@ class Poller:
             if chosen is not None:
                 drafts.append(msgspec.structs.replace(device.draft(chosen.readings), keep=chosen.keep))
         return drafts
+
+    @property
+    def buses(self) -> Mapping[str, ModbusBus]:
+        """By name; each locks itself."""
+        return self._buses
 
     def close(self) -> None:
         """Close the buses."""

@@ -42,9 +42,21 @@ _FIRST_PAUSE_S = 0.3
 _LONGEST_PAUSE_S = 30.0
 _LONGEST_ACK_TIMEOUT_S = 60.0
 _READ_AHEAD = 256
+_AT_ONCE = 32
+"""Frames that are handed to the socket together."""
 _ACK_BYTES = 360
 """An ack on the wire, about."""
 _GOODBYE_S = 2.0
+
+
+class _Client(aiomqtt.Client):
+    """aiomqtt waits until each message has been handed to the socket: five turns of the event loop. A backlog cannot afford that."""
+
+    def put(self, topic: str, payload: bytes) -> None:
+        """Queue a message (QoS 0) behind those before it; the next awaited `publish` waits for all of them."""
+        done = self._client.publish(topic, payload, 0)
+        if done.rc != 0:
+            raise aiomqtt.MqttCodeError(done.rc, "could not publish")
 
 
 class HostOffline(Exception):
@@ -130,7 +142,7 @@ class Publisher:
         self._reset(await asyncio.to_thread(self._outbox.next_bdseq))
         broker = self._config.broker
         will = aiomqtt.Will(self._topic(MessageType.NDEATH), encode(ndeath(self._bdseq)), qos=1)
-        async with aiomqtt.Client(
+        async with _Client(
             broker.host, broker.port, username=broker.user, password=broker.password(),
             tls_context=dated(broker.tls(), self._known_ms),
             identifier=f"{self._config.park}-{self._config.gateway}", will=will,
@@ -171,7 +183,7 @@ class Publisher:
         msg = f"host {self._config.host_id} is offline"
         raise HostOffline(msg)
 
-    async def _say_goodbye(self, client: aiomqtt.Client) -> None:
+    async def _say_goodbye(self, client: _Client) -> None:
         """NDEATH before a DISCONNECT of ours, after which the broker drops the will.
 
         tck-id-operational-behavior-edge-node-intentional-disconnect-ndeath
@@ -181,7 +193,7 @@ class Publisher:
                 will = encode(ndeath(self._bdseq))
                 await client.publish(self._topic(MessageType.NDEATH), will, qos=1, timeout=_GOODBYE_S)
 
-    async def _tell(self, client: aiomqtt.Client, side: SideChannel) -> None:
+    async def _tell(self, client: _Client, side: SideChannel) -> None:
         """Publish what the side channel has to say; what a broken connection kept back is said by the next one."""
         for message in side.hello():
             await client.publish(message.topic, message.body, qos=1, retain=True)
@@ -196,7 +208,7 @@ class Publisher:
                 side.outgoing.task_done()
             _heed_cancellation()
 
-    async def _receive(self, client: aiomqtt.Client) -> None:
+    async def _receive(self, client: _Client) -> None:
         async for message in client.messages:
             body = message.payload
             if str(message.topic) == state_topic(self._config.host_id):
@@ -251,7 +263,7 @@ class Publisher:
         self._rebirth = self._rebirth or bool(names & {frames.REBIRTH, frames.NEW_EPOCH})
         self._stored.set()
 
-    async def _send(self, client: aiomqtt.Client) -> None:
+    async def _send(self, client: _Client) -> None:
         await self._online.wait()
         self._rebirth, self._history = True, self._outbox.last
         progress, timeout_s, acked = time.monotonic(), self._config.ack_timeout_s, self._outbox.acked
@@ -287,7 +299,7 @@ class Publisher:
             return
         self._stored.clear()
 
-    async def _births(self, client: aiomqtt.Client) -> None:
+    async def _births(self, client: _Client) -> None:
         self._rebirth, self._seq, self._born, self._epoch = False, 0, True, self._outbox.epoch
         t_ms = self._clock.now_ms()
         await self._publish(client, MessageType.NBIRTH, "", encode(nbirth(self._outbox, self._bdseq, t_ms)))
@@ -296,7 +308,7 @@ class Publisher:
             await self._declare(client, device.declaration)
         log.info("births_sent gateway=%s meters=%d", self._config.gateway, len(self._devices))
 
-    async def _declare(self, client: aiomqtt.Client, id_: int) -> None:
+    async def _declare(self, client: _Client, id_: int) -> None:
         """The DBIRTH of a declaration, unless it is the one in force."""
         if id_ not in self._aliases:
             meter, declared = await asyncio.to_thread(self._outbox.declaration, id_)
@@ -329,7 +341,7 @@ class Publisher:
         room = min(_READ_AHEAD, self._outbox.acked + self._config.window - self._sent)
         return room if self._sent >= self._history else min(room, self._pace.room(self._clock.now_ms()))
 
-    async def _send_more(self, client: aiomqtt.Client) -> None:
+    async def _send_more(self, client: _Client) -> None:
         """Frames behind the last one sent, and the gaps between them."""
         while not self._rebirth and (room := self._room()) > 0:
             epoch, sent = self._outbox.epoch, self._sent
@@ -339,25 +351,26 @@ class Publisher:
             if end <= sent:
                 return
             for step in with_gaps(sent, found, end, self._known_ms()):
+                wait = isinstance(step, Gap) or step.number == found[-1].number or step.number % _AT_ONCE == 0
                 if isinstance(step, Frame):
                     await self._declare(client, step.declaration)
                 if not self._stands_at(epoch, self._before(step)):
                     break
-                await self._send_step(client, step)
+                await self._send_step(client, step, wait=wait)
 
     @staticmethod
     def _before(step: Frame | Gap) -> int:
         return (step.number if isinstance(step, Frame) else step.first) - 1
 
-    async def _send_step(self, client: aiomqtt.Client, step: Frame | Gap) -> None:
+    async def _send_step(self, client: _Client, step: Frame | Gap, *, wait: bool) -> None:
         if isinstance(step, Gap):
             self._sent = step.last
             await self._declare_gap(client, step)
         else:
             self._sent = step.number
-            await self._send_frame(client, step, historical=step.number <= self._history)
+            await self._send_frame(client, step, historical=step.number <= self._history, wait=wait)
 
-    async def _send_again(self, client: aiomqtt.Client, wanted: frames.Range) -> None:
+    async def _send_again(self, client: _Client, wanted: frames.Range) -> None:
         """A part of what was asked for, as far as it is here; its numbers tell the server that it has them."""
         room = min(_READ_AHEAD, self._pace.room(self._clock.now_ms()))
         found, _end = await asyncio.to_thread(self._outbox.after, wanted.first - 1, room)
@@ -369,7 +382,7 @@ class Publisher:
             await self._send_frame(client, frame, historical=True)
         self._again = wanted._replace(first=found[-1].number + 1) if found else None
 
-    async def _ask_time(self, client: aiomqtt.Client) -> None:
+    async def _ask_time(self, client: _Client) -> None:
         nonce = self._time.due()
         if nonce is not None:
             t_ms = self._clock.now_ms()
@@ -389,7 +402,7 @@ class Publisher:
         """False when an ack or a command came while this task waited: then what it has read is not what comes next."""
         return not self._rebirth and (self._outbox.epoch, self._sent) == (epoch, sent)
 
-    async def _declare_gap(self, client: aiomqtt.Client, gap: Gap) -> None:
+    async def _declare_gap(self, client: _Client, gap: Gap) -> None:
         thinned = not gap.withheld and self._outbox.evicted.is_thinned(gap.first, gap.last)
         event = "frames_withheld" if gap.withheld else "frames_thinned" if thinned else "frames_lost"
         level = logging.WARNING if thinned else logging.ERROR
@@ -397,20 +410,28 @@ class Publisher:
         body = lost_metrics(self._outbox, gap.first, gap.last, gap.t_ms, thinned=thinned)
         await self._publish(client, MessageType.NDATA, "", uint_field(1, self._clock.now_ms()) + body)
 
-    async def _send_frame(self, client: aiomqtt.Client, frame: Frame, *, historical: bool) -> None:
+    async def _send_frame(
+        self, client: _Client, frame: Frame, *, historical: bool, wait: bool = True
+    ) -> None:
         """A frame under the birth it was made for, which was sent before it where another was in force."""
         meter, aliases = self._aliases[frame.declaration]
         metrics = frame_metrics(aliases, self._outbox.epoch, frame, historical=historical)
         # The payload's time is when it was sent (tck-id-payloads-timestamp-in-UTC); readings bear their own.
         sent_ms = self._clock.now_ms()
-        size = await self._publish(client, MessageType.DDATA, meter, uint_field(1, sent_ms) + metrics)
+        body = uint_field(1, sent_ms) + metrics
+        size = await self._publish(client, MessageType.DDATA, meter, body, wait=wait)
         self._pace.sent(frame, size, historical=historical)
 
-    async def _publish(self, client: aiomqtt.Client, kind: MessageType, meter: str, body: bytes) -> int:
+    async def _publish(
+        self, client: _Client, kind: MessageType, meter: str, body: bytes, *, wait: bool = True
+    ) -> int:
         """Encoded payload fields plus the next seq (0 to 255, NBIRTH starts over); its bytes on the wire."""
         topic, payload = self._topic(kind, meter), body + uint_field(3, self._seq)
-        await client.publish(topic, payload, qos=0)
-        _heed_cancellation()
+        if wait:
+            await client.publish(topic, payload, qos=0)
+            _heed_cancellation()
+        else:
+            client.put(topic, payload)
         self._seq = (self._seq + 1) % 256
         size = len(topic) + len(payload) + MESSAGE_BYTES + ACK_BYTES // 2
         self._spent(size)

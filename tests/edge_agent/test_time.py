@@ -15,6 +15,7 @@ from edge_agent.assemble import Reading
 from edge_agent.clock import KeptClock
 from edge_agent.dated_tls import dated
 from edge_agent.device import make_device
+from edge_agent.meter_time import PATIENCE_S, ask_meters
 from edge_agent.outbox import Outbox
 from edge_agent.poller import Polled, Poller
 from metering.frames import TimeSource
@@ -143,6 +144,37 @@ def test_a_meters_clock_dates_where_there_is_nothing_better(tmp_path: Path) -> N
 
 def kept(tmp_path: Path, broker: Mosquitto, machine: Machine) -> HandFed:
     return HandFed(config_for(tmp_path, broker.port), clock=machine.clock())
+
+
+class MeterThatKnows:
+    """A meter's clock, asked so often."""
+
+    def __init__(self, t_ms: int | None) -> None:
+        self.t_ms, self.asked = t_ms, 0
+
+    async def utc_ms(self) -> int | None:
+        self.asked += 1
+        return self.t_ms
+
+
+def test_meters_are_asked_in_turn_only_while_nobody_better_speaks() -> None:
+    machine = Machine(wall_ms=0)
+    clock = machine.clock()
+    silent, knowing = MeterThatKnows(None), MeterThatKnows(NOW)
+    rounds = 0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal rounds
+        rounds += 1
+        machine.pass_ms(round(seconds * 1000))
+        if rounds == 2:
+            assert (clock.source, clock.now_ms()) == ("meter", NOW + round(PATIENCE_S * 1000))
+        if rounds == 3:
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(ask_meters(clock, [silent, knowing], sleep))
+    assert (silent.asked, knowing.asked) == (1, 1)
 
 
 def knows(fed: HandFed) -> bool:
