@@ -323,7 +323,7 @@ class Publisher:
         await self._publish(client, MessageType.DBIRTH, meter, encode(birth))
         self._declared[meter] = id_
 
-    async def _deaths(self, client: aiomqtt.Client) -> None:
+    async def _deaths(self, client: _Client) -> None:
         """DDEATH of a meter that does not answer any more, behind its last frame; its next one brings its birth again.
 
         tck-id-operational-behavior-device-ddeath

@@ -39,9 +39,12 @@ def first_session(fed: HandFed, host: PrimaryHost, tap: Tap) -> None:
     host.state(online=True, t_ms=6000)
     host.until(host.has(40))
     host.state(online=False, t_ms=1)  # older: no reason to go
+    host.silent = True
     fed.feed(280, first=21)
-    host.until(host.has(100))
+    host.until(lambda: host.newest.last == 40 + fed._config.window)
+    host.silent = False
     host.command(Rebirth=True)
+    host.ack(host.newest_epoch, host.newest.last)
     host.until(lambda: len(host.of("NBIRTH")) == 2)
     fed.feed(10, first=301)
     host.until(host.has(620))
@@ -79,7 +82,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     with Mosquitto(folder) as broker, Tap(broker.port) as tap:
         host = PrimaryHost(broker.port, broker.password("host"))
         host.connect()
-        config = config_for(folder, tap.port, DEVICES, ack_timeout_s=5)
+        config = config_for(folder, tap.port, DEVICES, ack_timeout_s=30)
         with HandFed(config) as fed:
             first_session(fed, host, tap)
             a_silent_device(fed, host)

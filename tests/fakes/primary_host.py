@@ -138,6 +138,11 @@ class PrimaryHost:
         return lambda: bool(self.stored) and self.stored[max(self.stored)].last >= count
 
     @property
+    def newest_epoch(self) -> int:
+        """The highest epoch."""
+        return max(self.stored)
+
+    @property
     def newest(self) -> Stored:
         """The outbox with the highest epoch."""
         return self.stored[max(self.stored)]
