@@ -111,6 +111,11 @@ def running(plant: Plant) -> Iterator[subprocess.Popen[bytes]]:
         yield process
 
 
+def stored(host: PrimaryHost) -> int:
+    """Frames that the host has; none before the first session."""
+    return host.newest.last if host.stored else 0
+
+
 def whole(host: PrimaryHost) -> bool:
     """Every number from 1 on, under one epoch, nothing lost."""
     stored = host.newest
@@ -127,7 +132,7 @@ def test_a_push_is_staged_tried_and_confirmed_while_frames_go_on(plant: Plant, h
         assert [state for state in states if state != "staged"] == ["trial", "confirmed"]
         assert process.poll() is None
         until(lambda: plant.polled() == ["m1", "m2"])
-        number = host.newest.last
+        number = stored(host)
         host.until(host.has(number + 4))
         live = ask(plant.folder / "outbox.db")
         assert live is not None
@@ -149,7 +154,7 @@ def test_what_loses_the_broker_is_taken_back_and_nothing_of_the_outbox_is_lost(
         assert said.exit_code == 1, said.output
         assert "no session with broker and server" in said.output
         assert said.output.splitlines()[-1].startswith("rolled_back")
-        number = host.newest.last
+        number = stored(host)
         host.until(host.has(number + 2))
         until(lambda: plant.polled() == ["m1"])
     assert whole(host)
@@ -261,7 +266,7 @@ def test_a_password_is_renewed_without_a_visit(plant: Plant, host: PrimaryHost, 
             )
         )
         (plant.folder / "secrets" / "mqtt-gw").write_text("of no use", encoding="utf-8")
-        number = host.newest.last
+        number = stored(host)
         host.until(host.has(number + 2))
     assert whole(host)
     with agent(plant.installed):
