@@ -22,6 +22,17 @@ def use(language: str) -> None:
     _current = gettext.translation(DOMAIN, LOCALE, languages=[language], fallback=True)
 
 
+def current() -> gettext.NullTranslations:
+    """The catalogue in use, for `restore`."""
+    return _current
+
+
+def restore(catalogue: gettext.NullTranslations) -> None:
+    """Go back to a catalogue: a document in two languages was written meanwhile."""
+    global _current  # noqa: PLW0603  as in `use`
+    _current = catalogue
+
+
 def _(message: str) -> str:
     """The message in the current language."""
     return _current.gettext(message)

@@ -109,6 +109,13 @@ password_file = "/etc/tanyun/edge/password"
 [outbox]
 path = "/var/lib/tanyun-edge/outbox.db"
 
+[metrics]
+port = 9464   # Prometheus text, on this machine's loopback only
+
+# Take configurations that the server has signed (`tanyun gateway keygen`, `tanyun gateway push`):
+# [updates]
+# key_file = "/etc/tanyun/edge/updates.pub.pem"
+
 # Add what hangs on this gateway, then: tanyun edge check --config /etc/tanyun/edge.toml
 #
 # [[buses]]
