@@ -123,6 +123,7 @@ class ServerConfig(Strict):
         """The file of the open months' daily checks."""
         return self.data / "checks.db"
 
+    @property
     def users(self) -> Path:
         """Users, sessions, keys."""
         return self.data / "users.db"

@@ -10,7 +10,7 @@ from tanyun.commands import (
     evidence,
     grafana,
     influx,
-    month,
+    month_check,
     people,
     registry,
     report,
@@ -45,7 +45,7 @@ def root() -> None:
 
 
 for command in (
-    demo.demo, edge.edge, roles.ingest, roles.stream, roles.api, roles.serve, month.month, report.report, report.seal_key,
+    demo.demo, edge.edge, roles.ingest, roles.stream, roles.api, roles.serve, month_check.month, report.report, report.seal_key,
     registry.registry,
     evidence.evidence, tables.meters, doctor.doctor, warm.warm, simulator.simulator, secrets.broker,
     influx.influx, influx.projector, grafana.grafana, people.user, people.key, people.audit,

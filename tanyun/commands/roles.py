@@ -137,7 +137,9 @@ def run_api(config_file: Path) -> None:
 
 def server_children(config_file: Path, logs: Path, *, projector: bool = False) -> list[Child]:
     """Ingest, stream and API as supervised processes, and the projector where there is an InfluxDB to write to."""
-    roles = {"ingest": ("ingest", "run"), "stream": ("stream", "run"), "api": ("api", "run")}
+    roles = {
+        "ingest": ("ingest", "run"), "stream": ("stream", "run"), "api": ("api", "run"), "checks": ("month", "watch"),
+    }  # fmt: skip
     if projector:
         roles["projector"] = ("projector", "run")
     return [
