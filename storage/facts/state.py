@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import date
+from itertools import zip_longest
 from typing import TypeVar
 
 from storage.facts.kinds import Fact, State
@@ -61,7 +62,7 @@ def _place(fact: Fact) -> tuple[str, str, str, date | None]:
 def _ends(found: Sequence[State]) -> list[date]:
     """When each stops to hold: at its own end or when the next of the same key begins."""
     ends = []
-    for fact, following in zip(found, [*found[1:], None], strict=True):
+    for fact, following in zip_longest(found, found[1:]):
         until = fact.valid_to or date.max
         if following is not None and following.key == fact.key:
             until = min(until, following.valid_from)
