@@ -10,6 +10,7 @@ from tanyun.commands import (
     evidence,
     grafana,
     influx,
+    month,
     month_check,
     people,
     registry,
@@ -45,9 +46,11 @@ def root() -> None:
 
 
 for command in (
-    demo.demo, edge.edge, roles.ingest, roles.stream, roles.api, roles.serve, month_check.month, report.report, report.seal_key,
+    demo.demo, edge.edge, roles.ingest, roles.stream, roles.api, roles.serve, month.month, report.report, report.seal_key,
     registry.registry,
     evidence.evidence, tables.meters, doctor.doctor, warm.warm, simulator.simulator, secrets.broker,
     influx.influx, influx.projector, grafana.grafana, people.user, people.key, people.audit,
 ):  # fmt: skip
     root.add_command(command)
+for command in (month_check.check_command, month_check.watch_command):
+    month.month.add_command(command)

@@ -24,7 +24,7 @@ from tanyun.commands.common import (
     start_logging,
     stop_event,
 )
-from tanyun.commands.month import month, sources
+from tanyun.commands.month import sources
 from tanyun.commands.text import example
 from tanyun.config import ServerConfig
 from tanyun.people import now_ms
@@ -39,7 +39,7 @@ _AFTER_MIDNIGHT_MS = 30 * 60_000
 """Frames of the last day are in by then, where the line is up."""
 
 
-@month.command(
+@click.command(
     "check",
     short_help=_("Run all checks on a month as far as it has come."),
     help=_("Run every check on MONTH (YYYY-MM, the running one by default) up to the last midnight, without closing it. "
@@ -108,7 +108,7 @@ def _row(document: "MonthDocument", day: str, at_ms: int) -> DailyRow:
     )
 
 
-@month.command(
+@click.command(
     "watch",
     short_help=_("Server role: check the open month once a day until stopped."),
     help=_("Check the running month, and the one before while it is not closed, once a day soon after midnight, until stopped. "
