@@ -24,7 +24,7 @@ from tanyun.commands.common import (
     start_logging,
     stop_event,
 )
-from tanyun.commands.month import sources
+from tanyun.commands.month import insist_on_month, sources
 from tanyun.commands.text import example
 from tanyun.config import ServerConfig
 from tanyun.people import now_ms
@@ -54,13 +54,13 @@ def check_command(wanted: str | None, config_file: Path, keep: bool, as_json: bo
     """Check a month."""
     from verification.close import MonthNotBegunError  # noqa: PLC0415  a gateway has no use for it
 
+    if wanted is not None:
+        insist_on_month(wanted)
     with errors_as_sentences():
         try:
             _config, found = run_checks(config_file, wanted, keep=keep)
         except MonthNotBegunError as error:
             fail(str(error))
-        except ValueError:
-            fail(_("{month!r} is not a month: write YYYY-MM, e.g. 2026-10").format(month=wanted), 2)
     if as_json:
         print_json([_plain(document) for document in found])
         return
