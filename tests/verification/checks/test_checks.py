@@ -264,7 +264,9 @@ def test_a_display_fits_the_frames_around_it_within_its_resolution(
         assert line.evidence[0].segment is not None
 
 
-def test_a_jump_against_a_closed_month_asks_for_an_explanation(plant: Plant, judged: Built) -> None:
+def test_without_a_closed_month_there_is_nothing_to_compare_with_and_a_check_stores_nothing(
+    plant: Plant, judged: Built
+) -> None:
     documents = judged()
     assert of(documents, "V13").outcome == "NOT_DUE"
     with MonthStore(plant.folder / "months.sqlite") as months:
