@@ -1,4 +1,4 @@
-"""What the daily checks of open months found: one row per month, scope and day, the day's last run.
+"""What the checks of open months found: one row per month, scope and day, the day's last run.
 
 Written by `tanyun month watch` and `tanyun month check --keep`, in one short transaction per run.
 """
@@ -75,6 +75,6 @@ class DailyChecks:
         query = f"SELECT {_COLUMNS} FROM daily WHERE month=? AND scope_kind=? AND scope_id=? ORDER BY day"  # noqa: S608  our own columns
         return [DailyRow(*row) for row in self._db.execute(query, (month, scope_kind, scope_id))]
 
-    def last_day(self) -> str:
-        """The local day of the newest run; empty when there is none."""
-        return str(self._db.execute("SELECT coalesce(max(day), '') FROM daily").fetchone()[0])
+    def last_ms(self) -> int:
+        """When the newest run was; 0 when there is none."""
+        return int(self._db.execute("SELECT coalesce(max(at_ms), 0) FROM daily").fetchone()[0])

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from metering.i18n import _, chosen
-from metering.intervals import month_of, previous_month, to_local
+from metering.intervals import HOUR_MS, month_of, previous_month, to_local
 from storage.daily_checks import DailyChecks, DailyRow
 from storage.errors import StoreError
 from tanyun.commands.common import (
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _LOOK_S = 60
-"""How often the watch looks whether a new day has begun."""
-_AFTER_MIDNIGHT_MS = 30 * 60_000
-"""Frames of the last day are in by then, where the line is up."""
+"""How often the watch looks whether the next run is due."""
+_EVERY_MS = HOUR_MS
+"""A day's frames may come late, and an answer or a fact at any time; a run of 1,000 meters takes some 15 s of one core."""
 
 
 @click.command(
     "check",
     short_help=_("Run all checks on a month as far as it has come."),
     help=_("Run every check on MONTH (YYYY-MM, the running one by default) up to the last midnight, without closing it. "
-           "`tanyun serve` does it once a day and keeps what it found; --keep does the same by hand.")
+           "`tanyun serve` does it every hour and keeps each day's last result; --keep does the same by hand.")
          + example("tanyun month check", "tanyun month check 2026-11 --keep"),
 )  # fmt: skip
 @click.argument("wanted", metavar="MONTH", required=False)
@@ -110,8 +110,8 @@ def _row(document: "MonthDocument", day: str, at_ms: int) -> DailyRow:
 
 @click.command(
     "watch",
-    short_help=_("Server role: check the open month once a day until stopped."),
-    help=_("Check the running month, and the one before while it is not closed, once a day soon after midnight, until stopped. "
+    short_help=_("Server role: keep checking the open month until stopped."),
+    help=_("Check the running month, and the one before while it is not closed, every hour until stopped; each day's last run is kept. "
            "`tanyun serve` runs it.")
          + example("tanyun month watch --config server.toml"),
 )  # fmt: skip
@@ -124,24 +124,23 @@ def watch_command(config_file: Path) -> None:
 
 
 def watch(config_file: Path, stop: threading.Event) -> None:
-    """Run once a day; a day that cannot be judged yet is tried again."""
-    config, park = load_server(config_file)
+    """Run at start and then every hour; the last run of a day is kept. What cannot be judged yet is tried again."""
+    config, _park = load_server(config_file)
     told = ""
     while not stop.is_set():
-        day = to_local(now_ms() - _AFTER_MIDNIGHT_MS, park.tz).date().isoformat()
-        if _last_day(config) < day:
+        if now_ms() - _last_ms(config) >= _EVERY_MS:
             said = _try(config_file)
             if said != told:  # The change is logged, not the state.
-                _LOG.info("daily_checks day=%s %s", day, said)
+                _LOG.info("open_month_checked %s", said)
                 told = said
         stop.wait(_LOOK_S)
 
 
-def _last_day(config: ServerConfig) -> str:
+def _last_ms(config: ServerConfig) -> int:
     if not config.daily_checks.exists():
-        return ""
+        return 0
     with DailyChecks(config.daily_checks, writable=False) as store:
-        return store.last_day()
+        return store.last_ms()
 
 
 def _try(config_file: Path) -> str:

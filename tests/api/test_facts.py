@@ -95,7 +95,7 @@ def test_the_newest_daily_run_is_served_to_those_who_may_see_the_scope(ask: Aski
         store.put([row("park", "demo", "2026-11-19"), row("enterprise", "ent-a", "2026-11-19")])
         store.put([row("park", "demo", "2026-11-20"), row("enterprise", "ent-a", "2026-11-20")])
         assert [found.day for found in store.days("2026-11", "park", "demo")] == ["2026-11-19", "2026-11-20"]
-        assert store.last_day() == "2026-11-20"
+        assert store.last_ms() == 1
     found = client.get("/api/v1/months/2026-11/daily-checks").json()
     assert [(item["scope_id"], item["day"]) for item in found] == [
         ("demo", "2026-11-20"),
