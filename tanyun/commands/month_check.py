@@ -123,7 +123,7 @@ def watch_command(config_file: Path) -> None:
         watch(config_file, stop_event())
 
 
-def watch(config_file: Path, stop: threading.Event) -> None:
+def watch(config_file: Path, stop: threading.Event, look_s: float = _LOOK_S) -> None:
     """Run at start and then every hour; the last run of a day is kept. What cannot be judged yet is tried again."""
     config, _park = load_server(config_file)
     told = ""
@@ -133,7 +133,7 @@ def watch(config_file: Path, stop: threading.Event) -> None:
             if said != told:  # The change is logged, not the state.
                 _LOG.info("open_month_checked %s", said)
                 told = said
-        stop.wait(_LOOK_S)
+        stop.wait(look_s)
 
 
 def _last_ms(config: ServerConfig) -> int:

@@ -1,17 +1,22 @@
 """`tanyun registry` and `tanyun month check`, as an operator types them."""
 
 import json
+import threading
+import time
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from click.testing import CliRunner, Result
 
+from metering.intervals import month_of
 from storage.audit import AuditLog
 from storage.daily_checks import DailyChecks
 from storage.journal import Offset
 from storage.journal_writer import JournalWriter
 from storage.ledger import LedgerWriter, Results, Snapshot
 from tanyun.commands import group
+from tanyun.commands.month_check import watch
 
 PARK = """
 id = "p"
@@ -103,3 +108,34 @@ def test_the_open_month_is_checked_and_the_result_kept(folder: Path) -> None:
     assert "V01" in run(folder, "month", "check", "2026-10").output
     run(folder, "month", "check", "October", code=2)
     run(folder, "month", "check", "2999-01", code=1)
+
+
+def test_the_watch_checks_at_start_and_keeps_what_it_found(folder: Path) -> None:
+    data = folder / "data"
+    JournalWriter(data / "journal.db").close()
+    stop = threading.Event()
+    watching = threading.Thread(target=watch, args=(folder / "server.toml", stop, 0.05))
+    watching.start()
+    try:
+        # Without a ledger there is nothing to check yet: the watch waits for the stream.
+        ledger = LedgerWriter(data / "ledger.db")
+        ledger.commit(Snapshot("x", Offset(1, 0), 1, b""), Results())
+        ledger.close()
+        deadline = time.monotonic() + 60
+        while not _kept(data / "checks.db") and time.monotonic() < deadline:
+            watching.join(0.05)
+    finally:
+        stop.set()
+        watching.join(60)
+    assert _kept(data / "checks.db") == {"a", "p"}
+
+
+def _kept(path: Path) -> set[str]:
+    if not path.exists():
+        return set()
+    month = month_of(time.time_ns() // 1_000_000, ZoneInfo("Asia/Shanghai"))
+    try:
+        with DailyChecks(path, writable=False) as store:
+            return {row.scope_id for row in store.newest(month)}
+    except FileNotFoundError:  # Its writer is at it.
+        return set()
