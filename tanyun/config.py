@@ -124,6 +124,21 @@ class ServerConfig(Strict):
         return self.data / "checks.db"
 
     @property
+    def lifecycle(self) -> Path:
+        """The file of what was done to closed months."""
+        return self.data / "lifecycle.db"
+
+    @property
+    def deliveries(self) -> Path:
+        """The file of deliveries, receipts and signed chain heads."""
+        return self.data / "deliveries.db"
+
+    @property
+    def attachments(self) -> Path:
+        """The folder of files that people attached."""
+        return self.data / "attachments"
+
+    @property
     def users(self) -> Path:
         """Users, sessions, keys."""
         return self.data / "users.db"

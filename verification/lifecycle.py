@@ -82,7 +82,6 @@ TRANSITIONS: Mapping[Action, Transition] = {
 PREPARING = frozenset({Action.CLOSE, Action.ANSWER, Action.SEND})
 """Whoever did one of these prepared the revision."""
 _BLOCKING = frozenset({"FAIL", "INSUFFICIENT_DATA"})
-_NOT_PASSED = frozenset({"FINDING", *_BLOCKING})
 
 
 class RefusedError(Exception):
@@ -181,8 +180,12 @@ def obstacles(document: MonthDocument, acts: Sequence[Act]) -> list[str]:
 
 
 def findings(document: MonthDocument) -> list[str]:
-    """Ids of the checks that somebody has to answer."""
-    return [check.id for check in document.checks if check.outcome in _NOT_PASSED]
+    """Ids of the checks that somebody has to answer; a finding of a minor check is only shown."""
+    return [
+        check.id
+        for check in document.checks
+        if check.outcome in _BLOCKING or (check.outcome == "FINDING" and check.severity != "minor")
+    ]
 
 
 def unanswered(document: MonthDocument, acts: Iterable[Act]) -> list[str]:

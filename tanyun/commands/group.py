@@ -4,14 +4,17 @@ import click
 
 from metering.i18n import LANGUAGES, _
 from tanyun.commands import (
+    delivery,
     demo,
     doctor,
     edge,
     evidence,
+    evidence_head,
     grafana,
     influx,
     month,
     month_check,
+    month_life,
     people,
     registry,
     report,
@@ -45,9 +48,12 @@ def root() -> None:
     """The group itself does nothing."""
 
 
+SUBCOMMANDS = (evidence_head.head, month_life.status)
+"""Commands of groups that live in files of their own; importing the file adds them."""
+
 for command in (
     demo.demo, edge.edge, roles.ingest, roles.stream, roles.api, roles.serve, month.month, report.report, report.seal_key,
-    registry.registry,
+    registry.registry, delivery.delivery,
     evidence.evidence, tables.meters, doctor.doctor, warm.warm, simulator.simulator, secrets.broker,
     influx.influx, influx.projector, grafana.grafana, people.user, people.key, people.audit,
 ):  # fmt: skip

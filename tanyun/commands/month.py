@@ -60,12 +60,30 @@ def sources(config_file: Path) -> Iterator["Sources"]:
         )  # fmt: skip
 
 
-def close(config_file: Path, wanted: str, reason: str | None, allow_incomplete: bool) -> list[MonthRow]:
-    """Close a month and store its revisions."""
+def close(
+    config_file: Path,
+    wanted: str,
+    reason: str | None,
+    allow_incomplete: bool,
+    factors_as_of_ms: int | None = None,
+) -> list[MonthRow]:
+    """Close a month, store its revisions, and note in their life who did."""
+    from tanyun.desk import note_closed  # noqa: PLC0415
+    from tanyun.people import operating_user  # noqa: PLC0415
     from verification.close import close_month  # noqa: PLC0415
 
+    now_ms = _now_ms()
     with sources(config_file) as found:
-        return close_month(found, wanted, _now_ms(), reason, allow_incomplete=allow_incomplete)
+        rows = close_month(
+            found,
+            wanted,
+            now_ms,
+            reason,
+            allow_incomplete=allow_incomplete,
+            factors_as_of_ms=factors_as_of_ms,
+        )
+    note_closed(load_server(config_file)[0], rows, operating_user(), now_ms)
+    return rows
 
 
 def insist_on_month(text: str) -> None:

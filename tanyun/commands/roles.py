@@ -17,6 +17,7 @@ from tanyun.commands.common import (
     start_logging,
     stop_event,
 )
+from tanyun.commands.restate import restate
 from tanyun.commands.text import example
 from tanyun.config import ServerConfig
 from tanyun.supervisor import EX_CONFIG, Child, ChildConfigError, Supervisor
@@ -96,6 +97,15 @@ def run_stream(config_file: Path) -> None:
             )  # fmt: skip
         except state.StateError as error:
             fail(str(error), EX_CONFIG)
+        except BlockingIOError:
+            fail(
+                _("Another process holds {ledger}: only one stream runs on a ledger.").format(
+                    ledger=config.ledger
+                )
+            )
+
+
+stream.add_command(restate)
 
 
 @click.group(
@@ -135,13 +145,23 @@ def run_api(config_file: Path) -> None:
         )  # fmt: skip
 
 
-def server_children(config_file: Path, logs: Path, *, projector: bool = False) -> list[Child]:
-    """Ingest, stream and API as supervised processes, and the projector where there is an InfluxDB to write to."""
-    roles = {
-        "ingest": ("ingest", "run"), "stream": ("stream", "run"), "api": ("api", "run"), "checks": ("month", "watch"),
-    }  # fmt: skip
+_DELIVERY_EVERY_S = "300"
+
+
+def server_children(
+    config_file: Path, logs: Path, *, projector: bool = False, delivery: bool = False
+) -> list[Child]:
+    """Ingest, stream, API and the checks of the open month as supervised processes; projector and delivery where configured."""
+    roles: dict[str, tuple[str, ...]] = {
+        "ingest": ("ingest", "run"),
+        "stream": ("stream", "run"),
+        "api": ("api", "run"),
+        "checks": ("month", "watch"),
+    }
     if projector:
         roles["projector"] = ("projector", "run")
+    if delivery:
+        roles["delivery"] = ("delivery", "run", "--every", _DELIVERY_EVERY_S)
     return [
         Child(
             name, (sys.executable, "-m", "tanyun", *words, "--config", str(config_file)), logs / f"{name}.log"
@@ -164,7 +184,12 @@ def serve(config_file: Path) -> None:
         config, park = load_server(config_file)
         stop = stop_event()
         supervisor = Supervisor(
-            server_children(config_file.resolve(), config.data / "log", projector=config.influx is not None),
+            server_children(
+                config_file.resolve(),
+                config.data / "log",
+                projector=config.influx is not None,
+                delivery=config.delivery is not None,
+            ),
             config.data / "run" / "processes.json",
         )
         try:

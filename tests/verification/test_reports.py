@@ -86,7 +86,7 @@ def test_the_pdf_holds_names_figures_labels_and_digest(month_rows: list[MonthRow
     park = month_rows[-1]
     text = pdf_text(pdf.render(park))
     for expected in (
-        "示范高新区", "示范精密制造有限公司", "2026 年 10 月月度动态核查报告", "全国平均（企业口径）", "省级平均（园区口径）",
+        "示范高新区", "示范精密制造有限公司", "2026 年 10 月月度动态核查报告", "位置法，省级平均（主口径）",
         "各区间之和 = 表计", "equal", "转录、未核对原件", "可能不等于合计", "生态环境部", "变比未证实", park.digest, "CN-AH-2023-average",
     ):  # fmt: skip
         assert expected.replace(" ", "") in text.replace(" ", "").replace("\n", ""), expected

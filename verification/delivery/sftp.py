@@ -5,6 +5,7 @@ asyncssh: typed, kept well, and has a server to test against; paramiko's API lea
 
 import asyncio
 import hashlib
+from typing import Any
 
 import asyncssh
 import msgspec
@@ -60,4 +61,5 @@ async def _put(sftp: asyncssh.SFTPClient, folder: str, file: File) -> str:
 
 async def _digest(sftp: asyncssh.SFTPClient, path: str) -> str:
     async with sftp.open(path, "rb") as there:
-        return hashlib.sha256(bytes(await there.read())).hexdigest()
+        data: Any = await there.read()  # bytes: the file is opened as such
+        return hashlib.sha256(data).hexdigest()
