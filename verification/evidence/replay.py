@@ -6,8 +6,8 @@ Memory holds four small columns per total, not the frames.
 
 from array import array
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from fractions import Fraction
-from functools import lru_cache
 from math import ceil, isfinite
 from typing import NamedTuple
 
@@ -16,10 +16,11 @@ from metering.intervals import HOUR_MS, MINUTE_MS, QUARTER_MS, Span
 from metering.protobuf_wire import DecodeError
 from metering.quality import Quality
 from metering.reading_types import READING_TYPES
-from metering.sparkplug import FLOATS, SIGNED_BITS, UNSIGNED_BITS, Metric, decode, typed_value
+from metering.sparkplug import FLOATS, SIGNED_BITS, UNSIGNED_BITS, Metric, Value, decode, typed_value
 from metering.topics import MessageType, parse_topic
 from metering.units import UNITS
 from storage.segment import unpack_all
+from verification.evidence import lean
 
 EDGE_TOLERANCE_MS = MINUTE_MS
 MAX_GAP_MS = QUARTER_MS + EDGE_TOLERANCE_MS
@@ -31,7 +32,8 @@ TRANSFORMED_UNITS = frozenset({"Wh", "varh"})
 _PER_HOUR = {"Wh": Fraction(1), "varh": Fraction(1), "kJ": Fraction(18, 5)}
 """Base units that 1 W makes in an hour."""
 _MAX_EXPONENT = 18
-_topic = lru_cache(maxsize=8192)(parse_topic)
+_HEAD_SIZE = 14
+"""Of a record: time int64, length of topic uint16, length of payload uint32 (storage/segment.py)."""
 
 Key = tuple[str, str]
 """Meter and reading type of a total."""
@@ -196,11 +198,10 @@ class Declared(NamedTuple):
     per_hour: int
     """Base units per hour at rated power; 0: unknown."""
 
-    def read(self, metric: Metric, t_ms: int | None) -> Reading | None:
-        """The metric's reading; None when it carries no number that counts."""
-        time = t_ms if metric.timestamp is None else metric.timestamp
+    def read(self, value: Value, time: int | None) -> Reading | None:
+        """The reading in a wire value; None when it carries no number that counts."""
         try:
-            raw = typed_value(metric.value, self.datatype)
+            raw = typed_value(value, self.datatype)
         except DecodeError:
             return None
         if (
@@ -230,36 +231,57 @@ class Replay:
         self.cited: dict[tuple[Key, Where], Reading | None] = {}
         """Set its keys to the readings that are to be kept."""
         self._cited_places: frozenset[Where] | None = None
+        self._routes: dict[bytes, tuple[MessageType | None, str]] = {}
         self.frames = 0
 
     def feed(self, where: Where, record: bytes) -> None:
         """A record; those that are neither a birth nor data of a meter in the registry mean nothing here."""
-        (item,) = unpack_all(record)
-        topic = _topic(item.topic)
-        facts = self._meters.get(topic.meter) if topic is not None else None
-        if topic is None or facts is None or facts.gateway != topic.gateway:
-            return
-        try:
-            payload = decode(item.payload)
-        except DecodeError:
-            return
-        if topic.type is MessageType.DBIRTH:
-            self._declared[topic.meter] = dict(_declarations(topic.meter, facts, payload.metrics))
-        elif topic.type is MessageType.DDATA:
-            self.frames += 1
-            self._take(where, self._declared.get(topic.meter, {}), payload.metrics, payload.timestamp)
+        size = int.from_bytes(record[8:10], "little")
+        topic = record[_HEAD_SIZE : _HEAD_SIZE + size]
+        if topic not in self._routes:
+            (item,) = unpack_all(record)
+            self._routes[topic] = self._route(item.topic)
+        kind, meter = self._routes[topic]
+        payload = record[_HEAD_SIZE + size :]
+        if kind is MessageType.DDATA:
+            self._data(where, payload, self._declared.get(meter, {}))
+        elif kind is MessageType.DBIRTH:
+            with suppress(DecodeError):
+                metrics = decode(payload).metrics
+                self._declared[meter] = dict(_declarations(meter, self._meters[meter], metrics))
 
-    def _take(
-        self, where: Where, known: Mapping[int | str, Declared], metrics: tuple[Metric, ...], t_ms: int | None
-    ) -> None:
-        for metric in metrics:
-            declared = known.get(metric.alias if metric.alias is not None else metric.name or "")
-            reading = declared.read(metric, t_ms) if declared is not None else None
-            if declared is None or reading is None:
-                continue
-            if self._is_cited(where) and (declared.key, where) in self.cited:
-                self.cited[declared.key, where] = reading
-            self.totals[declared.key].feed(where, reading, declared.per_hour, declared.grain)
+    def _route(self, topic: str) -> tuple[MessageType | None, str]:
+        """What a topic's records mean here, and whose they are."""
+        found = parse_topic(topic)
+        facts = self._meters.get(found.meter) if found is not None else None
+        if found is None or facts is None or facts.gateway != found.gateway:
+            return None, ""
+        return found.type, found.meter
+
+    def _data(self, where: Where, payload: bytes, known: Mapping[int | str, Declared]) -> None:
+        usual = lean.read(payload, known)
+        if usual is not None:
+            self.frames += 1
+            t_ms, found = usual
+            for alias, timestamp, value in found:
+                self._take(where, known[alias], t_ms if timestamp is None else timestamp, value)
+            return
+        with suppress(DecodeError):
+            whole = decode(payload)
+            self.frames += 1
+            for metric in whole.metrics:
+                declared = known.get(metric.alias if metric.alias is not None else metric.name or "")
+                if declared is not None:
+                    time = whole.timestamp if metric.timestamp is None else metric.timestamp
+                    self._take(where, declared, time, metric.value)
+
+    def _take(self, where: Where, declared: Declared, t_ms: int | None, value: Value) -> None:
+        reading = declared.read(value, t_ms)
+        if reading is None:
+            return
+        if self._is_cited(where) and (declared.key, where) in self.cited:
+            self.cited[declared.key, where] = reading
+        self.totals[declared.key].feed(where, reading, declared.per_hour, declared.grain)
 
     def _is_cited(self, where: Where) -> bool:
         if self._cited_places is None:
