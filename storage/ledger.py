@@ -5,7 +5,7 @@ Every changed row carries the `change_seq` of its commit, which projectors follo
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, Self
 
@@ -328,6 +328,14 @@ class LedgerReader:
             "WHERE id > ? AND NOT withdrawn AND (? IS NULL OR meter = ?) ORDER BY id LIMIT ?"
         )
         return list(_events(self._db.execute(query, (after_id, meter, meter, limit))))
+
+    def events_of(self, kinds: Collection[str]) -> Iterable[EventRow]:
+        """All events of some kinds, in the order they were found."""
+        query = (
+            "SELECT id, t_ms, meter, reading_type, kind, detail FROM event "
+            "WHERE kind IN (SELECT value FROM json_each(?)) AND NOT withdrawn ORDER BY id"
+        )
+        return _events(self._db.execute(query, (json.dumps(sorted(kinds)),)))
 
     def events_noted_after(self, meter: str, reading_type: str, noted_ms: int) -> list[EventRow]:
         """The events of a total that readings after a time made known."""

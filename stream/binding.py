@@ -1,5 +1,6 @@
 """What an alias means: the birth's declaration and the registry's ratios, turned into integers the step can use."""
 
+from collections.abc import Mapping
 from fractions import Fraction
 from hashlib import blake2b
 from typing import Literal
@@ -87,9 +88,14 @@ def _binding(meter: Meter, metric: Metric, zone: ZoneInfo) -> Binding | None:
     num, den = (unit.factor * scale * count).as_integer_ratio()
     if max(num, den) >= LIMIT:
         return None
-    modulus = properties.get(frames.PROPERTY_MODULUS, 0)
-    known = modulus if isinstance(modulus, int) and 0 < modulus < LIMIT else 0
-    return Binding("total", meter.id, reading_type.name, datatype, num, den, known, float(1 / count))
+    modulus = _modulus(properties)
+    return Binding("total", meter.id, reading_type.name, datatype, num, den, modulus, float(1 / count))
+
+
+def _modulus(properties: Mapping[str, Property]) -> int:
+    """Older gateways declare it as text."""
+    text = str(properties.get(frames.PROPERTY_MODULUS, ""))
+    return int(text) if text.isdecimal() and int(text) < LIMIT else 0
 
 
 def _exponent(properties: dict[str, Property] | object, key: str) -> int:

@@ -181,8 +181,24 @@ class Bracket(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     index: int
 
 
+class Adjustment(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Something other than energy that changed what the meter shows; the figures count on through it."""
+
+    kind: str
+    """Kind of the ledger's event: rollover, reset, step_back, exchange, ratio_change."""
+    t: str
+    t_ms: int
+    register_wh: Count
+    """What was shown after it."""
+    wh: Count
+    """What the position gained over the register."""
+
+
 class Balance(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """The stored intervals against the readings around both month edges."""
+    """The stored intervals against the readings around both month edges.
+
+    Register at the closing edge − register at the opening edge + Σ adjustments = Σ intervals.
+    """
 
     opening_bracket: tuple[Bracket, ...]
     closing_bracket: tuple[Bracket, ...]
@@ -192,6 +208,7 @@ class Balance(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     ledger_wh: Count | None
     rollovers: int
     """Times that the total passed its modulus between the edges."""
+    adjustments: tuple[Adjustment, ...] = ()
     equal: bool
 
 

@@ -18,6 +18,7 @@ from verification.checks.thresholds import limit
 from verification.checks.v17_inspection import inspections, tolerance_ms
 from verification.completeness import MonthTotal
 from verification.intervals import Summary, days_of, summarize
+from verification.shifts import NO_SHIFTS, SHIFTING, Shifts, shifts_of
 from verification.times import local_ms, midnight_ms
 
 _PAGE = 1000
@@ -40,6 +41,7 @@ class Measured:
 def measure(park: Park, span: Span, ledger: LedgerReader, journal: JournalReader, facts: Facts) -> Measured:
     """Every total that has a role, the events, and what bills and inspections are compared with."""
     progress = {(row.meter, row.reading_type): row for row in ledger.progress()}
+    shifts = all_shifts(ledger)
     rated = _rated(facts)
     days = days_of(span, park.tz)
     totals = tuple(
@@ -50,7 +52,9 @@ def measure(park: Park, span: Span, ledger: LedgerReader, journal: JournalReader
             span=span,
             summary=_summary(ledger, meter.id, reading_type, span, days, limit_w=_limit(meter, rated)),
             progress=progress.get((meter.id, reading_type)),
-            journal=read_month(journal, meter, reading_type, span),
+            journal=read_month(
+                journal, meter, reading_type, span, park.tz, shifts.get((meter.id, reading_type), NO_SHIFTS)
+            ),
             limit_w=_limit(meter, rated),
         )
         for meter in park.meters
@@ -91,6 +95,14 @@ def _limit(meter: Meter, rated: dict[str, Fraction]) -> Fraction | None:
     return None if power is None else limit("V05_margin") * power
 
 
+def all_shifts(ledger: LedgerReader) -> dict[tuple[str, str], Shifts]:
+    """What ever changed a register, by total."""
+    found: dict[tuple[str, str], list[EventRow]] = {}
+    for event in ledger.events_of(SHIFTING):
+        found.setdefault((event.meter, event.reading_type), []).append(event)
+    return {key: shifts_of(events) for key, events in found.items()}
+
+
 def _events(ledger: LedgerReader, span: Span) -> Iterator[EventRow]:
     after = 0
     while page := ledger.events(after, _PAGE):
@@ -122,7 +134,7 @@ def _inspected(
     for fact in inspections(set(meters), facts.of(InspectionFact), first, end):
         at, tolerance = local_ms(fact.at, park.tz), tolerance_ms()
         edges = [
-            read_edge(journal, meters[fact.meter], fact.reading_type, t)
+            read_edge(journal, meters[fact.meter], fact.reading_type, t, park.tz)
             for t in (at - tolerance, at + tolerance)
         ]
         before, after = edges

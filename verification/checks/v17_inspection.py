@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
+from metering.dated import declared_total
 from metering.units import UNITS
 from storage.facts.kinds import InspectionFact
-from verification.balance import TRANSFORMED_UNITS, Edge
+from verification.balance import Edge
 from verification.checks.case import Case, Rule
 from verification.checks.thresholds import limit
 from verification.document import CheckLine, CheckOutcome
@@ -70,15 +71,15 @@ def inspections(
 def _compared(
     case: Case, readings: Mapping[tuple[str, str, str], tuple[Edge, Edge] | None]
 ) -> Iterator[_Compared]:
-    ratios = {t.meter.id: t.meter.ct * t.meter.pt for t in case.meters}
+    meters = {t.meter.id: t.meter for t in case.meters}
     facts = case.books.facts.of(InspectionFact)
     first, end = case.books.first.isoformat(), case.books.end.isoformat()
-    for fact in inspections(set(ratios), facts, first, end):
-        unit = UNITS[fact.unit]
-        per_unit = unit.factor * (ratios[fact.meter] if unit.base in TRANSFORMED_UNITS else 1)
+    for fact in inspections(set(meters), facts, first, end):
+        declared = declared_total(meters[fact.meter], fact.reading_type, case.zone)
+        per_unit = UNITS[fact.unit].factor * declared.ratio_at(local_ms(fact.at, case.zone))
         shown, margin = Fraction(fact.reading) * per_unit, Fraction(fact.resolution) * per_unit
         edges = readings.get((fact.meter, fact.reading_type, fact.at.isoformat()))
-        low, high = (edges[0].position(), edges[1].position()) if edges else (0, 0)
+        low, high = (edges[0].position, edges[1].position) if edges else (0, 0)
         yield _Compared(fact, edges, low - margin, shown, high + margin)
 
 
