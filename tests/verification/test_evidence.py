@@ -25,12 +25,12 @@ from metering.intervals import HOUR_MS, QUARTER_MS, local_month
 from metering.registry import Park, parse_registry
 from storage.journal import Commit, Entry, FrameIndex, JournalReader
 from storage.journal_writer import JournalWriter
-from storage.ledger import LedgerReader, LedgerWriter
+from storage.ledger import LedgerReader
 from storage.merkle import merkle_root
 from storage.months import MonthRow
 from stream.policy import Policy
 from stream.runner import Runner
-from stream.step import Context
+from stream.context import Context
 from tests.verification.conftest import CLOSED_AT_MS, MONTH, PARK, Plant
 from verification.evidence import manifest as names
 from verification.evidence import signing
@@ -83,13 +83,13 @@ class Works(Plant):
         yield late
 
     def _ledger(self) -> None:
-        with JournalReader(self.folder / "journal.sqlite") as journal:
-            writer = LedgerWriter(self.folder / "ledger.sqlite")
-            policy = Policy(FactorTable.load(), enterprise_policy(), self.park.tz, date(2026, 11, 1))
-            runner = Runner(journal, writer, Context(self.park, policy))
-            while runner.advance():
-                pass
-            writer.close()
+        policy = Policy(FactorTable.load(), enterprise_policy(), self.park.tz, date(2026, 11, 1))
+        runner = Runner(
+            self.folder / "journal.sqlite", self.folder / "ledger.sqlite", Context(self.park, policy)
+        )
+        while runner.advance():
+            pass
+        runner.close()
 
 
 @dataclass(frozen=True)
