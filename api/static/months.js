@@ -155,7 +155,8 @@ function meters(doc) {
 }
 
 function differences(doc) {
-  const rows = doc.changes.map((c) => h("tr", {}, h("td", { text: c.path }), h("td", { class: "n", text: c.old || "—" }), h("td", { class: "n", text: c.new || "—" })));
+  const ordered = [...doc.changes].sort((a, b) => a.path.startsWith("daily[") - b.path.startsWith("daily["));
+  const rows = ordered.map((c) => h("tr", {}, h("td", { text: c.path }), h("td", { class: "n", text: c.old || "—" }), h("td", { class: "n", text: c.new || "—" })));
   return part(`${w("differences")} (${rows.length})`, rows.length > 0, rows.length ? table([w("item"), w("old"), w("new")], rows) : h("p", { class: "muted", text: w("first_revision") }));
 }
 

@@ -1,7 +1,7 @@
-"""The month again from frames alone: plain codec, Python integers and fractions, one reading after the other.
+"""The month again from frames alone: plain codec, Python integers and fractions, one reading after the other in time order.
 
 Shares nothing with `stream/`: it follows design decisions 5 to 7 as written, and is held against the stored intervals.
-Memory holds four small columns per total, not the frames.
+Memory holds a few small columns per total, not the frames.
 """
 
 from array import array
@@ -77,39 +77,80 @@ class Reading(NamedTuple):
     position: int
 
 
+class _Waiting:
+    """Readings of one total until all are there, in a few small columns."""
+
+    def __init__(self) -> None:
+        self._times, self._positions = array("q"), array("q")
+        self._segments, self._indices = array("q"), array("l")
+        self._limits, self._limit_of = [(0, 0)], array("l")
+
+    def add(self, where: Where, reading: Reading, limits: tuple[int, int]) -> None:
+        """Keep a reading with the (energy per hour, grain) that its birth allows."""
+        if limits != self._limits[-1]:
+            self._limits.append(limits)
+        self._times.append(reading.t_ms)
+        self._positions.append(reading.position)
+        self._segments.append(where[0])
+        self._indices.append(where[1])
+        self._limit_of.append(len(self._limits) - 1)
+
+    def in_order(self) -> Iterator[tuple[Where, int, int, tuple[int, int]]]:
+        """(place, time, position, limits) by time, then by place."""
+        places = list(zip(self._segments, self._indices, strict=True))
+        for at in sorted(range(len(places)), key=lambda at: (self._times[at], places[at])):
+            yield places[at], self._times[at], self._positions[at], self._limits[self._limit_of[at]]
+
+
 class Total:
     """One total of one meter over the month."""
 
-    def __init__(self, span: Span, begins_at: Where | None) -> None:
+    def __init__(self, span: Span, begins: tuple[Where, int] | None) -> None:
         self._span = span
-        self._begins_at = begins_at
+        self._begins = (begins[1], begins[0]) if begins is not None else None
+        self._waiting = _Waiting()
         self._last: tuple[int, int] | None = None
         self._open = self._coverage = self._quality = 0
         self._start = 0
-        self.last_good: tuple[Where, int, int] | None = None
-        """(place, time, position) of the total that counts last."""
+        self._last_good: tuple[Where, int, int] | None = None
         self.first_start: int | None = None
-        """Start of the first interval of the month."""
+        """Start of the first interval of the month; known once `rows` is asked for."""
         self._first_opening = 0
         self._closing, self._covered = array("q"), array("l")
         self._edge_read, self._worst = bytearray(), bytearray()
-        self.nearest: list[int | None] = [None, None, None, None]
-        """Times of the last reading at or before, and the first at or after, the month's start; the same for its end."""
+        self._nearest: list[int | None] = [None, None, None, None]
 
     def feed(self, where: Where, reading: Reading, per_hour: int, grain: int) -> None:
-        """The next reading in journal order."""
-        self._note_nearest(reading.t_ms)
-        if self._begins_at is not None and where < self._begins_at:
-            return
-        t, position = reading.t_ms, reading.position
+        """A reading, in any order: they count in the order of their time, and of the journal where times are the same."""
+        if self._begins is None or (reading.t_ms, where) >= self._begins:
+            self._waiting.add(where, reading, (per_hour, grain))
+
+    @property
+    def last_good(self) -> tuple[Where, int, int] | None:
+        """(place, time, position) of the total that counts last."""
+        self._settle()
+        return self._last_good
+
+    @property
+    def nearest(self) -> list[int | None]:
+        """Times of the last reading that counts at or before, and the first at or after, the month's start; the same for its end."""
+        self._settle()
+        return self._nearest
+
+    def _settle(self) -> None:
+        for where, t, position, (per_hour, grain) in self._waiting.in_order():
+            self._take(where, t, position, per_hour, grain)
+        self._waiting = _Waiting()
+
+    def _take(self, where: Where, t: int, position: int, per_hour: int, grain: int) -> None:
         if self._last is None:
             self._last, self._open, self._start = (t, position), position, t - t % QUARTER_MS
-            self.last_good = where, t, position
+            self._count(where, t, position)
             return
         last_t, last_position = self._last
         if t > last_t and self._plausible(position - last_position, t - last_t, per_hour, grain):
             self._advance(t, position)
-            self.last_good = where, t, position
+            self._count(where, t, position)
 
     @staticmethod
     def _plausible(rise: int, elapsed_ms: int, per_hour: int, grain: int) -> bool:
@@ -119,8 +160,9 @@ class Total:
             return True
         return rise <= per_hour * MARGIN_TENTHS * elapsed_ms // (10 * HOUR_MS) + grain
 
-    def _note_nearest(self, t: int) -> None:
-        near, (start, end) = self.nearest, self._span
+    def _count(self, where: Where, t: int, position: int) -> None:
+        self._last_good = where, t, position
+        near, (start, end) = self._nearest, self._span
         if t <= start and (near[0] is None or t > near[0]):
             near[0] = t
         if t >= start and (near[1] is None or t < near[1]):
@@ -161,6 +203,7 @@ class Total:
 
     def rows(self) -> Iterator[Row]:
         """The intervals of the month, the running one last."""
+        self._settle()
         opening, start = self._first_opening, self.first_start or 0
         for closing, covered, near, worst in zip(
             self._closing, self._covered, self._edge_read, self._worst, strict=True
@@ -221,9 +264,11 @@ class Declared(NamedTuple):
 
 
 class Replay:
-    """Feed it a pack's records in journal order; ask its totals."""
+    """Feed it a pack's records in journal order, so that births come before their data; ask its totals."""
 
-    def __init__(self, span: Span, meters: Mapping[str, MeterFacts], opening: Mapping[Key, Where]) -> None:
+    def __init__(
+        self, span: Span, meters: Mapping[str, MeterFacts], opening: Mapping[Key, tuple[Where, int]]
+    ) -> None:
         self._meters = meters
         self._declared: dict[str, dict[int | str, Declared]] = {}
         keys = [(meter, kind) for meter, facts in meters.items() for kind in facts.roles]
