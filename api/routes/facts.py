@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from api.access import Access, AccessDep, audit, require
-from api.errors import invalid, not_ready, unknown
+from api.errors import invalid, unknown
 from api.rights import Permission
 from api.sources import Sources, SourcesDep
 from metering.i18n import _
@@ -97,10 +97,7 @@ def put_facts(request: Request, sources: SourcesDep, access: AccessDep, body: Fa
 
 
 def _apply(request: Request, sources: Sources, access: Access, fresh: list[Fact], why: str) -> RevisionOut:
-    path = sources.settings.facts
-    if path is None:
-        raise not_ready("registry")
-    with RegistryWriter(path, _Told(request)) as writer:
+    with RegistryWriter(sources.settings.facts, _Told(request)) as writer:
         revision = writer.apply(fresh, access.principal.name, why, sources.clock())
     return RevisionOut(revision=revision.number, digest=revision.digest)
 
@@ -127,7 +124,7 @@ def _parsed(given: list[dict[str, Any]]) -> tuple[list[Fact], list[str]]:
 
 def _known(sources: Sources) -> Facts:
     path = sources.settings.facts
-    if path is None or not path.exists():
+    if not path.exists():
         return Facts()
     with RegistryReader(path) as reader:
         return reader.facts()

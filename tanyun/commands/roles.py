@@ -130,6 +130,8 @@ def run_api(config_file: Path) -> None:
 
     from api.app import create_app  # noqa: PLC0415
     from api.settings import ApiSettings  # noqa: PLC0415
+    from api.sources import system_clock  # noqa: PLC0415
+    from tanyun.desk import desk_of  # noqa: PLC0415
 
     start_logging()
     with errors_as_sentences():
@@ -139,7 +141,8 @@ def run_api(config_file: Path) -> None:
             reports=config.reports, users=config.users, audit=config.audit, facts=config.facts, daily_checks=config.daily_checks,
         )  # fmt: skip
         uvicorn.run(
-            create_app(settings), host=config.api.host, port=config.api.port, log_config=None, access_log=False,
+            create_app(settings, desk=desk_of(config, system_clock)),
+            host=config.api.host, port=config.api.port, log_config=None, access_log=False,
             timeout_graceful_shutdown=2, server_header=False, limit_concurrency=_CONNECTIONS,
             ssl_certfile=config.api.cert_file, ssl_keyfile=config.api.key_file,
         )  # fmt: skip

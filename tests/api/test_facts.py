@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -25,13 +24,19 @@ Serve = Callable[..., AbstractContextManager[str]]
 
 
 @pytest.fixture
-def ask(files: ParkFiles, serve: Serve, tmp_path: Path) -> Iterator[Asking]:
-    """A client with a new key for these roles; registry and daily checks are the test's own."""
+def own(new_park: Callable[[], ParkFiles]) -> ParkFiles:
+    """The test's own park: its facts change."""
+    return new_park()
+
+
+@pytest.fixture
+def ask(own: ParkFiles, serve: Serve) -> Iterator[Asking]:
+    """A client with a new key for these roles."""
     with ExitStack() as stack:
-        url = stack.enter_context(serve(facts=tmp_path / "registry.db", daily_checks=tmp_path / "checks.db"))
+        url = stack.enter_context(serve(own, daily_checks=own.folder / "checks.db"))
 
         def client(*grants: tuple[str, str]) -> httpx.Client:
-            headers = {"Authorization": f"Bearer {files.key(*grants)}"}
+            headers = {"Authorization": f"Bearer {own.key(*grants)}"}
             return stack.enter_context(httpx.Client(base_url=url, headers=headers))
 
         yield client
@@ -41,13 +46,13 @@ def put(client: httpx.Client, *facts: dict[str, Any], why: str = "form") -> Any:
     return client.put("/api/v1/facts", json={"why": why, "facts": list(facts)})
 
 
-def test_what_was_set_is_read_back_and_told(ask: Asking, files: ParkFiles) -> None:
+def test_what_was_set_is_read_back_and_told(ask: Asking, own: ParkFiles) -> None:
     operator = ask(("operator", "*"))
     assert put(operator, OUTPUT, why="told once").json()["revision"] == 1
     assert put(operator, OUTPUT).json()["revision"] == 1, "nothing new"
     (found,) = operator.get("/api/v1/facts/production").json()
     assert found["output_10k_cny"] == "10"
-    with AuditLog(files.folder / "audit.db") as log:
+    with AuditLog(own.folder / "audit.db") as log:
         told = [e for e in log.entries(0, 1000) if e.action == "registry.production.set"]
     (entry,) = [e for e in told if json.loads(e.detail)["fact"]["why"] == "told once"]
     assert entry.target == "ent-a"
@@ -88,10 +93,10 @@ def row(scope_kind: str, scope_id: str, day: str) -> DailyRow:
     return DailyRow("2026-11", scope_kind, scope_id, day, 1, 2, "PASS", '[{"id": "V01"}]')
 
 
-def test_the_newest_daily_run_is_served_to_those_who_may_see_the_scope(ask: Asking, tmp_path: Path) -> None:
+def test_the_newest_daily_run_is_served_to_those_who_may_see_the_scope(ask: Asking, own: ParkFiles) -> None:
     client, one = ask(("verifier", "*")), ask(("enterprise", "ent-a"))
     assert client.get("/api/v1/months/2026-11/daily-checks").json() == []
-    with DailyChecks(tmp_path / "checks.db") as store:
+    with DailyChecks(own.folder / "checks.db") as store:
         store.put([row("park", "demo", "2026-11-19"), row("enterprise", "ent-a", "2026-11-19")])
         store.put([row("park", "demo", "2026-11-20"), row("enterprise", "ent-a", "2026-11-20")])
         assert [found.day for found in store.days("2026-11", "park", "demo")] == ["2026-11-19", "2026-11-20"]
