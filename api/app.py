@@ -12,12 +12,27 @@ from starlette.staticfiles import StaticFiles
 from api import errors, queries
 from api.access import Limits, insist_on_rules, require
 from api.body_limit import BodyLimit
+from api.desk import Desk
 from api.headers import SecurityHeaders
 from api.inventory import Inventory
 from api.metrics import ParkCollector, RequestMetrics, metrics_router
 from api.models import LiveOut, ProblemDocument
 from api.rights import Permission, Scope
-from api.routes import admin, emissions, events, health, live, months, page, readings, registry, session
+from api.routes import (
+    admin,
+    emissions,
+    events,
+    facts,
+    forms,
+    health,
+    life,
+    live,
+    months,
+    page,
+    readings,
+    registry,
+    session,
+)
 from api.settings import ApiSettings
 from api.sources import Sources, system_clock
 from api.stream_events import LiveFeed, Render
@@ -37,8 +52,13 @@ A missing reading or factor is null with a reason, never 0. Errors are problem d
 PROBLEMS = (401, 403, 404, 413, 422, 429, 503)
 
 
-def create_app(settings: ApiSettings, clock: Callable[[], int] = system_clock) -> FastAPI:
-    """The application. RegistryError, FactorDataError or OSError when the registry or the factors cannot be used."""
+def create_app(
+    settings: ApiSettings, clock: Callable[[], int] = system_clock, desk: Desk | None = None
+) -> FastAPI:
+    """The application; without a desk it shows months, and nothing can be done to them.
+
+    RegistryError, FactorDataError or OSError when the registry or the factors cannot be used.
+    """
     park = load_registry(settings.park)
     sources = Sources(settings, park, Inventory(FactorTable.load(), park, str(settings.park)), clock)
     feed = LiveFeed(lambda: _change_seq(sources), lambda: _picture(sources))
@@ -48,6 +68,7 @@ def create_app(settings: ApiSettings, clock: Callable[[], int] = system_clock) -
         responses={status: {"model": ProblemDocument} for status in PROBLEMS},
     )  # fmt: skip
     app.state.settings, app.state.sources, app.state.feed, app.state.clock = settings, sources, feed, clock
+    app.state.desk = desk
     app.state.limits, app.state.guard = Limits(settings), LoginGuard()
     metrics = CollectorRegistry()
     metrics.register(ParkCollector(sources, lambda: feed.clients))
@@ -62,7 +83,7 @@ def create_app(settings: ApiSettings, clock: Callable[[], int] = system_clock) -
 
 def _include(app: FastAPI, metrics: CollectorRegistry) -> None:
     routes = APIRouter(prefix=API)
-    for module in (registry, readings, emissions, months, events, live, session, admin, health):
+    for module in (registry, facts, readings, emissions, months, life, forms, events, live, session, admin, health):
         routes.include_router(module.router)
 
     @routes.get("/openapi.json", include_in_schema=False, dependencies=[require(Permission.SELF)])

@@ -21,6 +21,10 @@ class ApiSettings(BaseModel):
     """Who may come in (storage.users)."""
     audit: Path
     """Who did what (storage.audit)."""
+    facts: Path
+    """The registry of facts (storage.registry): enterprises' monthly forms are written into it."""
+    daily_checks: Path | None = None
+    """What the checks of open months found (storage.daily_checks)."""
     ca: Path | None = None
     """Certificate of the private CA, for gateways that enrol."""
     silent_after_s: int = Field(default=300, gt=0)

@@ -23,12 +23,12 @@ from metering.sparkplug import DataType, Metric, Payload, encode
 from storage.facts.state import Facts
 from storage.journal import BirthIndex, Commit, Entry, FrameIndex, JournalReader
 from storage.journal_writer import JournalWriter
-from storage.ledger import LedgerReader, LedgerWriter
+from storage.ledger import LedgerReader
 from storage.months import MonthRow, MonthStore
 from storage.segment import Record
 from stream.policy import Policy
 from stream.runner import Runner
-from stream.step import Context
+from stream.context import Context
 from verification.close import Sources as CloseSources
 from verification.close import close_month
 from verification.evidence.pack import Sources, write_pack
@@ -82,7 +82,10 @@ def entries(park: Park, span: Span) -> Iterator[list[Entry]]:
             metrics = (
                 Metric(alias=8 * place + 1, timestamp=at, datatype=DataType.UINT32, value=count),
                 Metric(alias=8 * place + 2, timestamp=at, datatype=DataType.UINT32, value=0),
-                *(Metric(alias=8 * place + i, timestamp=at, datatype=DataType.FLOAT, value=230.5 + i) for i in range(3, 7)),
+                *(
+                    Metric(alias=8 * place + i, timestamp=at, datatype=DataType.FLOAT, value=230.5 + i)
+                    for i in range(3, 7)
+                ),
             )
             record = Record(f"spBv1.0/bench/DDATA/g1/{meter.id}", encode(Payload(metrics, at)), at + 200)
             found.append(Entry(record, FrameIndex("g1", meter.id, 1, number, at, b"\0" * 16)))
@@ -98,19 +101,19 @@ def build(folder: Path, meters: int) -> tuple[list[MonthRow], Path]:
         writer.commit(Commit(entries=batch), span.end_ms)
     writer.close()
     policy = Policy(FactorTable.load(), enterprise_policy(), park.tz, date(2026, 11, 1))
-    with JournalReader(folder / "journal.db") as journal:
-        ledger_writer = LedgerWriter(folder / "ledger.db")
-        runner = Runner(journal, ledger_writer, Context(park, policy))
-        while runner.advance():
-            pass
-        ledger_writer.close()
+    runner = Runner(folder / "journal.db", folder / "ledger.db", Context(park, policy))
+    while runner.advance():
+        pass
+    runner.close()
     with (
         LedgerReader(folder / "ledger.db") as ledger,
         JournalReader(folder / "journal.db") as journal,
         MonthStore(folder / "months.db") as months,
     ):
         state = RegistryState(revision=0, digest="")
-        sources = CloseSources(park, ledger, journal, months, FactorTable.load(), FuelTable.load(), Facts(()), state)
+        sources = CloseSources(
+            park, ledger, journal, months, FactorTable.load(), FuelTable.load(), Facts(()), state
+        )
         rows = close_month(sources, MONTH, to_ms(datetime(2026, 11, 2, tzinfo=UTC)))
         wanted = Sources(park, folder / "journal.db", ledger, FactorTable.load(), KEY, "tanyun bench", {})
         return rows, write_pack(rows[-1], wanted, folder)

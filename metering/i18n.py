@@ -41,3 +41,8 @@ def _(message: str) -> str:
 def N_(message: str) -> str:  # noqa: N802  gettext's own name for it
     """The message as it is: a mark for the catalogue where the text is needed before the language is known."""
     return message
+
+
+def chosen(zh: str, en: str) -> str:
+    """The one of a pair of texts that data carries, in the current language."""
+    return zh if _current.info().get("language", "").startswith("zh") else en

@@ -69,7 +69,7 @@ TRANSITIONS: Mapping[Action, Transition] = {
     ),
     Action.APPROVE: Transition(frozenset({Status.UNDER_REVIEW}), Status.VERIFIED, "month.review"),
     Action.ATTACH: Transition(
-        frozenset({Status.VERIFIED, Status.SUBMITTED}), None, "month.submit", needs_file=True
+        frozenset({Status.VERIFIED, Status.SUBMITTED}), None, "finding.answer", needs_file=True
     ),
     Action.SUBMIT: Transition(frozenset({Status.VERIFIED}), Status.SUBMITTED, "month.submit"),
     Action.RESTATE: Transition(

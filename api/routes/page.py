@@ -26,3 +26,13 @@ def documentation() -> FileResponse:
 @router.get("/login")
 def login() -> FileResponse:
     return FileResponse(STATIC / "login.html", media_type="text/html")
+
+
+@router.get("/months")
+def months() -> FileResponse:
+    return FileResponse(STATIC / "months.html", media_type="text/html")
+
+
+@router.get("/form")
+def form() -> FileResponse:
+    return FileResponse(STATIC / "form.html", media_type="text/html")

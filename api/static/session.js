@@ -22,12 +22,12 @@ export async function may(permission, enterprise = null) {
   return Boolean(held && (held.park || (enterprise && held.enterprises.includes(enterprise))));
 }
 
-/** A request that changes something: JSON or FormData out, the response back; throws Unauthorized on 401. */
+/** A request that changes something: JSON, FormData or a file out, the response back; throws Unauthorized on 401. */
 export async function change(method, path, body) {
   const headers = { "X-CSRF-Token": (await session()).csrf };
-  const form = body instanceof FormData;
-  if (body !== undefined && !form) headers["Content-Type"] = "application/json";
-  const response = await fetch(path, { method, headers, body: form || body === undefined ? body : JSON.stringify(body) });
+  const asIs = body === undefined || body instanceof FormData || body instanceof Blob;
+  if (!asIs) headers["Content-Type"] = "application/json";
+  const response = await fetch(path, { method, headers, body: asIs ? body : JSON.stringify(body) });
   if (response.status === 401) throw new Unauthorized(path);
   return response;
 }

@@ -15,6 +15,7 @@ from tanyun.commands import (
     influx,
     journal,
     month,
+    month_check,
     month_life,
     people,
     profile,
@@ -63,3 +64,5 @@ for command in (
     root.add_command(command)
 for command in (sheets.add, sheets.sheet):
     tables.meters.add_command(command)
+for command in (month_check.check_command, month_check.watch_command):
+    month.month.add_command(command)

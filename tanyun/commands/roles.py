@@ -130,16 +130,19 @@ def run_api(config_file: Path) -> None:
 
     from api.app import create_app  # noqa: PLC0415
     from api.settings import ApiSettings  # noqa: PLC0415
+    from api.sources import system_clock  # noqa: PLC0415
+    from tanyun.desk import desk_of  # noqa: PLC0415
 
     start_logging()
     with errors_as_sentences():
         config, _park = load_server(config_file)
         settings = ApiSettings(
             park=config.registry, ledger=config.ledger, journal=config.journal, months=config.months,
-            reports=config.reports, users=config.users, audit=config.audit,
+            reports=config.reports, users=config.users, audit=config.audit, facts=config.facts, daily_checks=config.daily_checks,
         )  # fmt: skip
         uvicorn.run(
-            create_app(settings), host=config.api.host, port=config.api.port, log_config=None, access_log=False,
+            create_app(settings, desk=desk_of(config, system_clock)),
+            host=config.api.host, port=config.api.port, log_config=None, access_log=False,
             timeout_graceful_shutdown=2, server_header=False, limit_concurrency=_CONNECTIONS,
             ssl_certfile=config.api.cert_file, ssl_keyfile=config.api.key_file,
         )  # fmt: skip
@@ -151,11 +154,12 @@ _DELIVERY_EVERY_S = "300"
 def server_children(
     config_file: Path, logs: Path, *, projector: bool = False, delivery: bool = False
 ) -> list[Child]:
-    """Ingest, stream and API as supervised processes; projector and delivery where they are configured."""
+    """Ingest, stream, API and the checks of the open month as supervised processes; projector and delivery where configured."""
     roles: dict[str, tuple[str, ...]] = {
         "ingest": ("ingest", "run"),
         "stream": ("stream", "run"),
         "api": ("api", "run"),
+        "checks": ("month", "watch"),
     }
     if projector:
         roles["projector"] = ("projector", "run")

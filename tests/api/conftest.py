@@ -111,7 +111,8 @@ class ParkFiles:
         at = self.folder
         return ApiSettings(
             park=at / "park.toml", ledger=at / "ledger.db", journal=at / "journal.db", months=at / "months.db",
-            reports=at / "reports", users=at / "users.db", audit=at / "audit.db", **{"burst": 1e6} | more,
+            reports=at / "reports", users=at / "users.db", audit=at / "audit.db",
+            facts=at / "registry.db", **{"burst": 1e6} | more,
         )  # fmt: skip
 
     def key(self, *grants: tuple[str, str], expires_ms: int = NOW_MS + 1000 * HOUR_MS) -> str:

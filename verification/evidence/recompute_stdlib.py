@@ -171,17 +171,26 @@ class Journal:
 
 
 class Total:
-    """One total of one meter, reading after reading; where it stood at both edges of the month."""
+    """One total of one meter, reading after reading in time order; where it stood at both edges of the month."""
 
-    def __init__(self, start: int, end: int, begins: tuple[int, int] | None, power: int) -> None:
+    def __init__(self, start: int, end: int, begins: tuple[int, int, int] | None, power: int) -> None:
         self.edges = [start, end]
         self.begins, self.power = begins, power
+        self.readings: list[tuple[int, int, int, int, int]] = []
         self.last: tuple[int, int] | None = None
         self.found: dict[int, int] = {}
 
-    def take(self, where: tuple[int, int], t: int, position: int, grain: int) -> None:
-        if self.begins is not None and where < self.begins:
-            return
+    def keep(self, where: tuple[int, int], t: int, position: int, grain: int) -> None:
+        """A reading: they count in the order of their time, and of the journal where times are the same."""
+        if self.begins is None or (t, *where) >= self.begins:
+            self.readings.append((t, *where, position, grain))
+
+    def settle(self) -> None:
+        for t, _segment, _index, position, grain in sorted(self.readings):
+            self.take(t, position, grain)
+        self.readings.clear()
+
+    def take(self, t: int, position: int, grain: int) -> None:
         if self.last is None:
             self.last = t, position
         t0, p0 = self.last
@@ -205,7 +214,7 @@ class Pack:
         self.document = json.loads(archive.read("document.json"))
         self.meters = {row["meter"]: row for row in self.table("registry/meters.csv")}
         opening = {
-            (r["meter"], r["reading_type"]): (int(r["segment"]), int(r["index"]))
+            (r["meter"], r["reading_type"]): (int(r["t_ms"]), int(r["segment"]), int(r["index"]))
             for r in self.table("opening.csv")
         }
         self.totals: dict[Key, Total] = {}
@@ -266,7 +275,7 @@ class Pack:
             count = round(raw * counts) if isinstance(raw, float) else raw
             position = count * per_count.numerator // per_count.denominator
             if abs(position) < LIMIT:
-                self.totals[key].take(where, t, position, ceil(per_count))
+                self.totals[key].keep(where, t, position, ceil(per_count))
 
     def journal_differences(self) -> Iterator[str]:
         """Feeds every record on the way; names segments that do not lead to the chain that the document states."""
@@ -300,6 +309,7 @@ class Pack:
             if line["energy_wh"] is None:
                 say(f"{'/'.join(key)}: not determined")
                 continue
+            self.totals[key].settle()
             start, end = (self.totals[key].found.get(edge) for edge in self.totals[key].edges)
             energy = None if start is None or end is None else end - start
             role = roles[key]["role"]

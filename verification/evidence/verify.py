@@ -172,7 +172,7 @@ class _Check:
         replay = Replay(
             Span(document.start_ms, document.end_ms),
             facts.meters,
-            {k: v[0] for k, v in facts.opening.items()},
+            {key: (where, t_ms) for key, (where, t_ms, _position) in facts.opening.items()},
         )
         replay.cited = dict.fromkeys(_cited(document, facts))
         yield from self._journal(document, replay)

@@ -1,0 +1,34 @@
+// Words of the pages about months, in both languages: [Chinese, English].
+
+import { lang } from "./i18n.js";
+
+const WORDS = {
+  title: ["月度动态核查", "Monthly verification"], live: ["实时", "Live"], code: ["报告验证码", "Code of a report"], board: ["各企业各月", "All months at a glance"], revision: ["版次", "Revision"],
+  scope: ["范围", "Scope"], park: ["园区", "park"], nothing: ["尚无已关账的月份。", "No month has been closed yet."], open_findings: ["项待答复", "unanswered"],
+  status_open: ["未关账", "Open"], status_provisional: ["暂定", "Provisional"], status_under_review: ["核查中", "Under review"], status_verified: ["已核查", "Verified"], status_submitted: ["已报送", "Submitted"], status_restated: ["已更正", "Restated"],
+  PASS: ["通过", "Pass"], PASS_WITH_FINDINGS: ["通过，有需说明事项", "Pass with findings"], FINDING: ["需说明", "Finding"], FAIL: ["不通过", "Fail"], INSUFFICIENT_DATA: ["数据不足", "Insufficient data"], NOT_DUE: ["未到期", "Not due"],
+  purchased: ["购入电量", "Purchased electricity"], obstacles: ["以下事项妨碍“已核查”：", "In the way of “verified”:"], reason: ["理由（退回时必填）", "Reason (needed to return)"], prepared_by: ["编制", "prepared by"],
+  nothing_to_do: ["您当前没有可对本月进行的操作。", "There is nothing for you to do here now."], older: ["这是较早的版次，只读。", "This is an older revision, read only."],
+  do_approve: ["核查通过", "Approve"], do_return: ["退回", "Return"], do_send: ["提交核查", "Send for review"], do_submit: ["标记已报送", "Mark as submitted"],
+  act_close: ["关账", "closed"], act_answer: ["答复", "answered"], act_send: ["提交核查", "sent for review"], act_return: ["退回", "returned"], act_approve: ["核查通过", "approved"], act_attach: ["上传盖章件", "attached"], act_submit: ["报送", "submitted"], act_restate: ["更正", "restated"],
+  checks: ["校核", "Checks"], check: ["校核项", "Check"], found: ["结果值", "Found"], threshold: ["阈值", "Threshold"], outcome: ["结论", "Outcome"], formula: ["公式", "Formula"], official: ["官方", "official"], ours: ["本系统", "ours"], journal: ["日志", "journal"],
+  meters: ["表计与原始读数", "Meters and raw readings"], meter: ["表计", "Meter"], role: ["角色", "Role"], opening: ["期初 Wh", "Opening, Wh"], closing: ["期末 Wh", "Closing, Wh"], month_wh: ["本月 Wh", "Month, Wh"], balance: ["平衡", "Balance"], equal: ["一致", "equal"], not_equal: ["不一致", "not equal"], time: ["时刻", "Time"], raw: ["原始值", "Raw"],
+  differences: ["与上一版的差异", "Differences from the revision before"], item: ["项目", "Item"], old: ["原值", "Old"], new: ["新值", "New"], first_revision: ["首版，无更正。", "First revision, nothing was corrected."],
+  acts: ["办理记录", "What was done"], who: ["谁", "Who"], what: ["做了什么", "What"], why: ["理由", "Why"], file: ["附件", "File"], reports: ["报告", "Reports"], not_printed: ["未打印", "not printed"],
+  form_title: ["企业月度填报", "Enterprise's monthly form"], month: ["月份", "Month"], enterprise: ["企业", "Enterprise"], save: ["保存填报", "Save"], saved: ["已保存，登记册第 {n} 版。", "Saved: revision {n} of the registry."], data: ["本月数据（最多十项，已预填）", "This month (ten fields at most, prefilled)"],
+  output_10k_cny: ["工业总产值（万元）", "Output, 10,000 yuan"], value_added_10k_cny: ["工业增加值（万元）", "Value added, 10,000 yuan"], natural_gas_1e4nm3: ["天然气消费量（万Nm³）", "Natural gas used, 10⁴ Nm³"], diesel_t: ["柴油消费量（t）", "Diesel used, t"],
+  bill_number: ["电费账单号", "Electricity bill no."], bill_start: ["上次抄表日", "Previous reading date"], bill_end: ["本次抄表日", "This reading date"], bill_opening: ["上次示数", "Previous reading"], bill_closing: ["本次示数", "This reading"], bill_kwh: ["结算电量（kWh）", "Billed, kWh"],
+  my_findings: ["需说明事项", "Findings to answer"], no_findings: ["没有需要答复的事项。", "Nothing to answer."], answer: ["说明", "Explanation"], send_answer: ["提交说明", "Answer"], evidence_file: ["佐证文件（PDF、照片、表格）", "Evidence (PDF, photo, sheet)"], answered: ["已答复", "Answered"],
+  scan: ["上传盖章扫描件", "Upload the stamped scan"], scan_hint: ["本月核查通过后，打印报告、盖章、扫描，在此上传。", "Once the month is verified: print the report, stamp it, scan it, upload it here."], upload: ["上传", "Upload"], uploaded: ["已上传：{n}", "Uploaded: {n}"], choose_file: ["请先选择文件。", "Choose a file first."], not_closed: ["本月尚未关账。", "This month is not closed yet."],
+};
+
+/** The words for a key in the page's language; the key itself where there are none. */
+export function w(key, n = "") {
+  return (WORDS[key] ?? [key, key])[lang() === "zh" ? 0 : 1].replace("{n}", n);
+}
+
+/** Put the words into the static parts of the page. */
+export function applyWords() {
+  document.documentElement.lang = lang() === "zh" ? "zh-CN" : "en";
+  for (const node of document.querySelectorAll("[data-w]")) node.textContent = w(node.dataset.w);
+}
