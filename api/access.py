@@ -28,7 +28,7 @@ from storage.audit import AuditLog, Event
 _BEARER: Final = HTTPBearer(auto_error=False, description="A machine's key (`tanyun key add`).")
 _COOKIE: Final = APIKeyCookie(name=COOKIE, auto_error=False, description="A user's session (POST /session).")
 EXTENSION: Final = "x-permission"
-"""Where the OpenAPI document says what a route asks for."""
+"""Where the OpenAPI document says what a route asks for; a public one has none."""
 
 
 class Access:
@@ -50,6 +50,7 @@ class Limits:
     def __init__(self, settings: ApiSettings) -> None:
         self.requests = Buckets(settings.burst, settings.requests_per_s)
         self.strangers = Buckets(settings.burst, settings.requests_per_s)
+        self.enrolments = Buckets(10, 1 / 6)
 
 
 class Require:
@@ -149,10 +150,9 @@ def insist_on_rules(app: FastAPI) -> None:
         raise TypeError(f"without require() or public(): {', '.join(without)}")
     for route in routes:
         rule = rule_of(route)
-        needs = (
-            {"permission": rule.permission.value, "park": rule.park} if isinstance(rule, Require) else None
-        )
-        route.openapi_extra = {**(route.openapi_extra or {}), EXTENSION: needs}
+        if isinstance(rule, Require):
+            needs = {"permission": rule.permission.value, "park": rule.park}
+            route.openapi_extra = {**(route.openapi_extra or {}), EXTENSION: needs}
 
 
 def _routes(routes: Iterable[BaseRoute]) -> Iterator[APIRoute]:

@@ -17,7 +17,19 @@ from api.inventory import Inventory
 from api.metrics import ParkCollector, RequestMetrics, metrics_router
 from api.models import LiveOut, ProblemDocument
 from api.rights import Permission, Scope
-from api.routes import admin, emissions, events, health, live, months, page, readings, registry, session
+from api.routes import (
+    admin,
+    emissions,
+    enrolment,
+    events,
+    health,
+    live,
+    months,
+    page,
+    readings,
+    registry,
+    session,
+)
 from api.settings import ApiSettings
 from api.sources import Sources, system_clock
 from api.stream_events import LiveFeed, Render
@@ -62,7 +74,7 @@ def create_app(settings: ApiSettings, clock: Callable[[], int] = system_clock) -
 
 def _include(app: FastAPI, metrics: CollectorRegistry) -> None:
     routes = APIRouter(prefix=API)
-    for module in (registry, readings, emissions, months, events, live, session, admin, health):
+    for module in (registry, readings, emissions, months, events, live, session, admin, enrolment, health):
         routes.include_router(module.router)
 
     @routes.get("/openapi.json", include_in_schema=False, dependencies=[require(Permission.SELF)])

@@ -20,6 +20,8 @@ class ApiSection(Strict):
     cert_file: ConfigPath | None = None
     """Certificate for HTTPS, e.g. the one that `tanyun broker init --api` makes; with `key_file`."""
     key_file: ConfigPath | None = None
+    ca_file: ConfigPath | None = None
+    """Certificate of the CA that gateways are told to trust when they enrol."""
     trusted_network: bool = False
     """True: passwords may cross the network to `host` unencrypted, e.g. from a TLS proxy within one machine's containers."""
 

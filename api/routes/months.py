@@ -30,7 +30,7 @@ MEDIA_TYPES: dict[Format, str] = {
 MonthPath = Annotated[str, Path(pattern=r"^\d{4}-(0[1-9]|1[0-2])$", description="YYYY-MM.")]
 MonthQuery = Annotated[str | None, Query(pattern=r"^\d{4}-(0[1-9]|1[0-2])$", description="Only this month.")]
 ScopePath = Annotated[str, Path(pattern=ID_PATTERN, description="Enterprise or park id.")]
-RevisionQuery = Annotated[int | None, Query(ge=1, description="Default: the newest.")]
+RevisionQuery = Annotated[int | None, Query(ge=1, le=1_000_000, description="Default: the newest.")]
 
 
 @router.get("/months", summary="Closed months", dependencies=[_VIEW])

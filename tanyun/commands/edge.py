@@ -12,6 +12,7 @@ from metering.i18n import _
 from tanyun.commands.common import errors_as_sentences, start_logging
 from tanyun.commands.edge_site import SITE_COMMANDS
 from tanyun.commands.edge_status import edge_config_option
+from tanyun.commands.enrol import enrol
 from tanyun.commands.text import example
 
 
@@ -62,5 +63,6 @@ def check(config_file: Path) -> None:
             file=config_file, meters=len(config.meters), buses=len(config.buses)))  # fmt: skip
 
 
+edge.add_command(enrol)
 for command in SITE_COMMANDS:
     edge.add_command(command)

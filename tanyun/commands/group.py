@@ -7,6 +7,7 @@ from tanyun.commands import (
     demo,
     doctor,
     edge,
+    enrol,
     evidence,
     grafana,
     influx,
@@ -45,6 +46,6 @@ def root() -> None:
 for command in (
     demo.demo, edge.edge, roles.ingest, roles.stream, roles.api, roles.serve, month.month, month.report,
     evidence.evidence, tables.meters, doctor.doctor, warm.warm, simulator.simulator, secrets.broker,
-    influx.influx, influx.projector, grafana.grafana, people.user, people.key, people.audit,
+    influx.influx, influx.projector, grafana.grafana, people.user, people.key, people.audit, enrol.gateway,
 ):  # fmt: skip
     root.add_command(command)

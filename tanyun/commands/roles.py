@@ -126,7 +126,7 @@ def run_api(config_file: Path) -> None:
         config, _park = load_server(config_file)
         settings = ApiSettings(
             park=config.registry, ledger=config.ledger, journal=config.journal, months=config.months,
-            reports=config.reports, users=config.users, audit=config.audit,
+            reports=config.reports, users=config.users, audit=config.audit, ca=config.api.ca_file,
         )  # fmt: skip
         uvicorn.run(
             create_app(settings), host=config.api.host, port=config.api.port, log_config=None, access_log=False,
