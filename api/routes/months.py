@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, get_args
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import FileResponse, Response
 
-from api.access import require
+from api.access import AccessDep, audit, require
 from api.errors import Problem, unknown
 from api.models import MonthOut, ReportLink
 from api.rights import Permission
@@ -81,7 +81,9 @@ def revisions(sources: SourcesDep, month: MonthPath, kind: Kind, scope: ScopePat
     responses={200: {"content": {key: {} for key in MEDIA_TYPES.values()}, "description": "The report."}},
 )
 def report(
+    request: Request,
     sources: SourcesDep,
+    access: AccessDep,
     *,
     month: MonthPath,
     kind: Kind,
@@ -89,12 +91,13 @@ def report(
     format: Format,
     revision: RevisionQuery = None,
 ) -> FileResponse:
-    """The printed report of a closed month."""
+    """The printed report of a closed month. Who took it stands in the audit log."""
     row = _row(sources, month, kind, scope, revision)
     path = sources.settings.reports / report_name(row, format)
     if not path.is_file():
         detail = _("report {name} has not been printed: run `tanyun report`").format(name=path.name)
         raise Problem(404, "not found", detail, "format")
+    audit(request, access.principal.name, "report.export", path.name, digest=row.digest)
     return FileResponse(path, media_type=MEDIA_TYPES[format], filename=path.name)
 
 

@@ -231,6 +231,12 @@ def test_the_audit_log_tells_failed_logins_and_cannot_be_changed_by_any_route(
     assert PASSWORD not in json.dumps(rows)
 
 
+def test_who_takes_a_report_stands_in_the_audit_log(browser: Browser, park: Any) -> None:
+    browser.sign_in("ann")
+    assert browser.ask("GET", "/api/v1/reports/2026-10/enterprise/ent-a/pdf").status_code == 200
+    assert ("ann", "report.export", "ok") in audited(park)
+
+
 @pytest.mark.parametrize(
     ("password", "good"),
     [
