@@ -51,6 +51,7 @@ class Limits:
         self.requests = Buckets(settings.burst, settings.requests_per_s)
         self.strangers = Buckets(settings.burst, settings.requests_per_s)
         self.enrolments = Buckets(10, 1 / 6)
+        self.elsewhere = Buckets(30, 1)
 
 
 class Require:
@@ -68,9 +69,9 @@ class Require:
         state = request.app.state
         caller = caller_of(request, state.settings, state.clock())
         if caller is None:
-            _slow_down(state.limits.strangers, network_of(address_of(request)))
+            slow_down(state.limits.strangers, network_of(address_of(request)))
             raise HTTPException(401, _("sign in, or give a valid key"), {"WWW-Authenticate": "Bearer"})
-        _slow_down(state.limits.requests, caller.principal.name)
+        slow_down(state.limits.requests, caller.principal.name)
         if is_forged(request, caller):
             self._refuse(request, caller, "csrf")
         scope = caller.principal.scope(self.permission)
@@ -173,7 +174,8 @@ def _calls(dependant: Dependant) -> Iterator[object]:
         yield from _calls(item)
 
 
-def _slow_down(buckets: Buckets, key: str) -> None:
+def slow_down(buckets: Buckets, key: str) -> None:
+    """429 when there has been too much of it."""
     wait_s = buckets.take(key)
     if wait_s > 0:
         raise HTTPException(429, _("too many requests: slow down"), {"Retry-After": str(math.ceil(wait_s))})

@@ -16,6 +16,7 @@ from api.headers import SecurityHeaders
 from api.inventory import Inventory
 from api.metrics import ParkCollector, RequestMetrics, metrics_router
 from api.models import LiveOut, ProblemDocument
+from api.oidc import Oidc
 from api.rights import Permission, Scope
 from api.routes import (
     admin,
@@ -29,6 +30,7 @@ from api.routes import (
     readings,
     registry,
     session,
+    sign_in_elsewhere,
 )
 from api.settings import ApiSettings
 from api.sources import Sources, system_clock
@@ -61,6 +63,7 @@ def create_app(settings: ApiSettings, clock: Callable[[], int] = system_clock) -
     )  # fmt: skip
     app.state.settings, app.state.sources, app.state.feed, app.state.clock = settings, sources, feed, clock
     app.state.limits, app.state.guard = Limits(settings), LoginGuard()
+    app.state.oidc = Oidc(settings.oidc) if settings.oidc is not None else None
     metrics = CollectorRegistry()
     metrics.register(ParkCollector(sources, lambda: feed.clients))
     errors.install(app)
@@ -74,7 +77,19 @@ def create_app(settings: ApiSettings, clock: Callable[[], int] = system_clock) -
 
 def _include(app: FastAPI, metrics: CollectorRegistry) -> None:
     routes = APIRouter(prefix=API)
-    for module in (registry, readings, emissions, months, events, live, session, admin, enrolment, health):
+    for module in (
+        registry,
+        readings,
+        emissions,
+        months,
+        events,
+        live,
+        session,
+        sign_in_elsewhere,
+        admin,
+        enrolment,
+        health,
+    ):
         routes.include_router(module.router)
 
     @routes.get("/openapi.json", include_in_schema=False, dependencies=[require(Permission.SELF)])

@@ -1,13 +1,12 @@
 """A new gateway fetches its credentials with a one-time code. Open to strangers: the code is what lets in, once."""
 
-import math
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.access import audit, public
+from api.access import audit, public, slow_down
 from api.enrolment import SealError, lookup_digest, unseal
 from api.errors import Problem
 from api.identity import address_of
@@ -49,9 +48,7 @@ def ca(request: Request) -> PlainTextResponse:
 def enrol(request: Request, wanted: EnrolIn) -> EnrolOut:
     """Hands out what was sealed for this code and forgets it. 404 for a code that is unknown, used or too old."""
     state = request.app.state
-    wait_s = state.limits.enrolments.take(network_of(address_of(request)))
-    if wait_s > 0:
-        raise HTTPException(429, _("too many attempts"), {"Retry-After": str(math.ceil(wait_s))})
+    slow_down(state.limits.enrolments, network_of(address_of(request)))
     secret = bytes.fromhex(wanted.secret)
     with UserStore(state.settings.users) as store:
         found = store.redeem(lookup_digest(secret), state.clock())

@@ -6,7 +6,9 @@ from datetime import datetime
 from pathlib import Path
 
 import click
+from pydantic import SecretStr
 
+from api.settings import ApiSettings, OidcSettings
 from metering.i18n import _
 from metering.intervals import MINUTE_MS
 from tanyun.commands.common import (
@@ -119,7 +121,6 @@ def run_api(config_file: Path) -> None:
     import uvicorn  # noqa: PLC0415
 
     from api.app import create_app  # noqa: PLC0415
-    from api.settings import ApiSettings  # noqa: PLC0415
 
     start_logging()
     with errors_as_sentences():
@@ -127,12 +128,25 @@ def run_api(config_file: Path) -> None:
         settings = ApiSettings(
             park=config.registry, ledger=config.ledger, journal=config.journal, months=config.months,
             reports=config.reports, users=config.users, audit=config.audit, ca=config.api.ca_file,
+            oidc=_oidc(config),
         )  # fmt: skip
         uvicorn.run(
             create_app(settings), host=config.api.host, port=config.api.port, log_config=None, access_log=False,
             timeout_graceful_shutdown=2, server_header=False, limit_concurrency=_CONNECTIONS,
             ssl_certfile=config.api.cert_file, ssl_keyfile=config.api.key_file,
         )  # fmt: skip
+
+
+def _oidc(config: ServerConfig) -> OidcSettings | None:
+    """The API's settings of the OpenID provider, with its secret; OSError when the secret's file cannot be read."""
+    section = config.api.oidc
+    if section is None:
+        return None
+    secret = section.client_secret_file.read_text(encoding="utf-8").strip()
+    return OidcSettings(
+        issuer=section.issuer, name=section.name, client_id=section.client_id, client_secret=SecretStr(secret),
+        public_url=section.public_url, ca_file=section.ca_file,
+    )  # fmt: skip
 
 
 def server_children(config_file: Path, logs: Path, *, projector: bool = False) -> list[Child]:

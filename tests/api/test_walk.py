@@ -32,6 +32,9 @@ PUBLIC = {
     ("get", "/api/v1/health/live"),
     ("get", "/api/v1/health/ready"),
     ("post", "/api/v1/session"),
+    ("get", "/api/v1/session/ways"),
+    ("get", "/api/v1/session/oidc"),
+    ("get", "/api/v1/session/oidc/back"),
     ("get", "/api/v1/ca"),
     ("post", "/api/v1/enrol"),
 }
@@ -90,14 +93,13 @@ def ask(http: httpx.Client, operation: Operation, values: dict[str, str], key: s
     if "enterprise" in asked:
         asked -= {"gateway"}
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    body = {"json": {}} if operation.method != "get" else {}
+    body: dict[str, Any] = {"json": {}} if operation.method != "get" else {}
     query = {name: values[name] for name in asked}
-    with http.stream(operation.method, path, params=query, headers=headers, **body) as answer:  # type: ignore[arg-type]
+    with http.stream(operation.method, path, params=query, headers=headers, **body) as answer:
         if answer.headers.get("content-type", "").startswith("text/event-stream"):
             lines = answer.iter_lines()
             first = list(itertools.takewhile(lambda line: not line.startswith("data:"), lines))
             assert first
-            lines.close()
             return httpx.Response(answer.status_code)
         answer.read()
         return answer
