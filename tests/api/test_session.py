@@ -141,6 +141,13 @@ def test_whoever_guesses_a_name_from_everywhere_delays_strangers_for_half_a_minu
     assert guard.wait_s("ann", "192.0.2.2", known=False) == 0
 
 
+def test_one_guesser_cannot_keep_strangers_out() -> None:
+    guard = LoginGuard(lambda: 0.0)
+    for _attempt in range(1000):
+        guard.wait_s("ann", "192.0.2.1", known=False)
+    assert guard.wait_s("ann", "192.0.2.2", known=False) == 0
+
+
 def test_one_network_cannot_try_many_names() -> None:
     guard = LoginGuard(lambda: 0.0)
     waits = [guard.wait_s(f"user{i}", f"2001:db8::{i:x}", known=False) for i in range(30)]
