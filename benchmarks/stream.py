@@ -21,9 +21,10 @@ from metering.registry import Park, parse_registry
 from metering.sparkplug import DataType, Metric, Payload, encode
 from storage.segment import Record
 from stream.batch import decode_columns
+from stream.context import Context
 from stream.policy import Policy
 from stream.state import State
-from stream.step import Context, step
+from stream.step import step
 from tests.fakes.sparkplug_proto import parse, value_of
 
 METERS, FRAMES, BATCH, ROUNDS = 100, 100, 1000, 7

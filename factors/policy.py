@@ -103,6 +103,17 @@ def enterprise_policy() -> LatestPublished:
     return LatestPublished("CN", "average", "全国平均（企业口径）", "National average (enterprise)")
 
 
+def market_policy() -> LatestPublished:
+    """The residual factor of the market-based method: it leaves out what was sold with certificates.
+
+    That the notice's series is used so is our reading of its name; no rule was found that says it.
+    """
+    return LatestPublished(
+        "CN", "average_excl_market_nonfossil", "市场法剩余电量（全国平均，不含市场化交易的非化石能源电量）",
+        "Market-based residual (national average without market-traded non-fossil power)",
+    )  # fmt: skip
+
+
 def park_policy(province: str) -> LatestPublished:
     """The policy of a park inventory; `province` is a scope code such as CN-AH."""
     if not re.fullmatch(r"CN-[A-Z]{2}", province):

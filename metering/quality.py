@@ -13,3 +13,5 @@ class Quality(IntEnum):
     """Energy exact between two totals, its shape over the intervals between them estimated."""
     QUESTIONABLE = 3
     """Contradicted by another reading, or waiting for a pending event."""
+    VOID = 4
+    """Taken back by a restatement: the total before it is in doubt, so there is no energy here yet."""

@@ -4,12 +4,14 @@ Read from `park.toml`; all mistakes at once.
 """
 
 from collections import Counter
+from datetime import datetime
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from metering.config import ConfigError, Id, Strict, load_toml, validate
 from metering.i18n import _
@@ -20,6 +22,21 @@ from metering.roles import Role
 
 class RegistryError(ConfigError):
     """The registry is wrong (the operator's fault)."""
+
+
+def _ratio(value: object) -> Fraction:
+    msg = _('a ratio is positive, e.g. 80 or "400/5"')
+    try:
+        ratio = Fraction(str(value))
+    except (ValueError, ZeroDivisionError) as error:
+        raise ValueError(msg) from error
+    if ratio <= 0:
+        raise ValueError(msg)
+    return ratio
+
+
+Ratio = Annotated[Fraction, BeforeValidator(_ratio)]
+"""Of a transformer: a number or a text like "400/5"."""
 
 
 class Term(Strict):
@@ -60,8 +77,41 @@ class Gateway(Strict):
     site: Id
 
 
+class RatioChange(Strict):
+    """From a moment on, other transformers: a new CT, or a wrong ratio put right. Dated, never overwritten."""
+
+    at: datetime
+    """Local times are the park's."""
+    ct: Ratio
+    pt: Ratio = Fraction(1)
+    reason: str = ""
+
+
+class Exchange(Strict):
+    """换表: another meter takes over. Closing and opening totals as the two displays showed them."""
+
+    at: datetime
+    closing: dict[str, Decimal]
+    """Reading type → the old meter's last display, in the display unit (kWh, kvarh, m3, GJ)."""
+    opening: dict[str, Decimal]
+    serial: str = ""
+    """Of the new meter."""
+    ct: Ratio | None = None
+    """Of the new meter, where the transformers changed with it."""
+    pt: Ratio | None = None
+    reason: str = ""
+
+    @field_validator("closing", "opening")
+    @classmethod
+    def _shown(cls, values: dict[str, Decimal]) -> dict[str, Decimal]:
+        wrong = [name for name, value in values.items() if not value.is_finite() or value < 0]
+        if wrong:
+            raise ValueError(_("a display shows no such total: {names}").format(names=", ".join(wrong)))
+        return values
+
+
 class Meter(Strict):
-    """A meter, the role of each of its totals, and its ratios as of commissioning."""
+    """A meter, the role of each of its totals, and its ratios as of commissioning, with what changed since."""
 
     id: Id
     gateway: Id
@@ -70,9 +120,15 @@ class Meter(Strict):
     roles: dict[str, Role]
     """Reading type of a total → role, e.g. `{energy_import_total = "grid_boundary", energy_export_total = "export"}`."""
     parent: str | None = None
-    ct: Fraction = Fraction(1)
+    ct: Ratio = Fraction(1)
     """Current transformer ratio that the server applies (I1/I2); 1 when the meter already applies it."""
-    pt: Fraction = Fraction(1)
+    pt: Ratio = Fraction(1)
+    serial: str = ""
+    """As on the nameplate; a gateway that reads another one raises 换表待确认."""
+    ratio_proof: str | None = None
+    """What proves CT and PT (clamp reading, utility meter, nameplate photo); None: every report says 变比未证实."""
+    ratio_changes: tuple[RatioChange, ...] = ()
+    exchanges: tuple[Exchange, ...] = ()
     max_power_w: int | None = Field(default=None, gt=0)
     """Above this × time a rise is implausible. Without it there is no such check."""
 
@@ -85,18 +141,6 @@ class Meter(Strict):
         if wrong:
             raise ValueError(_("not a total: {names}").format(names=", ".join(wrong)))
         return roles
-
-    @field_validator("ct", "pt", mode="before")
-    @classmethod
-    def _ratio(cls, value: object) -> Fraction:
-        msg = _('a ratio is positive, e.g. 80 or "400/5"')
-        try:
-            ratio = Fraction(str(value))
-        except (ValueError, ZeroDivisionError) as error:
-            raise ValueError(msg) from error
-        if ratio <= 0:
-            raise ValueError(msg)
-        return ratio
 
 
 class Park(Strict):
@@ -152,7 +196,7 @@ def parse_registry(data: dict[str, object], file: str = "registry") -> Park:
 
 
 def _checked(park: Park, file: str) -> Park:
-    mistakes = [*_duplicates(park), *_dangling(park)]
+    mistakes = [*_duplicates(park), *_dangling(park), *_undated(park)]
     if mistakes:
         raise RegistryError(file, mistakes)
     return park
@@ -179,3 +223,23 @@ def _dangling(park: Park) -> list[str]:
     ]
     text = _("{key}: there is no {target!r}")
     return [text.format(key=key, target=target) for key, target, known in links if target not in known]
+
+
+def _undated(park: Park) -> list[str]:
+    """Changes of a meter that have no clear order, or say nothing about a total that they touch."""
+    mistakes = []
+    for i, meter in enumerate(park.meters):
+        dated: list[RatioChange | Exchange] = [*meter.ratio_changes, *meter.exchanges]
+        times = Counter(change.at.isoformat() for change in dated)
+        mistakes += [
+            _("meters[{i}]: two changes of {meter} at {time}").format(i=i, meter=meter.id, time=time)
+            for time, count in times.items()
+            if count > 1
+        ]
+        for j, exchange in enumerate(meter.exchanges):
+            for side in ("closing", "opening"):
+                if set(getattr(exchange, side)) != set(meter.roles):
+                    names = ", ".join(meter.roles)
+                    text = _("meters[{i}].exchanges[{j}].{side}: {meter} needs exactly {names}")
+                    mistakes.append(text.format(i=i, j=j, side=side, meter=meter.id, names=names))
+    return mistakes

@@ -5,7 +5,7 @@ Every changed row carries the `change_seq` of its commit, which projectors follo
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,7 +16,7 @@ from metering.quality import Quality
 from storage.journal import Offset
 from storage.sqlite import open_reader, open_writer, transaction
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE snapshot(
   id INTEGER PRIMARY KEY CHECK(id = 1), journal_id TEXT NOT NULL, segment INTEGER NOT NULL, idx INTEGER NOT NULL,
@@ -28,6 +28,7 @@ CREATE TABLE interval(
   quality INTEGER NOT NULL, closed INTEGER NOT NULL, change_seq INTEGER NOT NULL,
   PRIMARY KEY(meter, reading_type, start_ms, part, revision)) WITHOUT ROWID;
 CREATE INDEX interval_change ON interval(change_seq);
+CREATE INDEX interval_restated ON interval(meter, reading_type, end_ms) WHERE revision > 1;
 CREATE TABLE latest(
   meter TEXT NOT NULL, reading_type TEXT NOT NULL, t_ms INTEGER NOT NULL, value REAL NOT NULL,
   received_ms INTEGER NOT NULL, change_seq INTEGER NOT NULL, PRIMARY KEY(meter, reading_type)) WITHOUT ROWID;
@@ -36,7 +37,13 @@ CREATE TABLE progress(
   pending INTEGER NOT NULL, change_seq INTEGER NOT NULL, PRIMARY KEY(meter, reading_type)) WITHOUT ROWID;
 CREATE TABLE event(
   id INTEGER PRIMARY KEY, t_ms INTEGER NOT NULL, meter TEXT NOT NULL, reading_type TEXT NOT NULL,
-  kind TEXT NOT NULL, detail TEXT NOT NULL, change_seq INTEGER NOT NULL);
+  kind TEXT NOT NULL, detail TEXT NOT NULL, change_seq INTEGER NOT NULL, noted_ms INTEGER NOT NULL,
+  withdrawn INTEGER NOT NULL DEFAULT 0);
+CREATE UNIQUE INDEX event_once ON event(meter, reading_type, kind, t_ms, detail) WHERE NOT withdrawn;
+CREATE INDEX event_noted ON event(meter, reading_type, noted_ms);
+CREATE TABLE checkpoint(
+  meter TEXT NOT NULL, reading_type TEXT NOT NULL, heard_ms INTEGER NOT NULL, state BLOB NOT NULL,
+  PRIMARY KEY(meter, reading_type, heard_ms)) WITHOUT ROWID;
 """
 _IDENTITY = """
 CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -137,6 +144,17 @@ class NewLedgerEvent(msgspec.Struct, frozen=True, gc=False):
     reading_type: str
     kind: str
     detail: dict[str, Any]
+    noted_ms: int = 0
+    """Time of the reading that made it known."""
+
+
+class CheckpointRow(msgspec.Struct, frozen=True, gc=False):
+    """A total's state after every reading up to `heard_ms`: a restatement computes on from there."""
+
+    meter: str
+    reading_type: str
+    heard_ms: int
+    state: bytes
 
 
 class EventRow(msgspec.Struct, frozen=True, gc=False):
@@ -166,6 +184,13 @@ class Results(msgspec.Struct, gc=False):
     latest: list[LatestRow] = []
     progress: list[ProgressRow] = []
     events: list[NewLedgerEvent] = []
+    checkpoints: list[CheckpointRow] = []
+    withdrawn: list[int] = []
+    """Ids of events that a restatement no longer finds."""
+    outdated: list[tuple[str, str, int]] = []
+    """Checkpoints of a total from this time on hold no longer."""
+    late: dict[tuple[str, str], int] = {}
+    """Totals to be computed again, from before this time. Not stored."""
 
 
 class LedgerWriter:
@@ -174,6 +199,9 @@ class LedgerWriter:
     def __init__(self, path: Path) -> None:
         self._db = open_writer(path, _SCHEMA, SCHEMA_VERSION)
         self._db.executescript(f"BEGIN IMMEDIATE;{_IDENTITY}COMMIT;")
+        query = "SELECT meter, reading_type, max(end_ms) FROM interval WHERE revision > 1 GROUP BY meter, reading_type"
+        self._restated = {(meter, kind): end_ms for meter, kind, end_ms in self._db.execute(query)}
+        """Total → the end of its last interval with more than one revision."""
 
     def snapshot(self) -> Snapshot | None:
         """The last committed snapshot; None in a new ledger."""
@@ -193,7 +221,7 @@ class LedgerWriter:
         )
         self._db.executemany(
             "INSERT OR REPLACE INTO interval VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-            (_interval_values(row, seq) for row in results.intervals),
+            (_interval_values(row, self._revision(row), seq) for row in results.intervals),
         )
         self._db.executemany(
             "INSERT INTO latest VALUES(?,?,?,?,?,?) ON CONFLICT DO UPDATE SET t_ms=excluded.t_ms, value=excluded.value, "
@@ -204,21 +232,52 @@ class LedgerWriter:
             "INSERT OR REPLACE INTO progress VALUES(?,?,?,?,?,?)",
             ((r.meter, r.reading_type, r.t_ms, r.position, r.pending, seq) for r in results.progress),
         )
+        self._write_events(results, seq)
         self._db.executemany(
-            "INSERT INTO event(t_ms, meter, reading_type, kind, detail, change_seq) VALUES(?,?,?,?,?,?)",
+            "DELETE FROM checkpoint WHERE meter=? AND reading_type=? AND heard_ms >= ?", results.outdated
+        )
+        self._db.executemany(
+            "INSERT OR REPLACE INTO checkpoint VALUES(?,?,?,?)",
+            ((r.meter, r.reading_type, r.heard_ms, r.state) for r in results.checkpoints),
+        )
+
+    def _write_events(self, results: Results, seq: int) -> None:
+        self._db.executemany(
+            "UPDATE event SET withdrawn = 1, change_seq = ? WHERE id = ?",
+            [(seq, id_) for id_ in results.withdrawn],
+        )
+        self._db.executemany(
+            "INSERT INTO event(t_ms, meter, reading_type, kind, detail, change_seq, noted_ms) VALUES(?,?,?,?,?,?,?) "
+            "ON CONFLICT DO NOTHING",
             (
-                (e.t_ms, e.meter, e.reading_type, e.kind, json.dumps(e.detail, ensure_ascii=False), seq)
+                (e.t_ms, e.meter, e.reading_type, e.kind, detail_text(e.detail), seq, e.noted_ms)
                 for e in results.events
             ),
         )
+
+    def _revision(self, row: IntervalRow) -> int:
+        """A first revision of an interval that was restated takes the place of the newest one."""
+        key = (row.meter, row.reading_type)
+        if row.revision > 1:
+            self._restated[key] = max(row.end_ms, self._restated.get(key, 0))
+        elif row.start_ms < self._restated.get(key, 0):
+            query = "SELECT max(revision) FROM interval WHERE meter=? AND reading_type=? AND start_ms=? AND part=?"
+            found = self._db.execute(query, (*key, row.start_ms, row.part)).fetchone()[0]
+            return int(found or 1)
+        return row.revision
 
     def close(self) -> None:
         """Close the file."""
         self._db.close()
 
 
-def _interval_values(r: IntervalRow, seq: int) -> tuple[object, ...]:
-    key = (r.meter, r.reading_type, r.start_ms, r.part, r.revision)
+def detail_text(detail: dict[str, Any]) -> str:
+    """An event's evidence as stored."""
+    return json.dumps(detail, ensure_ascii=False)
+
+
+def _interval_values(r: IntervalRow, revision: int, seq: int) -> tuple[object, ...]:
+    key = (r.meter, r.reading_type, r.start_ms, r.part, revision)
     figures = (r.end_ms, r.opening, r.closing, r.emission_ug, r.factor_id)
     return (*key, *figures, r.coverage_ms, r.edge_read, r.quality, r.closed, seq)
 
@@ -241,14 +300,8 @@ class LedgerReader:
 
     def intervals(self, meter: str, reading_type: str, start_ms: int, end_ms: int) -> list[IntervalRow]:
         """The newest revision of the intervals that start in `[start_ms, end_ms)`, in time order."""
-        query = (
-            "SELECT meter, reading_type, start_ms, end_ms, part, revision, opening, closing, emission_ug, factor_id, "
-            "coverage_ms, edge_read, quality, closed FROM interval "
-            "WHERE meter=? AND reading_type=? AND start_ms >= ? AND start_ms < ? ORDER BY start_ms, part, revision"
-        )
-        rows = self._db.execute(query, (meter, reading_type, start_ms, end_ms))
-        newest = {(row[2], row[4]): row for row in rows}
-        return [_interval(*row) for row in newest.values()]
+        rows = self.revisions(meter, reading_type, start_ms, end_ms)
+        return list({(row.start_ms, row.part): row for row in rows}.values())
 
     def latest(self) -> list[LatestRow]:
         """The newest reading of every meter and type."""
@@ -272,9 +325,43 @@ class LedgerReader:
         """Events in the order they were found."""
         query = (
             "SELECT id, t_ms, meter, reading_type, kind, detail FROM event "
-            "WHERE id > ? AND (? IS NULL OR meter = ?) ORDER BY id LIMIT ?"
+            "WHERE id > ? AND NOT withdrawn AND (? IS NULL OR meter = ?) ORDER BY id LIMIT ?"
         )
         return list(_events(self._db.execute(query, (after_id, meter, meter, limit))))
+
+    def events_of(self, kinds: Collection[str]) -> Iterable[EventRow]:
+        """All events of some kinds, in the order they were found."""
+        query = (
+            "SELECT id, t_ms, meter, reading_type, kind, detail FROM event "
+            "WHERE kind IN (SELECT value FROM json_each(?)) AND NOT withdrawn ORDER BY id"
+        )
+        return _events(self._db.execute(query, (json.dumps(sorted(kinds)),)))
+
+    def events_noted_after(self, meter: str, reading_type: str, noted_ms: int) -> list[EventRow]:
+        """The events of a total that readings after a time made known."""
+        query = (
+            "SELECT id, t_ms, meter, reading_type, kind, detail FROM event "
+            "WHERE meter=? AND reading_type=? AND noted_ms > ? AND NOT withdrawn ORDER BY id"
+        )
+        return list(_events(self._db.execute(query, (meter, reading_type, noted_ms))))
+
+    def checkpoint(self, meter: str, reading_type: str, before_ms: int) -> CheckpointRow | None:
+        """The last state of a total kept before a time."""
+        query = (
+            "SELECT meter, reading_type, heard_ms, state FROM checkpoint "
+            "WHERE meter=? AND reading_type=? AND heard_ms < ? ORDER BY heard_ms DESC LIMIT 1"
+        )
+        row = self._db.execute(query, (meter, reading_type, before_ms)).fetchone()
+        return CheckpointRow(*row) if row else None
+
+    def revisions(self, meter: str, reading_type: str, start_ms: int, end_ms: int) -> list[IntervalRow]:
+        """Every revision of the intervals that start in `[start_ms, end_ms)`, in time order, the newest last."""
+        query = (
+            "SELECT meter, reading_type, start_ms, end_ms, part, revision, opening, closing, emission_ug, factor_id, "
+            "coverage_ms, edge_read, quality, closed FROM interval "
+            "WHERE meter=? AND reading_type=? AND start_ms >= ? AND start_ms < ? ORDER BY start_ms, part, revision"
+        )
+        return [_interval(*row) for row in self._db.execute(query, (meter, reading_type, start_ms, end_ms))]
 
     def change_seq(self) -> int:
         """The number of the last commit."""
@@ -325,7 +412,7 @@ class LedgerReader:
         """The groups that the events with ids in `(after_id, until_id]` belong to, counted as they are now."""
         query = (
             "SELECT max(id), meter, kind, t_ms, count(*), detail FROM event WHERE (meter, kind, t_ms) IN "
-            "(SELECT meter, kind, t_ms FROM event WHERE id > ? AND id <= ?) GROUP BY meter, kind, t_ms ORDER BY 1"
+            "(SELECT meter, kind, t_ms FROM event WHERE id > ? AND id <= ?) AND NOT withdrawn GROUP BY meter, kind, t_ms ORDER BY 1"
         )
         return [EventGroup(*row) for row in self._db.execute(query, (after_id, until_id))]
 

@@ -1,6 +1,7 @@
 """Closed months: every revision of every scope's document, never overwritten. Written by `tanyun month close`."""
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Self
 
@@ -20,6 +21,10 @@ CREATE TRIGGER month_is_not_replaced BEFORE INSERT ON month WHEN EXISTS(
 BEGIN SELECT raise(ABORT, 'a closed month never changes'); END;
 CREATE TRIGGER month_is_kept BEFORE DELETE ON month BEGIN SELECT raise(ABORT, 'a closed month is never deleted'); END;
 """
+_UNSAFE = re.compile(r"[^\w\-().（）·]+")
+"""What is taken out of names of files: separators, spaces, control characters."""
+_NAME_LENGTH = 40
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _COLUMNS = "month, scope_kind, scope_id, revision, outcome, closed_at_ms, reason, document, digest"
 
 
@@ -35,6 +40,29 @@ class MonthRow(msgspec.Struct, frozen=True, gc=False):
     reason: str | None
     document: bytes
     digest: str
+
+
+def report_stem(row: MonthRow) -> str:
+    """`<credit code>_<short name>_<YYYY-MM>_r<revision>`: how every file of a revision begins.
+
+    Without a credit code the scope's id stands there, without a short name its name. What no file system takes is left out.
+    """
+    document = msgspec.json.decode(row.document)
+    scope, facts = document.get("scope", {}), document.get("facts", {})
+    code = scope.get("credit_code") or row.scope_id
+    short = facts.get("short_name") or scope.get("name") or row.scope_id
+    safe = [_UNSAFE.sub("", part)[:_NAME_LENGTH] or row.scope_id for part in (code, short)]
+    return f"{safe[0]}_{safe[1]}_{row.month}_r{row.revision}"
+
+
+def verification_code(digest: str) -> str:
+    """Four groups of four characters from a document's SHA-256: what one types to find the document of a printed report.
+
+    80 bits in Crockford's base 32, which has no I, L, O and U.
+    """
+    number = int(digest[:20], 16)
+    text = "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(75, -1, -5))
+    return "-".join(text[at : at + 4] for at in range(0, 16, 4))
 
 
 def digest_of(document: bytes) -> str:

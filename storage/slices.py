@@ -10,7 +10,7 @@ import msgspec
 
 from storage.errors import CorruptError
 from storage.journal import SCHEMA_VERSION, Offset
-from storage.merkle import CHAIN_START
+from storage.merkle import CHAIN_START, chain_next, merkle_root
 from storage.segment import packed, unpack_all
 from storage.sqlite import open_reader
 
@@ -87,6 +87,15 @@ class JournalSlice:
     def chain_after(self, segment: int) -> bytes:
         """The chain value after a segment; before the first it is 32 zero bytes."""
         return _chain(self._db, segment) if segment else CHAIN_START
+
+    def recomputed_chain(self, last: int) -> bytes:
+        """The chain value after a segment, computed again from every record's bytes; empty when the journal does not reach it."""
+        chain, count = CHAIN_START, 0
+        for segment, body in self._db.execute(
+            "SELECT id, body FROM segment WHERE id<=? ORDER BY id", (last,)
+        ):
+            chain, count = chain_next(chain, segment, merkle_root(packed(unpack_all(body)))), count + 1
+        return chain if count == last else b""
 
     def roots(self, first: int, last: int) -> Iterator[bytes]:
         """The Merkle roots of the segments `first` to `last`."""

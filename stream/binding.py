@@ -1,12 +1,15 @@
 """What an alias means: the birth's declaration and the registry's ratios, turned into integers the step can use."""
 
+from collections.abc import Mapping
 from fractions import Fraction
 from hashlib import blake2b
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from metering import frames
+from metering.dated import declared_total
 from metering.reading_types import READING_TYPES, Kind
 from metering.registry import Meter, Park
 from metering.sparkplug import FLOATS, SIGNED_BITS, UNSIGNED_BITS, Metric, Payload, Property
@@ -21,8 +24,8 @@ _MAX_EXPONENT = 18
 class Binding(msgspec.Struct, frozen=True, gc=False):
     """How the raw values under one alias become positions (totals) or displayed values (gauges).
 
-    A total's count is the raw integer, or round-half-even(raw × multiplier) for a float;
-    its position is floor(count × num / den) base units.
+    A total's count is the raw integer, or round-half-even(raw × multiplier) for a float; on the meter's own side it
+    stands for count × num / den base units. The registry's ratios come in when it is totalled, by the reading's time.
     """
 
     kind: Literal["total", "gauge"]
@@ -31,10 +34,10 @@ class Binding(msgspec.Struct, frozen=True, gc=False):
     datatype: int
     num: int = 1
     den: int = 1
-    ratio: str = "1"
-    """What the registry's transformers contribute to num/den."""
+    modulus: int = 0
+    """Counts at which a total rolls over; 0: unknown."""
     multiplier: float = 1.0
-    """Float total: counts per raw unit. Gauge: base units per raw unit."""
+    """Float total: counts per raw unit. Gauge: base units per raw unit, under the newest ratio."""
 
 
 def bind(park: Park, gateway: str, meter_id: str, birth: Payload) -> dict[int, Binding]:
@@ -45,7 +48,7 @@ def bind(park: Park, gateway: str, meter_id: str, birth: Payload) -> dict[int, B
     found = {
         name_alias(meter_id, metric.name or "")
         if metric.alias is None
-        else int64_bits(metric.alias): _binding(meter, metric)
+        else int64_bits(metric.alias): _binding(meter, metric, park.tz)
         for metric in birth.metrics
     }
     return {alias: binding for alias, binding in found.items() if binding is not None}
@@ -61,7 +64,7 @@ def name_alias(meter: str, name: str) -> int:
     return int.from_bytes(blake2b(f"{meter}/{name}".encode(), digest_size=7).digest()) | 1 << 60
 
 
-def _binding(meter: Meter, metric: Metric) -> Binding | None:
+def _binding(meter: Meter, metric: Metric, zone: ZoneInfo) -> Binding | None:
     reading_type = READING_TYPES.get(metric.name or "")
     properties = metric.properties or {}
     unit = UNITS.get(str(properties.get(frames.PROPERTY_UNIT, "")))
@@ -73,8 +76,8 @@ def _binding(meter: Meter, metric: Metric) -> Binding | None:
     if any(abs(exponent) > _MAX_EXPONENT for exponent in exponents):
         return None
     scale, resolution = (Fraction(10) ** exponent for exponent in exponents)
-    ratio = transformer_ratio(meter, reading_type.name)
     if reading_type.kind is Kind.GAUGE:
+        ratio = declared_total(meter, reading_type.name, zone).segments[-1].ratio
         sign = -1 if properties.get(frames.PROPERTY_SIGN) == -1 else 1
         per_raw = sign * unit.factor * scale * ratio
         return Binding("gauge", meter.id, reading_type.name, datatype, multiplier=float(per_raw))
@@ -82,22 +85,19 @@ def _binding(meter: Meter, metric: Metric) -> Binding | None:
         return None
     # A float's count is 10^resolution of its raw value; an integer is its own count.
     count = resolution if datatype in FLOATS else Fraction(1)
-    per_count = unit.factor * scale * count * ratio
-    num, den = per_count.as_integer_ratio()
+    num, den = (unit.factor * scale * count).as_integer_ratio()
     if max(num, den) >= LIMIT:
         return None
-    return Binding("total", meter.id, reading_type.name, datatype, num, den, str(ratio), float(1 / count))
+    modulus = _modulus(properties)
+    return Binding("total", meter.id, reading_type.name, datatype, num, den, modulus, float(1 / count))
+
+
+def _modulus(properties: Mapping[str, Property]) -> int:
+    """Older gateways declare it as text."""
+    text = str(properties.get(frames.PROPERTY_MODULUS, ""))
+    return int(text) if text.isdecimal() and int(text) < LIMIT else 0
 
 
 def _exponent(properties: dict[str, Property] | object, key: str) -> int:
     value = properties.get(key, 0) if isinstance(properties, dict) else 0
     return int(value) if isinstance(value, int) else 0
-
-
-def transformer_ratio(meter: Meter, reading_type: str) -> Fraction:
-    """CT × PT for powers and energies, CT for currents, PT for voltages, 1 for what transformers do not touch."""
-    if reading_type.startswith(("energy_", "reactive_", "power_active", "power_reactive", "power_apparent")):
-        return meter.ct * meter.pt
-    if reading_type.startswith("current_"):
-        return meter.ct
-    return meter.pt if reading_type.startswith("voltage_") else Fraction(1)

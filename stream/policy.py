@@ -1,7 +1,7 @@
 """The factor in force for every channel and local month, as columns. Chosen once per month; never splits an interval."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from factors.policy import FactorPolicy, MissingFactor, factor_for
 from factors.table import FactorTable
-from metering.intervals import local_month, month_of
+from metering.intervals import local_month, month_of, next_month
 
 I64 = NDArray[np.int64]
+DEADLINE_DAYS = 40
+"""A month is reported within 40 days of its end; a factor published later changes it only by decision."""
 
 
 class Policy:
@@ -28,21 +30,33 @@ class Policy:
         Role None stands for a total that carries no emission of its own.
         """
         months = [self._month(int(start)) for start in starts]
-        found = [self._factor(role, month) for role, month in zip(roles, months, strict=True)]
+        found = [self.factor(role, month) for role, month in zip(roles, months, strict=True)]
         nums = np.array([num for _, num, _ in found], np.int64)
         dens = np.array([den for _, _, den in found], np.int64)
         return [factor_id for factor_id, _, _ in found], nums, dens
 
-    def _factor(self, role: str | None, month: str) -> tuple[str | None, int, int]:
+    @property
+    def months(self) -> set[str]:
+        """Those that it was asked about and that may still be reported."""
+        return {month for _role, month in self._found if self._known_by(month) == self.as_of}
+
+    def factor(self, role: str | None, month: str) -> tuple[str | None, int, int]:
+        """(factor id, num, den) of a role's energy in a month; id None and num -1 when there is none."""
         if role is None:
             return None, -1, 1
         key = (role, month)
         if key not in self._found:
-            factor = factor_for(self._table, role, self._policy, month, self.as_of)
+            factor = factor_for(self._table, role, self._policy, month, self._known_by(month))
             self._found[key] = (
                 (None, -1, 1) if isinstance(factor, MissingFactor) else (factor.id, factor.num, factor.den)
             )
         return self._found[key]
+
+    def _known_by(self, month: str) -> date:
+        """The day whose factors a month takes: today's while it may still be reported, those of its deadline ever after."""
+        return min(
+            self.as_of, date.fromisoformat(f"{next_month(month)}-01") + timedelta(days=DEADLINE_DAYS - 1)
+        )
 
     def _month(self, t_ms: int) -> str:
         for start, end, month in self._edges:

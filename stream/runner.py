@@ -1,41 +1,60 @@
 """The short loop around the step: read a batch, step, commit state, rows and cursor together."""
 
+import fcntl
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
 from factors.policy import FactorPolicy
 from factors.table import FactorTable
+from metering.intervals import local_month
 from metering.registry import Park
 from storage.journal import JournalReader, Offset
-from storage.ledger import LedgerWriter, Snapshot
+from storage.ledger import LedgerReader, LedgerWriter, Results, Snapshot
+from stream.batch import Birth, runs, take_birth
+from stream.context import Context, Key
+from stream.history import JournalHistory
 from stream.policy import Policy
+from stream.requests import Answer, Difference, Request, Requests, difference
+from stream.restate import restate
 from stream.sources.tail import Tail
 from stream.state import State, StateError
-from stream.step import Context, step
+from stream.step import step
 
 log = logging.getLogger("tanyun.stream")
 START = Offset(1, 0)
 IDLE_S = 0.05
+LATE, DECLARED, FACTORS = "late_reading", "declared_anew", "factors"
+"""Reasons of restatements that nobody asked for."""
 
 
 class Runner:
     """The embedded run: the local journal's tail into the ledger. One thread, no event loop."""
 
-    def __init__(self, journal: JournalReader, ledger: LedgerWriter, context: Context) -> None:
-        self._source, self._ledger, self._context = Tail(journal), ledger, context
-        stored = ledger.snapshot()
-        if stored is not None and stored.journal_id != journal.journal_id:
+    def __init__(self, journal: Path, ledger: Path, context: Context) -> None:
+        self._journal = JournalReader(journal)
+        self._ledger = LedgerWriter(ledger)
+        self._stored = LedgerReader(ledger)
+        self._path, self._source, self._context = journal, Tail(self._journal), context
+        stored = self._ledger.snapshot()
+        if stored is not None and stored.journal_id != self._journal.journal_id:
             msg = (
-                f"the ledger was made from journal {stored.journal_id}, this one is {journal.journal_id}; "
+                f"the ledger was made from journal {stored.journal_id}, this one is {self._journal.journal_id}; "
                 "put the right journal back, or move the ledger file away to rebuild it"
             )
             raise StateError(msg)
         self._state = State.restore(stored.state) if stored else State()
-        self._state.check(context.park)
-        self._snapshot = stored or Snapshot(journal.journal_id, START, 0, b"")
+        self._snapshot = stored or Snapshot(self._journal.journal_id, START, 0, b"")
+        self._learn_aliases()
+        self._restate_alone(self._state.declared_anew(context), DECLARED)
+
+    def close(self) -> None:
+        """Close all files."""
+        for file in (self._journal, self._stored, self._ledger):
+            file.close()
 
     @property
     def cursor(self) -> Offset:
@@ -48,45 +67,107 @@ class Runner:
         if not records:
             return 0
         results = step(self._state, records, self._context)
-        reached = Snapshot(
-            self._snapshot.journal_id, cursor, self._snapshot.change_seq + 1, self._state.snapshot()
-        )
-        self._ledger.commit(reached, results)
-        self._snapshot = reached
+        if results.late:
+            self._restate(results.late, results, cursor, LATE)
+        self._commit(results, cursor)
         return len(records)
 
     def follow_day(self, policy: Policy) -> None:
-        """Use the factors as of a new day: open intervals are provisional under the factor of today."""
-        self._context.policy = policy
+        """Use the factors as of a new day. Where one of a month that may still be reported is another, the month is restated."""
+        old, self._context.policy = self._context.policy, policy
+        zone = self._context.park.tz
+        roles = [channel.key for channel in self._state.channels]
+        months = sorted(
+            month for month in old.months for key in roles
+            if old.factor(self._context.role(key), month) != policy.factor(self._context.role(key), month)
+        )  # fmt: skip
+        if months:
+            start = local_month(months[0], zone).start_ms
+            self._restate_alone(dict.fromkeys(roles, start), FACTORS)
+
+    def carry_out(self, request: Request) -> Answer:
+        """Compute totals again from a moment on; every line that differs."""
+        wanted = {
+            channel.key: request.from_ms
+            for channel in self._state.channels
+            if request.meter in {None, channel.meter}
+        }
+        return Answer(len(wanted), self._restate_alone(wanted, request.reason))
+
+    def _restate_alone(self, wanted: Mapping[Key, int], reason: str) -> list[Difference]:
+        """Restate without new records, in a commit of its own."""
+        if not wanted:
+            return []
+        results = Results()
+        self._restate(wanted, results, self._snapshot.cursor, reason)
+        told = list(self._differences(results))
+        self._commit(results, self._snapshot.cursor)
+        return told
+
+    def _restate(self, wanted: Mapping[Key, int], results: Results, end: Offset, reason: str) -> None:
+        history = JournalHistory(self._path, end)
+        restate(self._state, wanted, self._context, history, self._stored, results, reason)
+        log.info("restated totals=%d reason=%s", len(wanted), reason)
+
+    def _differences(self, results: Results) -> Iterator[Difference]:
+        """The closed intervals among the results beside what the ledger has of them."""
+        for row in results.intervals:
+            known = self._stored.intervals(row.meter, row.reading_type, row.start_ms, row.start_ms + 1)
+            old = known[-1] if known else None
+            if row.closed or (old is not None and old.closed):
+                yield difference(old, row)
+
+    def _commit(self, results: Results, cursor: Offset) -> None:
+        known = self._snapshot
+        reached = Snapshot(known.journal_id, cursor, known.change_seq + 1, self._state.snapshot())
+        self._ledger.commit(reached, results)
+        self._snapshot = reached
+
+    def _learn_aliases(self) -> None:
+        """What the births before the cursor declare, under the registry as it is now."""
+        for run in runs(self._journal.births_before(self._snapshot.cursor.segment)):
+            if isinstance(run, Birth):
+                take_birth(self._state.aliases, run, self._context.park)
 
 
-def wait_for_journal(path: Path, stopped: Callable[[], bool]) -> JournalReader | None:
-    """The journal, once ingest has created it; None when asked to stop before."""
+def wait_for_journal(path: Path, stopped: Callable[[], bool]) -> bool:
+    """Whether the journal is there: wait until ingest has created it, or until asked to stop."""
     while not stopped():
         try:
-            return JournalReader(path)
+            JournalReader(path).close()
         except FileNotFoundError:
             time.sleep(IDLE_S)
-    return None
+        else:
+            return True
+    return False
+
+
+@contextmanager
+def only_one(ledger: Path) -> Iterator[None]:
+    """Hold the ledger for this process; BlockingIOError when another one does."""
+    ledger.parent.mkdir(parents=True, exist_ok=True)
+    with ledger.with_name(f"{ledger.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
 
 
 def run(
     park: Park, journal: Path, ledger: Path, table: FactorTable, policy: FactorPolicy, today: Callable[[], date],
     stopped: Callable[[], bool],
 ) -> None:  # fmt: skip
-    """Follow the journal until `stopped()`."""
-    reader = wait_for_journal(journal, stopped)
-    if reader is None:
+    """Follow the journal until `stopped()`, carrying out requests to restate."""
+    if not wait_for_journal(journal, stopped):
         return
-    in_force = Policy(table, policy, park.tz, today())
-    writer = LedgerWriter(ledger)
-    runner = Runner(reader, writer, Context(park, in_force))
-    log.info("stream_ready segment=%d", runner.cursor.segment)
-    while not stopped():
-        if in_force.as_of != today():
-            in_force = Policy(table, policy, park.tz, today())
-            runner.follow_day(in_force)
-        if not runner.advance():
-            time.sleep(IDLE_S)
-    reader.close()
-    writer.close()
+    with only_one(ledger):
+        in_force = Policy(table, policy, park.tz, today())
+        runner, requests = Runner(journal, ledger, Context(park, in_force)), Requests(ledger)
+        log.info("stream_ready segment=%d", runner.cursor.segment)
+        while not stopped():
+            if in_force.as_of != today():
+                in_force = Policy(table, policy, park.tz, today())
+                runner.follow_day(in_force)
+            for name, request in requests.waiting():
+                requests.answer(name, runner.carry_out(request))
+            if not runner.advance():
+                time.sleep(IDLE_S)
+        runner.close()

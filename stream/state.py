@@ -1,14 +1,15 @@
-"""Everything the stream remembers between two batches: channels, their arrays, and what each gateway's aliases mean."""
+"""Everything the stream remembers between two batches: its channels and their arrays. What aliases mean is in the journal."""
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from metering.registry import Park
-from stream.binding import Binding, transformer_ratio
-from stream.kernels.accumulate import LAST_POS, LAST_T, PENDING, STATE_COLUMNS
+from stream.binding import Binding
+from stream.context import Context, Key
+from stream.kernels.columns import LAST_POS, LAST_T, PENDING, STATE_COLUMNS, SWAPPED_T
 
-SCHEMA = 2
+SCHEMA = 3
+I64 = NDArray[np.int64]
 
 
 class StateError(Exception):
@@ -16,57 +17,60 @@ class StateError(Exception):
 
 
 class Channel(msgspec.Struct, frozen=True, gc=False):
-    """A total of a meter, with the registry's role and transformer ratio that its rows were made with."""
+    """A total of a meter, with everything declared that its rows were made with (`Context.entries`)."""
 
     meter: str
     reading_type: str
-    role: str
-    ratio: str
+    declared: list[tuple[int, str]]
+
+    @property
+    def key(self) -> Key:
+        """Meter and reading type."""
+        return self.meter, self.reading_type
 
 
 class _Stored(msgspec.Struct):
     schema: int
     channels: list[Channel]
-    aliases: dict[str, dict[int, Binding]]
     columns: int
     arrays: bytes
 
 
 class State:
-    """The step's state. `snapshot` and `restore` put it down and pick it up without loss."""
+    """The step's state. `snapshot` and `restore` put it down and pick it up without loss, aliases apart."""
 
     def __init__(self) -> None:
         self.channels: list[Channel] = []
-        self.index: dict[tuple[str, str], int] = {}
+        self.index: dict[Key, int] = {}
         self.aliases: dict[str, dict[int, Binding]] = {}
         """Gateway → alias → binding, from the newest births before the cursor."""
-        self.arrays: NDArray[np.int64] = np.zeros((0, STATE_COLUMNS), np.int64)
+        self.arrays: I64 = np.zeros((0, STATE_COLUMNS), np.int64)
 
-    def channel(self, binding: Binding, role: str) -> int:
-        """The row of a total, a new one when it is met first; StateError when its role or ratio is no longer what made its rows.
-
-        Unit, scale and resolution may change with a birth: positions are in base units.
-        """
-        key = (binding.meter, binding.reading_type)
-        wanted = Channel(binding.meter, binding.reading_type, role, binding.ratio)
+    def channel(self, key: Key, context: Context) -> int:
+        """The row of a total, a new one when it is met first."""
         row = self.index.get(key)
         if row is None:
             row = self.index[key] = len(self.channels)
-            self.channels.append(wanted)
-            self.arrays = np.vstack([self.arrays, np.zeros((1, STATE_COLUMNS), np.int64)])
-        else:
-            _refuse_change(self.channels[row], wanted)
+            self.channels.append(Channel(*key, context.entries(key)))
+            self.arrays = np.vstack([self.arrays, fresh()])
         return row
 
-    def check(self, park: Park) -> None:
-        """StateError when the registry now gives a known total another role or ratio; one that it no longer has rests."""
-        for known in self.channels:
-            meter = park.meter(known.meter)
-            if meter is not None and known.reading_type in meter.roles:
-                ratio = str(transformer_ratio(meter, known.reading_type))
-                _refuse_change(
-                    known, Channel(known.meter, known.reading_type, meter.roles[known.reading_type], ratio)
-                )
+    def declared_anew(self, context: Context) -> dict[Key, int]:
+        """Total → the time from which the registry now declares something else than what made its rows.
+
+        The channels take up what is declared now; the caller computes them again from there. One that the registry no
+        longer has rests.
+        """
+        found: dict[Key, int] = {}
+        for row, known in enumerate(self.channels):
+            if context.role(known.key) is None:
+                continue
+            now = context.entries(known.key)
+            changed = set(now) ^ set(known.declared)
+            if changed:
+                found[known.key] = min(changed)[0]
+                self.channels[row] = Channel(*known.key, now)
+        return found
 
     def progress(self, row: int) -> tuple[int, int, bool]:
         """(time, position, pending) of a channel's last good total."""
@@ -74,9 +78,8 @@ class State:
         return int(s[LAST_T]), int(s[LAST_POS]), bool(s[PENDING])
 
     def snapshot(self) -> bytes:
-        """All of it as bytes."""
-        stored = _Stored(SCHEMA, self.channels, self.aliases, STATE_COLUMNS, self.arrays.tobytes())
-        return msgspec.msgpack.encode(stored)
+        """Channels and arrays as bytes."""
+        return msgspec.msgpack.encode(_Stored(SCHEMA, self.channels, STATE_COLUMNS, self.arrays.tobytes()))
 
     @classmethod
     def restore(cls, data: bytes) -> "State":
@@ -93,17 +96,14 @@ class State:
             msg = "the ledger's state is damaged: its arrays do not fit its channels; move the ledger file away to rebuild it"
             raise StateError(msg)
         state = cls()
-        state.channels, state.aliases = stored.channels, stored.aliases
-        state.index = {(c.meter, c.reading_type): i for i, c in enumerate(stored.channels)}
+        state.channels = stored.channels
+        state.index = {channel.key: i for i, channel in enumerate(stored.channels)}
         state.arrays = np.frombuffer(stored.arrays, np.int64).reshape(-1, STATE_COLUMNS).copy()
         return state
 
 
-def _refuse_change(known: Channel, wanted: Channel) -> None:
-    if known != wanted:
-        msg = (
-            f"meter {known.meter}, {known.reading_type}: role {known.role}, transformer ratio {known.ratio} made the ledger; "
-            f"the registry now says {wanted.role}, {wanted.ratio}. "
-            "Stop the stream, move the ledger file away and start again: it is rebuilt from the journal."
-        )
-        raise StateError(msg)
+def fresh() -> I64:
+    """The row of a channel that has heard nothing yet."""
+    row = np.zeros(STATE_COLUMNS, np.int64)
+    row[SWAPPED_T] = -1
+    return row

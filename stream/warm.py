@@ -10,9 +10,10 @@ from metering.intervals import QUARTER_MS
 from metering.registry import Park, parse_registry
 from metering.sparkplug import DataType, Metric, Payload, Property, encode
 from storage.segment import Record
+from stream.context import Context
 from stream.policy import Policy
 from stream.state import State
-from stream.step import Context, step
+from stream.step import step
 
 _METER = {
     "id": "m",

@@ -119,6 +119,8 @@ class ServerConfig(Strict):
     api: ApiSection = ApiSection()
     influx: InfluxSection | None = None
     """Without it there is no projector."""
+    delivery: ConfigPath | None = None
+    """`delivery.toml`; without it nothing is delivered, and the built-in deadlines hold."""
 
     @property
     def journal(self) -> Path:
@@ -134,6 +136,31 @@ class ServerConfig(Strict):
     def months(self) -> Path:
         """The closed months' file."""
         return self.data / "months.db"
+
+    @property
+    def facts(self) -> Path:
+        """The file of registry facts with their history."""
+        return self.data / "registry.db"
+
+    @property
+    def daily_checks(self) -> Path:
+        """The file of the open months' daily checks."""
+        return self.data / "checks.db"
+
+    @property
+    def lifecycle(self) -> Path:
+        """The file of what was done to closed months."""
+        return self.data / "lifecycle.db"
+
+    @property
+    def deliveries(self) -> Path:
+        """The file of deliveries, receipts and signed chain heads."""
+        return self.data / "deliveries.db"
+
+    @property
+    def attachments(self) -> Path:
+        """The folder of files that people attached."""
+        return self.data / "attachments"
 
     @property
     def users(self) -> Path:

@@ -1,30 +1,30 @@
 """The balance: a total's readings around both month edges, straight from the journal, against the stored intervals.
 
-Independent of `stream/` on purpose: frames are decoded with metering's plain codec and computed in fractions.
+Independent of `stream/` on purpose: frames are decoded with metering's plain codec and computed in fractions. What it
+takes from the ledger are the declared events: closing register − opening register + Σ adjustments = Σ intervals.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from math import floor, isfinite
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from metering.frames import PROPERTY_MODULUS, PROPERTY_RESOLUTION, PROPERTY_SCALE, PROPERTY_UNIT
+from metering.dated import DeclaredTotal, declared_total
+from metering.frames import PROPERTY_RESOLUTION, PROPERTY_SCALE, PROPERTY_UNIT
 from metering.intervals import Span, iso
 from metering.protobuf_wire import DecodeError
 from metering.registry import Meter
 from metering.sparkplug import FLOATS, Metric, Property, decode, typed_value
 from metering.units import UNITS
 from storage.journal import StoredFrame
-from verification.document import Balance, Bracket, count_text
+from verification.document import Adjustment, Balance, Bracket, count_text
+from verification.shifts import NO_SHIFTS, Shift, Shifts
 
 MAX_STEPS = 200
 """Frames looked at on each side of an edge for one that has the total."""
-
-
-TRANSFORMED_UNITS = frozenset({"Wh", "varh"})
-"""Base units of totals that stand behind current and voltage transformers; water and heat do not."""
 
 
 class Frames(Protocol):
@@ -44,7 +44,6 @@ class Declared:
     unit: str
     scale: int
     resolution: int | None
-    modulus: int | None
 
     @property
     def base_per_count(self) -> Fraction:
@@ -68,18 +67,14 @@ class TotalReading:
     raw: int | float
     count: int
     base_per_count: Fraction
-    """On the primary side: the ratios are in it."""
-    modulus: int | None
+    """On the primary side: the ratio of its time is in it."""
     segment: int
     index: int
 
-    def position(self, turns: int = 0) -> int:
-        """Base units, rounded down, after the total has rolled over `turns` times."""
-        return floor((self.count + turns * (self.modulus or 0)) * self.base_per_count)
-
-    def turned_since(self, earlier: "TotalReading") -> int:
-        """1 when the total fell since an earlier reading and has a modulus: two readings cannot show more turns."""
-        return int(self.modulus is not None and self.count < earlier.count)
+    @property
+    def register(self) -> int:
+        """Base units that the meter shows, rounded down."""
+        return floor(self.count * self.base_per_count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +84,18 @@ class Edge:
     at_ms: int
     before: TotalReading
     after: TotalReading
+    shifts: Shifts = NO_SHIFTS
 
-    def position(self, turns: int = 0) -> int:
-        """Where the total stood at the edge: linear between the two readings, rounded down."""
-        b0 = self.before.position(turns)
-        duration = self.after.t_ms - self.before.t_ms
-        if duration == 0:
-            return b0
-        b1 = self.after.position(turns + self.after.turned_since(self.before))
-        return b0 + (b1 - b0) * (self.at_ms - self.before.t_ms) // duration
+    @property
+    def position(self) -> int:
+        """Where the total stood at the edge: linear between the points around it, rounded down."""
+        points = [
+            (self.before.t_ms, self.shifts.position(self.before.t_ms, self.before.register)),
+            *self.shifts.between(self.before.t_ms, self.after.t_ms),
+            (self.after.t_ms, self.shifts.position(self.after.t_ms, self.after.register)),
+        ]
+        (t0, p0), (t1, p1) = next(pair for pair in pairwise(points) if pair[0][0] <= self.at_ms <= pair[1][0])
+        return p0 if t0 == t1 else p0 + (p1 - p0) * (self.at_ms - t0) // (t1 - t0)
 
     @property
     def distance_ms(self) -> int:
@@ -111,23 +109,24 @@ class JournalMonth:
 
     opening: Edge | None
     closing: Edge | None
+    shifts: Shifts = NO_SHIFTS
 
     @property
-    def rollovers(self) -> int:
-        """Turns of the total within the month, 0 or 1."""
+    def adjustments(self) -> tuple[Shift, ...]:
+        """What changed the register within the month, other than energy."""
         if self.opening is None or self.closing is None:
-            return 0
-        return self.closing.before.turned_since(self.opening.before)
+            return ()
+        return self.shifts.within(self.opening.at_ms, self.closing.at_ms)
 
     @property
     def opening_position(self) -> int | None:
-        """Base units at the month's start."""
-        return None if self.opening is None else self.opening.position()
+        """Base units at the month's start, counted on through every event before."""
+        return None if self.opening is None else self.opening.position
 
     @property
     def closing_position(self) -> int | None:
-        """Base units at the month's end, counted on through a roll-over."""
-        return None if self.closing is None else self.closing.position(self.rollovers)
+        """Base units at the month's end, counted on through every event before."""
+        return None if self.closing is None else self.closing.position
 
     @property
     def energy(self) -> int | None:
@@ -136,26 +135,34 @@ class JournalMonth:
         return None if opening is None or closing is None else closing - opening
 
 
-def read_month(journal: Frames, meter: Meter, reading_type: str, month: Span) -> JournalMonth:
+def read_month(
+    journal: Frames, meter: Meter, reading_type: str, month: Span, zone: ZoneInfo, shifts: Shifts = NO_SHIFTS
+) -> JournalMonth:
     """The readings around both edges of a month."""
     return JournalMonth(
-        read_edge(journal, meter, reading_type, month.start_ms),
-        read_edge(journal, meter, reading_type, month.end_ms),
+        read_edge(journal, meter, reading_type, month.start_ms, zone, shifts),
+        read_edge(journal, meter, reading_type, month.end_ms, zone, shifts),
+        shifts,
     )
 
 
-def read_edge(journal: Frames, meter: Meter, reading_type: str, at_ms: int) -> Edge | None:
-    """The nearest readings at or before, and at or after, an edge."""
-    search = _Search(journal, meter, reading_type)
+def read_edge(
+    journal: Frames, meter: Meter, reading_type: str, at_ms: int, zone: ZoneInfo, shifts: Shifts = NO_SHIFTS
+) -> Edge | None:
+    """The nearest readings that count at or before, and at or after, an edge."""
+    search = _Search(journal, meter, declared_total(meter, reading_type, zone), reading_type, shifts)
     before, after = search.before(at_ms), search.after(at_ms)
-    return Edge(at_ms, before, after) if before is not None and after is not None else None
+    return Edge(at_ms, before, after, shifts) if before is not None and after is not None else None
 
 
 class _Search:
     """Steps away from an edge, frame by frame, until one has the total: a frame may lack it."""
 
-    def __init__(self, journal: Frames, meter: Meter, reading_type: str) -> None:
+    def __init__(
+        self, journal: Frames, meter: Meter, dated: DeclaredTotal, reading_type: str, shifts: Shifts
+    ) -> None:
         self._journal, self._meter, self._reading_type = journal, meter, reading_type
+        self._dated, self._shifts = dated, shifts
         self._declared: dict[int, tuple[Declared, ...]] = {}
 
     def before(self, at_ms: int) -> TotalReading | None:
@@ -186,14 +193,15 @@ class _Search:
     def _reading(self, frame: StoredFrame) -> TotalReading | None:
         if frame.epoch not in self._declared:
             births = self._journal.births(frame.gateway, frame.meter, frame.epoch)
-            found = (_declared(birth, self._reading_type) for birth in births)
+            known = (_declared(birth, self._reading_type) for birth in births)
             # Distinct, newest first: a new profile gives the total a new alias, and an old alias keeps its meaning.
-            self._declared[frame.epoch] = tuple(dict.fromkeys(item for item in found if item is not None))
+            self._declared[frame.epoch] = tuple(dict.fromkeys(item for item in known if item is not None))
         metrics = decode(frame.payload).metrics
         for declared in self._declared[frame.epoch]:
             for metric in metrics:
                 if _is(metric, declared, self._reading_type):
-                    return _placed(frame, metric, declared, self._meter)
+                    found = _placed(frame, metric, declared, self._dated)
+                    return found if found is not None and self._shifts.counts(found.t_ms) else None
         return None
 
 
@@ -206,9 +214,9 @@ def _declared(birth: StoredFrame, reading_type: str) -> Declared | None:
     unit = properties.get(PROPERTY_UNIT)
     if not isinstance(unit, str) or unit not in UNITS:
         return None
-    scale, modulus = _integer(properties, PROPERTY_SCALE) or 0, _integer(properties, PROPERTY_MODULUS)
+    scale = _integer(properties, PROPERTY_SCALE) or 0
     resolution = _integer(properties, PROPERTY_RESOLUTION) or 0 if metric.datatype in FLOATS else None
-    return Declared(metric.alias, metric.datatype, unit, scale, resolution, modulus)
+    return Declared(metric.alias, metric.datatype, unit, scale, resolution)
 
 
 def _integer(properties: Mapping[str, Property], key: str) -> int | None:
@@ -231,16 +239,16 @@ def _raw(metric: Metric, datatype: int) -> int | float | None:
     return value if isfinite(value) else None
 
 
-def _placed(frame: StoredFrame, metric: Metric, declared: Declared, meter: Meter) -> TotalReading | None:
+def _placed(
+    frame: StoredFrame, metric: Metric, declared: Declared, dated: DeclaredTotal
+) -> TotalReading | None:
     """The reading with its own time; None when the metric carries no number."""
     raw = _raw(metric, declared.datatype)
     if raw is None:
         return None
-    transformed = UNITS[declared.unit].base in TRANSFORMED_UNITS
-    ratio = declared.base_per_count * (meter.ct * meter.pt if transformed else 1)
     t_ms = frame.t_ms if metric.timestamp is None else metric.timestamp
-    where = frame.offset
-    return TotalReading(t_ms, raw, declared.count(raw), ratio, declared.modulus, where.segment, where.index)
+    base, where = declared.base_per_count * dated.ratio_at(t_ms), frame.offset
+    return TotalReading(t_ms, raw, declared.count(raw), base, where.segment, where.index)
 
 
 def balance_line(found: JournalMonth, ledger_wh: int | None, zone: ZoneInfo) -> Balance:
@@ -253,7 +261,8 @@ def balance_line(found: JournalMonth, ledger_wh: int | None, zone: ZoneInfo) -> 
         journal_closing_wh=count_text(found.closing_position),
         journal_wh=count_text(found.energy),
         ledger_wh=count_text(ledger_wh),
-        rollovers=found.rollovers,
+        rollovers=sum(shift.kind == "rollover" for shift in found.adjustments),
+        adjustments=tuple(_adjustment(shift, zone) for shift in found.adjustments),
         equal=found.energy is not None and found.energy == ledger_wh,
     )
 
@@ -268,7 +277,17 @@ def _bracket(reading: TotalReading, zone: ZoneInfo) -> Bracket:
         t_ms=reading.t_ms,
         raw=repr(reading.raw),
         count=str(reading.count),
-        base_wh=str(reading.position()),
+        base_wh=str(reading.register),
         segment=reading.segment,
         index=reading.index,
+    )
+
+
+def _adjustment(shift: Shift, zone: ZoneInfo) -> Adjustment:
+    return Adjustment(
+        kind=shift.kind,
+        t=iso(shift.t_ms, zone),
+        t_ms=shift.t_ms,
+        register_wh=str(shift.register),
+        wh=str(shift.adjustment),
     )

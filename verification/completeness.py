@@ -1,50 +1,21 @@
-"""A month as the ledger has it, by total and by boundary, and its completeness: how many grid points were really read."""
+"""A month as the ledger has it, by total and by boundary."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from factors.coal import kgce
-from metering.intervals import QUARTER_MS, Span
-from metering.quality import Quality
+from metering.intervals import Span
 from metering.reading_types import READING_TYPES
 from metering.registry import Meter, Term
 from metering.roles import Role
-from storage.ledger import IntervalRow, ProgressRow
+from storage.ledger import ProgressRow
 from verification.balance import JournalMonth
 from verification.document import Energy, ParentLine, Scope, count_text, exact_decimal
+from verification.intervals import Summary
 
 ELECTRIC = "Wh"
 WH_PER_KWH = 1000
-_PLACES = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Completeness:
-    """Grid points with a valid read within tolerance, of those the month has."""
-
-    points_read: int
-    points_expected: int
-
-    @property
-    def ratio(self) -> float:
-        """Rounded down to 4 places: 1.0 means every point."""
-        return self.points_read * _PLACES // self.points_expected / _PLACES
-
-
-def completeness(rows: Iterable[IntervalRow], month: Span) -> Completeness:
-    """An interval counts when a read lies at its end on the grid; an interpolated edge never does."""
-    read = {row.end_ms for row in rows if row.edge_read and row.closed and row.end_ms % QUARTER_MS == 0}
-    return Completeness(len(read), (month.end_ms - month.start_ms) // QUARTER_MS)
-
-
-def tiles(rows: Iterable[IntervalRow], span: Span) -> bool:
-    """True when closed intervals cover the span without a hole."""
-    at = span.start_ms
-    for row in rows:
-        if row.start_ms != at or not row.closed:
-            return False
-        at = row.end_ms
-    return at == span.end_ms
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,9 +26,11 @@ class MonthTotal:
     reading_type: str
     role: Role
     span: Span
-    rows: tuple[IntervalRow, ...]
+    summary: Summary
     progress: ProgressRow | None
     journal: JournalMonth
+    limit_w: Fraction | None = None
+    """Above it × time an interval is implausible; None when no rated power is known."""
 
     @property
     def unit(self) -> str:
@@ -82,7 +55,7 @@ class MonthTotal:
     @property
     def stored(self) -> int | None:
         """Sum of the stored intervals, whole or not; None when there are none."""
-        return sum(row.energy for row in self.rows) if self.rows else None
+        return self.summary.energy if self.summary.count else None
 
     @property
     def energy(self) -> int | None:
@@ -91,21 +64,23 @@ class MonthTotal:
         The intervals alone do not tell: a total first met within an interval opens it at what it showed then.
         """
         enclosed = self.journal.opening is not None and self.journal.closing is not None
-        return self.stored if enclosed and tiles(self.rows, self.span) else None
+        return self.stored if enclosed and self.summary.whole else None
 
     @property
     def estimated(self) -> int:
         """Energy whose shape over its intervals is estimated, or in question."""
-        return sum(row.energy for row in self.rows if row.quality >= Quality.ESTIMATED)
+        return self.summary.estimated
 
-    def energy_between(self, span: Span) -> int | None:
-        """Base units of a part of the month whose edges lie on the grid; None unless it is covered."""
-        if span == self.span:
-            return self.energy
-        rows = [row for row in self.rows if span.start_ms <= row.start_ms < span.end_ms]
-        if self.journal.opening is None and rows[:1] == list(self.rows[:1]):
-            return None
-        return sum(row.energy for row in rows) if tiles(rows, span) else None
+    @property
+    def share_read(self) -> Fraction:
+        """Grid points read ÷ expected."""
+        return Fraction(self.summary.points_read, self.summary.points_expected)
+
+    def energy_of_day(self, day: int) -> int | None:
+        """Base units of one local day of the span; None unless it is covered."""
+        found = self.summary.days[day]
+        opened_within = self.journal.opening is None and found.first
+        return found.energy if found.whole and not opened_within else None
 
 
 def total_of(values: Iterable[int | None]) -> int | None:
@@ -126,12 +101,12 @@ class Boundary:
         """The electric totals of a role."""
         return [total for total in self.totals if total.electric and total.role is role]
 
-    def formula_energy(self, span: Span) -> int | None:
-        """What the formula gives; None when nothing measures what it adds."""
+    def formula_energy(self, day: int | None = None) -> int | None:
+        """What the formula gives for the month or one day of it; None when nothing measures what it adds."""
         terms = [(term.sign, total) for term in self.formula for total in self.of_role(term.role)]
         if not any(sign > 0 for sign, _total in terms):
             return None
-        parts = ((sign, total.energy_between(span)) for sign, total in terms)
+        parts = ((sign, total.energy if day is None else total.energy_of_day(day)) for sign, total in terms)
         return total_of(None if energy is None else sign * energy for sign, energy in parts)
 
 
@@ -147,9 +122,9 @@ def pv_self_use(boundary: Boundary) -> int | None:
     return None if generation is None or export is None else generation - export
 
 
-def energy_lines(boundary: Boundary, span: Span, parents: Sequence[ParentLine]) -> Energy:
+def energy_lines(boundary: Boundary, parents: Sequence[ParentLine]) -> Energy:
     """The energy of a scope: each kind by itself, none netted against another."""
-    purchased = boundary.formula_energy(span)
+    purchased = boundary.formula_energy()
     coal = None if purchased is None else exact_decimal(kgce("electricity", purchased))
     sub_meters = boundary.of_role(Role.SUB_METER)
     inner = {total.meter.id for total in sub_meters}

@@ -8,30 +8,67 @@ import json
 from collections.abc import Iterator
 from decimal import Decimal, localcontext
 from fractions import Fraction
-from math import floor
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from factors.policy import LatestPublished, MissingFactor
-from factors.table import Factor
+from verification.lines import (
+    Amount,
+    BillLine,
+    BudgetLine,
+    CertificateLine,
+    Comparison,
+    Count,
+    EmissionTotals,
+    EnergyLine,
+    EnergyTotal,
+    EnterpriseFacts,
+    EventLine,
+    Evidence,
+    FuelLine,
+    GradeLine,
+    HeatLine,
+    IntensityLine,
+    MeterFacts,
+    Month,
+    Named,
+    PowerLine,
+    ProductLine,
+    Ratio,
+    RegistryState,
+    RenewableLine,
+    Severity,
+    Threshold,
+    YearMonth,
+)
 
-SCHEMA: Literal["tanyun-month/1"] = "tanyun-month/1"
+SCHEMA: Literal["tanyun-month/2"] = "tanyun-month/2"
 SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
-NOT_FIGURES = frozenset({"revision", "reason", "closed_at", "journal", "changes"})
-"""Fields that differ between two closes of the same figures."""
-_KEYS = ("meter", "parent", "use", "id", "day", "role")
+NOT_FIGURES = frozenset(
+    {
+        "schema",
+        "revision",
+        "reason",
+        "closed_at",
+        "journal",
+        "changes",
+        "registry",
+        "budgets",
+        "comparisons",
+        "year",
+        "evidence",
+    }
+)
+"""Fields, at any depth, that differ between two closes of the same figures: circumstances, other months, rows of proof."""
+_KEYS = ("use", "id", "meter", "parent", "month", "day", "role", "name")
 """What names an item of a list in a change's path, the first that it has."""
 _DIGITS = 60
 """More than any figure here has: 128-bit products have 39."""
 
-Count = Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]+$", description="An integer as text.")]
-Ratio = Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]+(/[0-9]+)?$", description="An integer or a fraction.")]
-Amount = Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]+(\.[0-9]+)?$", description="An exact decimal.")]
-Month = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
 Use = Literal["enterprise", "park", "pv_generation", "export"]
 Outcome = Literal["PASS", "PASS_WITH_FINDINGS", "FAIL", "INSUFFICIENT_DATA"]
-CheckOutcome = Literal["PASS", "FINDING", "FAIL", "INSUFFICIENT_DATA"]
+CheckOutcome = Literal["PASS", "FINDING", "FAIL", "INSUFFICIENT_DATA", "NOT_DUE"]
+"""NOT_DUE: the data's own date has not come yet; it says nothing against the month."""
 
 
 class Scope(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -144,8 +181,24 @@ class Bracket(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     index: int
 
 
+class Adjustment(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Something other than energy that changed what the meter shows; the figures count on through it."""
+
+    kind: str
+    """Kind of the ledger's event: rollover, reset, step_back, exchange, ratio_change."""
+    t: str
+    t_ms: int
+    register_wh: Count
+    """What was shown after it."""
+    wh: Count
+    """What the position gained over the register."""
+
+
 class Balance(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """The stored intervals against the readings around both month edges."""
+    """The stored intervals against the readings around both month edges.
+
+    Register at the closing edge − register at the opening edge + Σ adjustments = Σ intervals.
+    """
 
     opening_bracket: tuple[Bracket, ...]
     closing_bracket: tuple[Bracket, ...]
@@ -155,6 +208,7 @@ class Balance(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     ledger_wh: Count | None
     rollovers: int
     """Times that the total passed its modulus between the edges."""
+    adjustments: tuple[Adjustment, ...] = ()
     equal: bool
 
 
@@ -225,6 +279,15 @@ class CheckLine(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     detail_zh: str
     detail_en: str
     meters: tuple[str, ...] = ()
+    severity: Severity = "major"
+    formula: str = ""
+    """How `value` comes from `inputs`."""
+    inputs: tuple[Named, ...] = ()
+    thresholds: tuple[Threshold, ...] = ()
+    due: str = ""
+    """Local date from which a missing input counts against the month."""
+    evidence: tuple[Evidence, ...] = ()
+    """The worst first, at most 20."""
 
 
 class Change(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -238,7 +301,8 @@ class Change(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 class MonthDocument(msgspec.Struct, frozen=True, kw_only=True):
     """A closed month of an enterprise or the park."""
 
-    schema: Literal["tanyun-month/1"]
+    schema: Literal["tanyun-month/1", "tanyun-month/2"]
+    """Months closed by an older release are /1: what they lack has its default."""
     scope: Scope
     park: ParkHead
     month: Month
@@ -264,6 +328,26 @@ class MonthDocument(msgspec.Struct, frozen=True, kw_only=True):
     checks: tuple[CheckLine, ...]
     changes: tuple[Change, ...] = ()
     """Against the revision before; empty in the first."""
+    facts: EnterpriseFacts = EnterpriseFacts()
+    registry: RegistryState = RegistryState(revision=0, digest="")
+    energy_types: tuple[EnergyLine, ...] = ()
+    energy_total: EnergyTotal | None = None
+    power: tuple[PowerLine, ...] = ()
+    fuels: tuple[FuelLine, ...] = ()
+    heat: tuple[HeatLine, ...] = ()
+    totals: tuple[EmissionTotals, ...] = ()
+    production: tuple[ProductLine, ...] = ()
+    intensities: tuple[IntensityLine, ...] = ()
+    grades: tuple[GradeLine, ...] = ()
+    certificates: tuple[CertificateLine, ...] = ()
+    renewable: RenewableLine | None = None
+    bills: tuple[BillLine, ...] = ()
+    budgets: tuple[BudgetLine, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    year: tuple[YearMonth, ...] = ()
+    """January to December of the month's year."""
+    meter_facts: tuple[MeterFacts, ...] = ()
+    events: tuple[EventLine, ...] = ()
 
 
 def canonical(document: MonthDocument) -> bytes:
@@ -293,13 +377,14 @@ def differences(old: MonthDocument, new: MonthDocument) -> tuple[Change, ...]:
 
 
 def _figures(document: MonthDocument) -> dict[str, str]:
-    plain = {key: value for key, value in msgspec.to_builtins(document).items() if key not in NOT_FIGURES}
-    return dict(_leaves("", plain))
+    return dict(_leaves("", msgspec.to_builtins(document)))
 
 
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
     if isinstance(value, dict):
         for key, item in value.items():
+            if key in NOT_FIGURES:
+                continue
             yield from _leaves(f"{path}.{key}" if path else key, item)
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
@@ -324,48 +409,6 @@ def ratio_text(ratio: Fraction) -> str:
 def count_text(count: int | None) -> str | None:
     """An integer for the document."""
     return None if count is None else str(count)
-
-
-def emission(energy: int | None, factor: Factor | MissingFactor) -> int | None:
-    """Energy × factor, exactly; rounded down where the factor is no integer per base unit."""
-    return None if energy is None or isinstance(factor, MissingFactor) else floor(energy * factor.ratio)
-
-
-def emission_line(
-    use: Use, primary: bool, policy: LatestPublished, factor: Factor | MissingFactor, energy: int | None
-) -> EmissionLine:
-    """A scope's purchased energy under one policy, or why there is no figure."""
-    missing = factor if isinstance(factor, MissingFactor) else None
-    known = None if isinstance(factor, MissingFactor) else factor
-    return EmissionLine(
-        use="enterprise" if use == "enterprise" else "park",
-        primary=primary,
-        label_zh=policy.label_zh,
-        label_en=policy.label_en,
-        factor_id=known.id if known else None,
-        factor_ug_per_wh=ratio_text(known.ratio) if known else None,
-        energy_wh=count_text(energy),
-        emission_ug=count_text(emission(energy, factor)),
-        missing_zh=missing.reason_zh if missing else "",
-        missing_en=missing.reason if missing else "",
-    )
-
-
-def factor_line(use: Use, factor: Factor) -> FactorLine:
-    """A factor as the document shows it."""
-    return FactorLine(
-        use=use,
-        id=factor.id,
-        scope_code=factor.scope_code,
-        data_year=factor.data_year,
-        value_kg_per_kwh=factor.value_text,
-        factor_ug_per_wh=ratio_text(factor.ratio),
-        notice=factor.notice,
-        published=factor.published.isoformat() if factor.published else None,
-        verified=factor.verified,
-        label_zh=factor.label_zh,
-        label_en=factor.label_en,
-    )
 
 
 def exact_decimal(value: Fraction) -> str:

@@ -15,18 +15,20 @@ from api.sources import Sources, SourcesDep
 from metering.i18n import _
 from metering.ids import ID_PATTERN
 from metering.intervals import iso
-from storage.months import MonthRow
+from storage.months import MonthRow, report_stem
 
 router = APIRouter(tags=["months"])
 _VIEW = require(Permission.MONTH_VIEW)
 
 Kind = Literal["enterprise", "park"]
-Format = Literal["pdf", "xlsx", "json"]
+Format = Literal["pdf", "xlsx", "json", "csv"]
 MEDIA_TYPES: dict[Format, str] = {
     "pdf": "application/pdf",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     "json": "application/json",
+    "csv": "application/zip",
 }
+EXTENSIONS: dict[Format, str] = {"pdf": "pdf", "xlsx": "xlsx", "json": "json", "csv": "csv.zip"}
 MonthPath = Annotated[str, Path(pattern=r"^\d{4}-(0[1-9]|1[0-2])$", description="YYYY-MM.")]
 MonthQuery = Annotated[str | None, Query(pattern=r"^\d{4}-(0[1-9]|1[0-2])$", description="Only this month.")]
 ScopePath = Annotated[str, Path(pattern=ID_PATTERN, description="Enterprise or park id.")]
@@ -103,7 +105,7 @@ def report(
 
 def report_name(row: MonthRow, format: Format) -> str:
     """File name of a report in the reports folder."""
-    return f"{row.scope_id}_{row.month}_r{row.revision}.{format}"
+    return f"{report_stem(row)}.{EXTENSIONS[format]}"
 
 
 def _row(sources: Sources, month: str, kind: str, scope: str, revision: int | None) -> MonthRow:

@@ -4,15 +4,20 @@ import click
 
 from metering.i18n import LANGUAGES, _
 from tanyun.commands import (
+    delivery,
     demo,
     doctor,
     edge,
     enrol,
     evidence,
+    evidence_head,
     grafana,
     influx,
     month,
+    month_life,
     people,
+    registry,
+    report,
     roles,
     secrets,
     simulator,
@@ -43,8 +48,12 @@ def root() -> None:
     """The group itself does nothing."""
 
 
+SUBCOMMANDS = (evidence_head.head, month_life.status)
+"""Commands of groups that live in files of their own; importing the file adds them."""
+
 for command in (
-    demo.demo, edge.edge, roles.ingest, roles.stream, roles.api, roles.serve, month.month, month.report,
+    demo.demo, edge.edge, roles.ingest, roles.stream, roles.api, roles.serve, month.month, report.report, report.seal_key,
+    registry.registry, delivery.delivery,
     evidence.evidence, tables.meters, doctor.doctor, warm.warm, simulator.simulator, secrets.broker,
     influx.influx, influx.projector, grafana.grafana, people.user, people.key, people.audit, enrol.gateway,
 ):  # fmt: skip

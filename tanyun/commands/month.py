@@ -1,7 +1,10 @@
-"""`tanyun month close` and `tanyun report`: freeze a month, print it."""
+"""`tanyun month close`: freeze a month."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,7 +19,11 @@ from tanyun.commands.common import (
     print_json,
     print_table,
 )
+from tanyun.commands.registry import facts_of
 from tanyun.commands.text import example
+
+if TYPE_CHECKING:
+    from verification.close import Sources
 
 
 @click.group(
@@ -29,31 +36,57 @@ def month() -> None:
     """The group."""
 
 
-def close(config_file: Path, wanted: str, reason: str | None, allow_incomplete: bool) -> list[MonthRow]:
-    """Close a month and store its revisions."""
-    from factors.table import FactorTable  # noqa: PLC0415  a gateway has no use for it
+@contextmanager
+def sources(config_file: Path) -> Iterator["Sources"]:
+    """Everything that a month comes from, opened for one command."""
+    from factors.fuel import FuelTable  # noqa: PLC0415  a gateway has no use for it
+    from factors.table import FactorTable  # noqa: PLC0415
     from storage.journal import JournalReader  # noqa: PLC0415
     from storage.ledger import LedgerReader  # noqa: PLC0415
-    from verification.close import close_month  # noqa: PLC0415
+    from verification.close import Sources  # noqa: PLC0415
+    from verification.lines import RegistryState  # noqa: PLC0415
 
     config, park = load_server(config_file)
-    now_ms = time.time_ns() // 1_000_000
+    facts, head = facts_of(config.facts)
     with (
         LedgerReader(config.ledger) as ledger,
         JournalReader(config.journal) as journal,
         MonthStore(config.months) as months,
     ):
-        return close_month(
-            park,
+        yield Sources(
+            park, ledger, journal, months, FactorTable.load(), FuelTable.load(), facts,
+            RegistryState(revision=head.number, digest=head.digest),
+        )  # fmt: skip
+
+
+def close(
+    config_file: Path,
+    wanted: str,
+    reason: str | None,
+    allow_incomplete: bool,
+    factors_as_of_ms: int | None = None,
+) -> list[MonthRow]:
+    """Close a month, store its revisions, and note in their life who did."""
+    from tanyun.desk import note_closed  # noqa: PLC0415
+    from tanyun.people import operating_user  # noqa: PLC0415
+    from verification.close import close_month  # noqa: PLC0415
+
+    now_ms = _now_ms()
+    with sources(config_file) as found:
+        rows = close_month(
+            found,
             wanted,
-            ledger,
-            journal,
-            months,
-            FactorTable.load(),
             now_ms,
             reason,
             allow_incomplete=allow_incomplete,
+            factors_as_of_ms=factors_as_of_ms,
         )
+    note_closed(load_server(config_file)[0], rows, operating_user(), now_ms)
+    return rows
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 @month.command(
@@ -98,44 +131,3 @@ def close_command(
 def _summary(row: MonthRow) -> dict[str, object]:
     names = ("scope_kind", "scope_id", "month", "revision", "outcome", "closed_at_ms", "reason", "digest")
     return {name: getattr(row, name) for name in names}
-
-
-def write_all(config_file: Path, wanted: str, out: Path | None) -> list[Path]:
-    """The reports of the newest revision of every scope of a month."""
-    from verification.formats import write_reports  # noqa: PLC0415
-
-    config, _park = load_server(config_file)
-    with MonthStore(config.months, writable=False) as months:
-        newest = {(row.scope_kind, row.scope_id): row for row in months.list(wanted)}
-    return [path for row in newest.values() for path in write_reports(row, out or config.reports)]
-
-
-@click.command(
-    short_help=_("Write the PDF, XLSX and JSON reports of a closed month."),
-    help=_("Write the reports of a closed MONTH (YYYY-MM): PDF, XLSX and JSON per enterprise and for the park.\n\n"
-           "The newest revision is written. The same revision always gives the same bytes; a report that is there "
-           "with other content is never overwritten.")
-         + example("tanyun report 2026-10 --out reports"),
-)  # fmt: skip
-@click.argument("wanted", metavar="MONTH")
-@config_option
-@click.option(
-    "--out", type=click.Path(path_type=Path), help=_("Folder; the configuration's `reports` by default.")
-)
-@json_option
-def report(wanted: str, config_file: Path, out: Path | None, as_json: bool) -> None:
-    """Write reports."""
-    from verification.formats import ReportExistsError  # noqa: PLC0415
-
-    with errors_as_sentences():
-        try:
-            paths = write_all(config_file, wanted, out)
-        except ReportExistsError as error:
-            fail(str(error))
-    if not paths:
-        fail(_("{month} is not closed yet: run `tanyun month close {month}` first").format(month=wanted))
-    if as_json:
-        print_json([str(path) for path in paths])
-    else:
-        for path in paths:
-            click.echo(str(path))

@@ -19,6 +19,7 @@ from tanyun.commands.common import (
     start_logging,
     stop_event,
 )
+from tanyun.commands.restate import restate
 from tanyun.commands.text import example
 from tanyun.config import ServerConfig
 from tanyun.supervisor import EX_CONFIG, Child, ChildConfigError, Supervisor
@@ -98,6 +99,15 @@ def run_stream(config_file: Path) -> None:
             )  # fmt: skip
         except state.StateError as error:
             fail(str(error), EX_CONFIG)
+        except BlockingIOError:
+            fail(
+                _("Another process holds {ledger}: only one stream runs on a ledger.").format(
+                    ledger=config.ledger
+                )
+            )
+
+
+stream.add_command(restate)
 
 
 @click.group(
@@ -149,11 +159,22 @@ def _oidc(config: ServerConfig) -> OidcSettings | None:
     )  # fmt: skip
 
 
-def server_children(config_file: Path, logs: Path, *, projector: bool = False) -> list[Child]:
-    """Ingest, stream and API as supervised processes, and the projector where there is an InfluxDB to write to."""
-    roles = {"ingest": ("ingest", "run"), "stream": ("stream", "run"), "api": ("api", "run")}
+_DELIVERY_EVERY_S = "300"
+
+
+def server_children(
+    config_file: Path, logs: Path, *, projector: bool = False, delivery: bool = False
+) -> list[Child]:
+    """Ingest, stream and API as supervised processes; projector and delivery where they are configured."""
+    roles: dict[str, tuple[str, ...]] = {
+        "ingest": ("ingest", "run"),
+        "stream": ("stream", "run"),
+        "api": ("api", "run"),
+    }
     if projector:
         roles["projector"] = ("projector", "run")
+    if delivery:
+        roles["delivery"] = ("delivery", "run", "--every", _DELIVERY_EVERY_S)
     return [
         Child(
             name, (sys.executable, "-m", "tanyun", *words, "--config", str(config_file)), logs / f"{name}.log"
@@ -176,7 +197,12 @@ def serve(config_file: Path) -> None:
         config, park = load_server(config_file)
         stop = stop_event()
         supervisor = Supervisor(
-            server_children(config_file.resolve(), config.data / "log", projector=config.influx is not None),
+            server_children(
+                config_file.resolve(),
+                config.data / "log",
+                projector=config.influx is not None,
+                delivery=config.delivery is not None,
+            ),
             config.data / "run" / "processes.json",
         )
         try:

@@ -14,7 +14,8 @@ from metering.intervals import iso, local_month, month_of, next_month
 from metering.registry import Park
 from storage.ledger import LedgerReader
 from storage.months import MonthRow, MonthStore
-from tanyun.commands.month import close, write_all
+from tanyun.commands.month import close
+from tanyun.commands.report import write_all
 from tanyun.config import load_server_config
 from tanyun.demo.layout import Layout
 from tanyun.demo.watch import ClockWatch, Progress

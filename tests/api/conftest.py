@@ -34,7 +34,7 @@ from storage.ledger import (
     Results,
     Snapshot,
 )
-from storage.months import MonthRow, MonthStore, digest_of
+from storage.months import MonthRow, MonthStore, digest_of, report_stem
 from storage.segment import Record
 from storage.users import KeyRow, UserRow, UserStore
 
@@ -279,9 +279,7 @@ def write_months(folder: Path, park: Park) -> None:
         store.add(rows)
     for row in rows:
         for suffix in ("pdf", "xlsx", "json"):
-            (folder / "reports" / f"{row.scope_id}_2026-10_r{row.revision}.{suffix}").write_bytes(
-                row.document
-            )
+            (folder / "reports" / f"{report_stem(row)}.{suffix}").write_bytes(row.document)
 
 
 def write_park(folder: Path, now_ms: int = NOW_MS) -> ParkFiles:

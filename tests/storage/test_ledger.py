@@ -10,6 +10,7 @@ import pytest
 from metering.intervals import QUARTER_MS
 from storage.journal import Offset
 from storage.ledger import (
+    CheckpointRow,
     IntervalRow,
     LatestRow,
     LedgerReader,
@@ -90,12 +91,12 @@ def test_readers_see_the_newest_revision_of_every_part(ledger: LedgerWriter, rea
     parts = [
         msgspec.structs.replace(ROW, part=part, revision=revision, closing=350 + revision)
         for part in (0, 1)
-        for revision in (2, 1)
+        for revision in (1, 2)
     ]
     third = msgspec.structs.replace(ROW, part=1, revision=10, closing=999)
     ledger.commit(at(1), Results(parts))
     ledger.commit(at(2), Results([third]))
-    assert reader.intervals("m", TOTAL, 0, QUARTER_MS) == [parts[0], third]
+    assert reader.intervals("m", TOTAL, 0, QUARTER_MS) == [parts[1], third]
 
 
 def test_a_row_of_the_same_revision_is_replaced(ledger: LedgerWriter, reader: LedgerReader) -> None:
@@ -152,3 +153,39 @@ def test_events_are_paged_and_chosen_by_meter(ledger: LedgerWriter, reader: Ledg
     assert [event.id for event in reader.events(after_id=2, limit=2)] == [3, 4]
     assert [event.detail["n"] for event in reader.events(meter="b")] == [1, 3, 5]
     assert [event.detail["n"] for event in reader.events(after_id=2, limit=1, meter="b")] == [3]
+
+
+def test_a_first_revision_of_a_restated_interval_takes_the_place_of_the_newest(
+    ledger: LedgerWriter, reader: LedgerReader
+) -> None:
+    """Also after a restart: the stream goes on without knowing what was restated."""
+    ledger.commit(at(1), Results([ROW]))
+    ledger.commit(at(2), Results([msgspec.structs.replace(ROW, revision=2, closed=False)]))
+    ledger.commit(at(3), Results([msgspec.structs.replace(ROW, closing=777)]))
+    found = reader.revisions("m", TOTAL, 0, QUARTER_MS)
+    assert [(row.revision, row.closing) for row in found] == [(1, ROW.closing), (2, 777)]
+
+
+def test_an_event_is_kept_once_and_again_after_it_was_withdrawn(
+    ledger: LedgerWriter, reader: LedgerReader
+) -> None:
+    event = NewLedgerEvent(5, "m", TOTAL, "reset", {"position": 1}, noted_ms=9)
+    ledger.commit(at(1), Results(events=[event, event]))
+    ledger.commit(at(2), Results(events=[event]))
+    (known,) = reader.events()
+    assert reader.events_noted_after("m", TOTAL, 8) == [known]
+    assert reader.events_noted_after("m", TOTAL, 9) == []
+    ledger.commit(at(3), Results(withdrawn=[known.id]))
+    assert reader.events() == reader.events_noted_after("m", TOTAL, 8) == []
+    ledger.commit(at(4), Results(events=[event]))
+    assert [found.kind for found in reader.events()] == ["reset"]
+
+
+def test_a_checkpoint_is_the_last_before_a_time_until_it_is_outdated(
+    ledger: LedgerWriter, reader: LedgerReader
+) -> None:
+    kept = [CheckpointRow("m", TOTAL, heard, bytes([heard])) for heard in (10, 20, 30)]
+    ledger.commit(at(1), Results(checkpoints=kept))
+    assert [reader.checkpoint("m", TOTAL, before) for before in (31, 30, 10)] == [kept[2], kept[1], None]
+    ledger.commit(at(2), Results(outdated=[("m", TOTAL, 20)]))
+    assert reader.checkpoint("m", TOTAL, 99) == kept[0]

@@ -39,16 +39,23 @@ def bound(
     return bind(park or registry(), gateway, meter, Payload(metrics))
 
 
-def test_a_total_counts_in_base_units_on_the_primary_side() -> None:
+def test_a_total_counts_in_base_units_on_the_meters_own_side() -> None:
     (binding,) = bound(declared("energy_import_total", "kWh", scale=-2)).values()
-    assert (binding.kind, binding.num, binding.den, binding.ratio) == ("total", 10 * 80 * 350, 1, "28000")
+    assert (binding.kind, binding.num, binding.den) == ("total", 10, 1)
 
 
-def test_a_ratio_and_scale_that_are_no_whole_number_stay_exact() -> None:
-    (binding,) = bound(
-        declared("energy_import_total", "Wh", scale=-4), park=registry("100/3", "7/11")
-    ).values()
-    assert Fraction(binding.num, binding.den) == Fraction(100 * 7, 3 * 11 * 10_000)
+def test_a_scale_that_is_no_whole_number_stays_exact() -> None:
+    (binding,) = bound(declared("energy_import_total", "Wh", scale=-4)).values()
+    assert Fraction(binding.num, binding.den) == Fraction(1, 10_000)
+
+
+@pytest.mark.parametrize(
+    ("modulus", "known"),
+    [(10**8, 10**8), (1 << 32, 1 << 32), (0, 0), (-5, 0), (1 << 62, 0), ("8 digits", 0), ("1000", 1000)],
+)
+def test_a_declared_modulus_is_taken_up_when_it_can_be_one(modulus: Property, known: int) -> None:
+    (binding,) = bound(declared("energy_import_total", "kWh", modulus=modulus)).values()
+    assert binding.modulus == known
 
 
 @pytest.mark.parametrize(
@@ -56,7 +63,7 @@ def test_a_ratio_and_scale_that_are_no_whole_number_stay_exact() -> None:
 )
 def test_transformers_touch_neither_water_nor_heat(name: str, unit: str, base: int) -> None:
     (binding,) = bound(declared(name, unit)).values()
-    assert (binding.num, binding.den, binding.ratio) == (base, 1, "1")
+    assert (binding.num, binding.den) == (base, 1)
 
 
 def test_a_float_total_counts_at_its_resolution_times_its_scale() -> None:

@@ -14,6 +14,7 @@ from stream.policy import Policy
 from tests.stream.strategies import AS_OF, TABLE
 
 ROLES = ("grid_boundary", "sub_meter", "resold", "storage", "pv_generation", "export")
+SHANGHAI = ZoneInfo("Asia/Shanghai")
 QUARTERS = st.integers(0, 4_100_000_000_000 // QUARTER_MS).map(lambda i: i * QUARTER_MS)
 
 
@@ -78,8 +79,26 @@ def test_nothing_asked_is_nothing_answered() -> None:
 
 
 def test_the_day_of_the_question_decides_what_was_published() -> None:
+    start = np.array([local_month("2026-09", SHANGHAI).start_ms])
     early, late = (
-        policy(as_of=day).factors(["grid_boundary"], np.array([0]))[0][0] for day in (date(2000, 1, 1), AS_OF)
+        policy(as_of=day).factors(["grid_boundary"], start)[0][0] for day in (date(2000, 1, 1), AS_OF)
     )
     assert early is None
     assert late is not None
+
+
+def test_a_month_keeps_the_factor_of_its_deadline() -> None:
+    """What was published more than 40 days after a month's end is not for that month, whenever it is asked."""
+    start = np.array([local_month("2026-01", SHANGHAI).start_ms])
+    at_deadline, next_day, years_later = (
+        policy(as_of=day).factors(["grid_boundary"], start)[0][0]
+        for day in (date(2026, 3, 12), date(2026, 3, 13), date(2099, 1, 1))
+    )
+    assert at_deadline == next_day == years_later
+
+
+def test_only_months_that_may_still_be_reported_follow_a_new_factor() -> None:
+    starts = np.array([local_month(month, SHANGHAI).start_ms for month in ("2025-12", "2026-01", "2026-02")])
+    asked = policy(as_of=date(2026, 3, 12))
+    asked.factors(["grid_boundary"] * 3, starts)
+    assert asked.months == {"2026-01", "2026-02"}

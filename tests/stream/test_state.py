@@ -7,14 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.segment import Record
-from stream.binding import Binding
 from stream.state import State, StateError
 from stream.step import step
 from tests.stream.strategies import births, context, merged, park, readings, streams
 
 
 def same(left: State, right: State) -> bool:
-    parts = ("channels", "index", "aliases")
+    parts = ("channels", "index")
     return all(getattr(left, part) == getattr(right, part) for part in parts) and np.array_equal(
         left.arrays, right.arrays
     )
@@ -48,29 +47,28 @@ def test_a_state_of_another_shape_is_refused_with_a_cure(change: dict[str, objec
 
 
 def test_a_total_has_one_row_for_ever() -> None:
-    state = State()
-    first = Binding("total", "m", "energy_import_total", 7, 10, 1)
-    other = Binding("total", "m", "energy_export_total", 7, 10, 1)
-    assert [state.channel(b, "grid_boundary") for b in (first, other, first)] == [0, 1, 0]
+    state, world = State(), context()
+    first, other = ("plain", "energy_import_total"), ("pv", "energy_generation_total")
+    assert [state.channel(key, world) for key in (first, other, first)] == [0, 1, 0]
     assert state.arrays.shape[0] == 2
 
 
-def test_another_unit_or_scale_keeps_the_row_and_another_ratio_is_refused() -> None:
-    state = State()
-    state.channel(Binding("total", "m", "energy_import_total", 7, 10, 1, "80"), "grid_boundary")
-    assert state.channel(Binding("total", "m", "energy_import_total", 8, 1, 1000, "80"), "grid_boundary") == 0
-    with pytest.raises(StateError, match=r"meter m, energy_import_total.*80.*120.*rebuilt from the journal"):
-        state.channel(Binding("total", "m", "energy_import_total", 7, 10, 1, "120"), "grid_boundary")
-
-
 @pytest.mark.parametrize(
-    "change", [{"ct": "600/5"}, {"pt": "2"}, {"roles": {"energy_import_total": "sub_meter"}}]
+    ("change", "since"),
+    [
+        ({"ct": "600/5"}, -1),
+        ({"pt": "2"}, -1),
+        ({"roles": {"energy_import_total": "sub_meter"}}, -1),
+        ({"ratio_changes": [{"at": "2026-10-03T04:05:06+08:00", "ct": 100}]}, 1_790_971_506_000),
+        ({"name": "another name"}, None),
+    ],
 )
-def test_a_registry_that_contradicts_the_ledger_is_found_before_the_next_frame(
-    change: dict[str, object],
+def test_a_registry_that_says_something_else_names_the_total_and_since_when(
+    change: dict[str, object], since: int | None
 ) -> None:
     state = State()
-    step(state, [*births(), *readings("plain", (0, 5))], context())
-    state.check(park())
-    with pytest.raises(StateError, match="plain, energy_import_total"):
-        state.check(park(plain=change))
+    step(state, [*births(), *readings("plain", (0, 5)), *readings("pv", (0, 5))], context())
+    assert not state.declared_anew(context())
+    found = state.declared_anew(context(park(plain=change)))
+    assert found == ({} if since is None else {("plain", "energy_import_total"): since})
+    assert not state.declared_anew(context(park(plain=change)))

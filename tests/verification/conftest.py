@@ -1,17 +1,21 @@
 """A small park with a real journal, ledger and month store, filled by plain arithmetic instead of the stream."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from factors.fuel import FuelTable
 from factors.table import FactorTable
 from metering.intervals import QUARTER_MS, Span, local_month, to_ms
 from metering.registry import Park, parse_registry
 from metering.sparkplug import DataType, Metric, Payload, Property, encode
+from storage.facts.kinds import Fact, MeterFact
+from storage.facts.state import Facts
 from storage.journal import BirthIndex, Commit, Entry, FrameIndex, JournalReader, Offset
 from storage.journal_writer import JournalWriter
 from storage.ledger import (
@@ -25,7 +29,9 @@ from storage.ledger import (
 )
 from storage.months import MonthRow, MonthStore
 from storage.segment import Record
-from verification.close import close_month
+from verification.close import Sources, check_month, close_month
+from verification.document import MonthDocument
+from verification.lines import RegistryState
 
 MONTH = "2026-10"
 CLOSED_AT_MS = to_ms(datetime(2026, 11, 2, 1, tzinfo=UTC))
@@ -102,6 +108,8 @@ class Plant:
     pending: set[str] = field(default_factory=set)
     ledger_error_wh: dict[str, int] = field(default_factory=dict)
     events: list[NewLedgerEvent] = field(default_factory=list)
+    facts: list[Fact] = field(default_factory=list)
+    """What the registry holds; in order by default, so that a month without faults passes."""
     closed_at_ms: int = CLOSED_AT_MS
 
     def count(self, key: tuple[str, str], t_ms: int) -> int:
@@ -202,30 +210,48 @@ class Plant:
             )  # fmt: skip
 
     def close(
-        self, reason: str | None = None, *, at_ms: int = CLOSED_AT_MS, incomplete: bool = False
+        self,
+        reason: str | None = None,
+        *,
+        at_ms: int = CLOSED_AT_MS,
+        incomplete: bool = False,
+        month: str = MONTH,
     ) -> list[MonthRow]:
+        with self.sources() as sources:
+            return close_month(sources, month, at_ms, reason, allow_incomplete=incomplete)
+
+    def check(self, now_ms: int, month: str = MONTH) -> list[MonthDocument]:
+        with self.sources() as sources:
+            return check_month(sources, month, now_ms)
+
+    @contextmanager
+    def sources(self) -> Iterator[Sources]:
         with (
             LedgerReader(self.folder / "ledger.sqlite") as ledger,
             JournalReader(self.folder / "journal.sqlite") as journal,
             MonthStore(self.folder / "months.sqlite") as months,
         ):
-            return close_month(
-                self.park,
-                MONTH,
-                ledger,
-                journal,
-                months,
-                FactorTable.load(),
-                at_ms,
-                reason,
-                allow_incomplete=incomplete,
-            )
+            yield Sources(
+                self.park, ledger, journal, months, FactorTable.load(), FuelTable.load(), Facts(tuple(self.facts)),
+                RegistryState(revision=1, digest=""),
+            )  # fmt: skip
+
+
+def in_order(park: Park) -> list[Fact]:
+    """Records of every meter: calibrated, and with proven ratios where there are transformers."""
+    return [
+        MeterFact(
+            meter=meter.id, serial=f"sn-{meter.id}", valid_from=date(2020, 1, 1), calibrated_until=date(2030, 1, 1),
+            ct=str(meter.ct), pt=str(meter.pt), ratio_proof="photo of the plate",
+        )
+        for meter in park.meters
+    ]  # fmt: skip
 
 
 @pytest.fixture
 def plant(tmp_path: Path) -> Plant:
     park = parse_registry(msgspec.convert(PARK, dict[str, object]))
-    return Plant(tmp_path, park, local_month(MONTH, park.tz))
+    return Plant(tmp_path, park, local_month(MONTH, park.tz), facts=in_order(park))
 
 
 @pytest.fixture

@@ -1,21 +1,27 @@
 """The balance, against a journal held in a list."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from fractions import Fraction
 from math import floor
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from metering.intervals import QUARTER_MS, Span
-from metering.registry import Meter
+from metering.registry import Meter, RatioChange
 from metering.roles import Role
 from metering.sparkplug import DataType, Metric, Payload, Property, Value, encode
 from storage.journal import Offset, StoredFrame
-from verification.balance import MAX_STEPS, JournalMonth, read_edge, read_month
+from storage.ledger import EventRow
+from verification.balance import MAX_STEPS, JournalMonth, balance_line, read_edge, read_month
+from verification.shifts import NO_SHIFTS, Shifts, shifts_of
 
 ENERGY, VOLUME = "energy_import_total", "volume_total"
+UTC = ZoneInfo("UTC")
+KWH: dict[str, Property] = {"engUnit": "kWh", "scale": 0}
 MONTH = Span(100 * QUARTER_MS, 200 * QUARTER_MS)
 
 
@@ -90,8 +96,10 @@ def edges(*values: Value) -> list[tuple[int, Value]]:
     return list(zip(MONTH, values, strict=True))
 
 
-def month_of(frames: ListedFrames, of: Meter | None = None, name: str = ENERGY) -> JournalMonth:
-    return read_month(frames, of or meter(name), name, MONTH)
+def month_of(
+    frames: ListedFrames, of: Meter | None = None, name: str = ENERGY, shifts: Shifts = NO_SHIFTS
+) -> JournalMonth:
+    return read_month(frames, of or meter(name), name, MONTH, UTC, shifts)
 
 
 def test_frames_from_before_a_profile_change_decode_with_the_birth_that_has_their_alias() -> None:
@@ -103,7 +111,7 @@ def test_a_total_counts_at_its_own_time_when_the_frame_was_read_across_the_edge(
     opening = month_of(frames).opening
     assert opening is not None
     assert (opening.before.t_ms, opening.after.t_ms) == (MONTH[0] - 500, MONTH[0] + 1500)
-    assert opening.position() == 1000 + 2000 * 500 // 2000
+    assert opening.position == 1000 + 2000 * 500 // 2000
 
 
 def test_readings_on_both_edges_give_their_difference() -> None:
@@ -126,16 +134,16 @@ def test_ratios_leave_water_alone() -> None:
 def test_a_position_between_two_readings_is_linear_and_rounded_down() -> None:
     at = MONTH.start_ms
     frames = ListedFrames([(at - 100, 0), (at + 200, 1)], properties={"engUnit": "kWh", "scale": 0})
-    edge = read_edge(frames, meter(), ENERGY, at)
+    edge = read_edge(frames, meter(), ENERGY, at, UTC)
     assert edge is not None
-    assert edge.position() == 333
+    assert edge.position == 333
     assert edge.distance_ms == 100
 
 
 def test_a_frame_without_the_total_is_stepped_over() -> None:
     at = MONTH.start_ms
     frames = ListedFrames([(at - 20, 7), (at - 10, None), (at, None), (at + 10, None), (at + 20, 9)])
-    edge = read_edge(frames, meter(), ENERGY, at)
+    edge = read_edge(frames, meter(), ENERGY, at, UTC)
     assert edge is not None
     assert (edge.before.count, edge.after.count) == (7, 9)
 
@@ -144,7 +152,8 @@ def test_the_search_ends_after_its_limit() -> None:
     at = MONTH.start_ms
     empty: list[tuple[int, Value]] = [(at - i, None) for i in range(1, MAX_STEPS + 1)]
     assert (
-        read_edge(ListedFrames([(at - MAX_STEPS - 1, 7), *empty, (at + 1, 8)]), meter(), ENERGY, at) is None
+        read_edge(ListedFrames([(at - MAX_STEPS - 1, 7), *empty, (at + 1, 8)]), meter(), ENERGY, at, UTC)
+        is None
     )
 
 
@@ -170,19 +179,67 @@ def test_a_float_total_that_counts_tens_of_its_unit() -> None:
     assert found.energy == 1230
 
 
-def test_a_total_that_rolls_over_once_counts_on() -> None:
-    properties: dict[str, Property] = {"engUnit": "kWh", "scale": 0, "modulus": 10_000}
-    found = month_of(ListedFrames(edges(9_990, 25), properties=properties))
-    assert (found.energy, found.rollovers) == (35_000, 1)
+def shifted(*events: tuple[str, int, int, int, int]) -> Shifts:
+    """From (kind, t, register, adjustment, position before)."""
+    return shifts_of(
+        EventRow(
+            i, t, "m", ENERGY, kind, {"position": register, "adjustment": gain, "last_good_t_ms": 0, "last_good_position": before}
+        )
+        for i, (kind, t, register, gain, before) in enumerate(events)
+    )  # fmt: skip
+
+
+def test_a_total_that_rolled_over_counts_on() -> None:
+    shifts = shifted(("rollover", MONTH.end_ms - 5, 10_000, 10_000_000, 9_999_000))
+    found = month_of(ListedFrames(edges(9_990, 25), properties=KWH), shifts=shifts)
+    assert found.energy == 35_000
+    (line,) = balance_line(found, 35_000, UTC).adjustments
+    assert (line.kind, line.wh, line.register_wh) == ("rollover", "10000000", "10000")
 
 
 def test_a_roll_over_between_the_readings_around_an_edge_is_counted_once() -> None:
     at = MONTH.start_ms
     readings: list[tuple[int, Value]] = [(at - 10, 9_990), (at + 10, 10), (MONTH.end_ms, 100)]
-    properties: dict[str, Property] = {"engUnit": "kWh", "scale": 0, "modulus": 10_000}
-    found = month_of(ListedFrames(readings, properties=properties))
+    shifts = shifted(("rollover", at + 10, 10_000, 10_000_000, 9_990_000))
+    found = month_of(ListedFrames(readings, properties=KWH), shifts=shifts)
     assert found.opening_position == 10_000_000
     assert found.energy == 100_000
+
+
+def test_an_exchange_between_the_readings_around_an_edge_is_a_corner() -> None:
+    at = MONTH.start_ms
+    readings: list[tuple[int, Value]] = [(at - 10, 100), (at + 10, 7), (MONTH.end_ms, 9)]
+    shifts = shifted(("exchange", at - 5, 5_000, 99_000, 104_000))  # closing 104 kWh, opening 5 kWh
+    found = month_of(ListedFrames(readings, properties=KWH), shifts=shifts)
+    assert found.opening_position == 104_000 + 2_000 * 5 // 15
+    assert found.closing_position == 9_000 + 99_000
+
+
+def test_a_reading_of_the_very_moment_belongs_to_the_old_meter() -> None:
+    shifts = shifted(("exchange", 50, 5_000, 99_000, 104_000))
+    assert (shifts.position(50, 104_000), shifts.position(51, 5_000)) == (104_000, 104_000)
+
+
+def test_a_last_digit_that_went_back_holds_until_it_is_passed() -> None:
+    shifts = shifted(("last_digit", 50, 999, 0, 1_000))
+    assert [shifts.position(t, r) for t, r in ((49, 999), (50, 999), (60, 1_001))] == [999, 1_000, 1_001]
+
+
+def test_a_reading_that_proved_transient_is_stepped_over() -> None:
+    at = MONTH.start_ms
+    frames = ListedFrames([(at - 20, 7), (at - 10, 0), (at + 10, 9)], properties=KWH)
+    edge = read_edge(frames, meter(), ENERGY, at, UTC, shifted(("transient_dropped", at - 10, 0, 0, 7_000)))
+    assert edge is not None
+    assert (edge.before.count, edge.after.count) == (7, 9)
+
+
+def test_a_ratio_counts_from_its_moment_on() -> None:
+    change = RatioChange(at=datetime.fromtimestamp(MONTH.end_ms / 1000 - 1, UTC), ct=Fraction(120))
+    of = meter(ct="80").model_copy(update={"ratio_changes": (change,)})
+    found = month_of(ListedFrames(edges(100, 200), properties=KWH), of)
+    assert found.opening is not None
+    assert found.closing is not None
+    assert (found.opening.before.register, found.closing.before.register) == (8_000_000, 24_000_000)
 
 
 def test_a_fall_without_a_modulus_stays_a_fall() -> None:
@@ -210,9 +267,9 @@ def test_a_position_equals_the_fractions_it_stands_for(
     (t0, t1), (c0, c1) = times, counts
     at = (t0 + t1) // 2
     frames = ListedFrames([(t0, c0), (t1, c1)])
-    edge = read_edge(frames, meter(ct=str(ct)), ENERGY, at)
+    edge = read_edge(frames, meter(ct=str(ct)), ENERGY, at, UTC)
     assert edge is not None
     b0, b1 = floor(c0 * 10 * ct), floor(c1 * 10 * ct)
     # An edge that a reading lies on takes that reading on both sides.
     expected = b0 if at == t0 else b0 + floor(Fraction((b1 - b0) * (at - t0), t1 - t0))
-    assert edge.position() == expected
+    assert edge.position == expected

@@ -163,11 +163,11 @@ class _Check:
         found = (scope.kind, scope.id, document.month, document.revision, digest, document.journal.id)
         if said != found:
             yield Difference(f"{names.MANIFEST}, {names.DOCUMENT}", str(said), str(found))
-        report = f"reports/{scope.id}_{document.month}_r{document.revision}.json"
-        if report in self._container.members and self._container.read(report) != self._container.read(
-            names.DOCUMENT
-        ):
-            yield Difference(report, _("another document"), names.DOCUMENT)
+        for report in (name for name in self._container.members if name.startswith("reports/")):
+            if report.endswith(".json") and self._container.read(report) != self._container.read(
+                names.DOCUMENT
+            ):
+                yield Difference(report, _("another document"), names.DOCUMENT)
         facts = self._read_facts()
         replay = Replay(
             Span(document.start_ms, document.end_ms),

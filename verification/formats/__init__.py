@@ -1,18 +1,19 @@
-"""The reports of a closed month: the same document as JSON, XLSX and PDF, written once and never changed."""
+"""The reports of a closed month: the same document as JSON, XLSX, CSV and PDF, written once and never changed."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from metering.i18n import _
-from storage.months import MonthRow
-from verification.formats import json, pdf, xlsx
+from storage.months import MonthRow, report_stem
+from verification.formats import csv, json, pdf, xlsx
 
 RENDERERS: dict[str, Callable[[MonthRow], bytes]] = {
     "json": json.render,
     "xlsx": xlsx.render,
+    "csv.zip": csv.render,
     "pdf": pdf.render,
 }
-"""File extension → the renderer. Each is a pure function of the stored row."""
+"""File extension → the renderer. Each is a pure function of the stored row: the same bytes on every machine."""
 
 
 class ReportExistsError(Exception):
@@ -27,12 +28,12 @@ class ReportExistsError(Exception):
 
 
 def report_name(row: MonthRow, extension: str) -> str:
-    """`<scope>_<month>_r<revision>.<extension>`, as the API looks for it."""
-    return f"{row.scope_id}_{row.month}_r{row.revision}.{extension}"
+    """`<credit code>_<short name>_<YYYY-MM>_r<revision>.<extension>`, as the API looks for it."""
+    return f"{report_stem(row)}.{extension}"
 
 
 def write_reports(row: MonthRow, folder: Path) -> list[Path]:
-    """Write the three reports of a revision; a file that is there with the same bytes is left alone.
+    """Write the reports of a revision; a file that is there with the same bytes is left alone.
 
     Raises:
         ReportExistsError: a file is there with other bytes; nothing was written.

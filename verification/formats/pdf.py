@@ -1,72 +1,33 @@
-"""The PDF: every figure becomes text here, exactly; the typst template only lays text out.
+"""The PDF: the typst template lays out the report's tables; it computes nothing.
 
 Data reaches the template through `sys_inputs` alone, where nothing in a name can become markup.
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import typst
 from noto_cjk_sans_otc import FONT_PATH
 
-from metering.reading_types import READING_TYPES
 from storage.months import MonthRow
-from verification.document import (
-    Change,
-    CheckLine,
-    Energy,
-    FactorLine,
-    MeterLine,
-    MonthDocument,
-    exact_decimal,
-    half_up,
-    parse,
-)
-from verification.formats.chart import daily_chart
+from verification.document import CheckLine
+from verification.formats.cells import OUTCOMES, Badge, Cell, Number, Table, Text
+from verification.formats.chart import daily_chart, year_chart
+from verification.formats.report import GROUPS, NOTE_EN, NOTE_ZH, TITLE_EN, Report
 
 TEMPLATE = Path(__file__).with_name("report.typ")
-WH_PER_WAN_KWH = 10_000_000
-UG_PER_T = 10**12
-KG_PER_T = 1000
-WH_PER_KWH = 1000
-NONE = "—"
-CHANGES_SHOWN = 60
-"""The JSON has all of them."""
-
-OUTCOMES = {
-    "PASS": ("通过", "Pass"),
-    "PASS_WITH_FINDINGS": ("通过，有需说明事项", "Pass with findings"),
-    "FINDING": ("需说明", "Finding"),
-    "FAIL": ("不通过", "Fail"),
-    "INSUFFICIENT_DATA": ("数据不足", "Insufficient data"),
-}
-VERIFIED = {
-    "two_sources": (
-        "两个独立来源转录一致，未核对原件",
-        "transcribed alike by two sources, original not checked",
-    ),
-    "one_source": ("单一来源转录，未核对原件", "transcribed from one source, original not checked"),
-    "unverified": ("未核实", "not verified"),
-    "by_definition": ("按规则，无数值可转录", "by rule, no value to transcribe"),
-}
-USES = {
-    "enterprise": ("企业口径", "enterprise"),
-    "park": ("园区口径", "park"),
-    "pv_generation": ("光伏自发自用", "PV self-use"),
-    "export": ("上网", "export"),
-}
+ROWS_SHOWN = 400
+"""Of one table; the workbook and the CSV files have every row."""
 
 
 def render(row: MonthRow) -> bytes:
-    """The PDF of a stored revision."""
-    document = parse(row.document)
+    """The PDF of a stored revision: the same row gives the same bytes, here and on another machine."""
+    report = Report(row)
     inputs = {
-        "view": json.dumps(_view(document, row.digest), ensure_ascii=False),
-        "chart": daily_chart(document.daily).decode(),
+        "view": json.dumps(_view(report), ensure_ascii=False),
+        "daily": daily_chart(report.document.daily).decode(),
+        "year": year_chart(report.document.year).decode() if report.document.year else "",
     }
     return typst.compile(
         str(TEMPLATE),
@@ -78,84 +39,35 @@ def render(row: MonthRow) -> bytes:
     )
 
 
-def kwh(wh: str | None) -> str:
-    """Exact kWh with three places, which a Wh always has."""
-    return NONE if wh is None else half_up(Fraction(int(wh), WH_PER_KWH), 3)
-
-
-def wan_kwh(wh: str | None) -> str:
-    """万kWh, two places, half up."""
-    return NONE if wh is None else half_up(Fraction(int(wh), WH_PER_WAN_KWH), 2)
-
-
-def tonnes(ug: str | None) -> str:
-    """TCO2, two places, half up."""
-    return NONE if ug is None else half_up(Fraction(int(ug), UG_PER_T), 2)
-
-
-def percent(part: int, whole: int) -> str:
-    """Two places, rounded down: 100.00 % means all of it."""
-    return f"{half_up(Fraction(part * 10_000 // whole, 100), 2)} %"
-
-
-def _view(document: MonthDocument, digest: str) -> dict[str, Any]:
-    plain = msgspec.to_builtins(document)
-    primary = next(line for line in document.emissions if line.primary)
-    other = next(line for line in document.emissions if not line.primary)
+def _view(report: Report) -> dict[str, Any]:
+    document, row = report.document, report.row
     return {
-        "scope": plain["scope"],
-        "park": plain["park"],
+        "title": report.title,
+        "title_en": f"{TITLE_EN}, {document.month}",
+        "name": document.scope.name,
+        "name_en": document.scope.name_en,
+        "park": f"{document.park.name} {document.park.name_en}".strip(),
+        "kind": document.scope.kind,
         "month": document.month,
-        "zone": document.zone,
-        "start": document.start,
-        "end": document.end,
         "revision": str(document.revision),
-        "reason": document.reason or "",
-        "closed_at": document.closed_at,
-        "digest": digest,
-        "journal": {key: str(value) for key, value in plain["journal"].items()},
+        "digest": row.digest,
+        "code": report.code,
         "outcome": _outcome(document.outcome),
-        "formula": _formula(document),
-        "headline": [
-            ["购入电量", "Purchased electricity", wan_kwh(document.energy.purchased_wh), "万kWh"],
-            ["折标准煤（当量值）", "Standard coal", _tce(document.energy), "tce"],
-            [primary.label_zh, primary.label_en, tonnes(primary.emission_ug), "tCO2"],
-            [other.label_zh, other.label_en, tonnes(other.emission_ug), "tCO2"],
+        "cover": report.cover(),
+        "headline": [[zh, en, figure.plain, unit] for zh, en, figure, unit in report.headline()],
+        "formula": report.formula(),
+        "findings": [
+            _finding(check) for check in document.checks if check.outcome not in {"PASS", "NOT_DUE"}
         ],
-        "energy": list(_energy_rows(document)),
-        "coal_factor": document.energy.standard_coal_kgce_per_kwh,
-        "emissions": [_emission_row(line) for line in plain["emissions"]],
+        "composition": [[zh, en, float(ug), share] for zh, en, ug, share in report.composition()],
         "undetermined_days": sum(line.energy_wh is None for line in document.daily),
-        "meters": [_meter_row(line) for line in document.meters],
-        "balances": [_balance_row(line) for line in document.meters],
+        "groups": [[key, *names] for key, names in GROUPS.items()],
+        "tables": [_table(table) for table in (*report.tables, *report.appendices)],
         "all_equal": all(line.balance.equal for line in document.meters),
-        "parents": [
-            [p.name or p.parent, kwh(p.inflow_wh), kwh(p.outflow_wh), kwh(p.unmetered_wh)]
-            for p in document.parents
-        ],
-        "brackets": [item for line in document.meters for item in _bracket_rows(line)],
-        "factors": [_factor_row(line) for line in document.factors],
-        "enterprises": [
-            [
-                e.name,
-                wan_kwh(e.purchased_wh),
-                tonnes(e.emission_ug),
-                tonnes(e.provincial_emission_ug),
-                _outcome(e.outcome),
-            ]
-            for e in document.enterprises
-        ],
-        "checks": [_check_row(line) for line in document.checks],
-        "changes": [
-            [c.path, c.old or NONE, c.new or NONE] for c in _days_last(document.changes)[:CHANGES_SHOWN]
-        ],
-        "changes_count": str(len(document.changes)),
+        "note": [NOTE_ZH, NOTE_EN],
+        "proofs": _proofs(report),
+        "signers": _signers(report),
     }
-
-
-def _days_last(changes: Sequence[Change]) -> list[Change]:
-    """What a reader looks for first: the month's figures, then the meters', then the days'."""
-    return sorted(changes, key=lambda change: change.path.startswith("daily["))
 
 
 def _outcome(code: str) -> dict[str, str]:
@@ -163,107 +75,60 @@ def _outcome(code: str) -> dict[str, str]:
     return {"code": code, "zh": zh, "en": en}
 
 
-def _formula(document: MonthDocument) -> str:
-    terms = [f"{'−' if t.sign < 0 else '+'} {t.label_zh} {t.label_en}" for t in document.formula]
-    return " ".join(terms).removeprefix("+ ")
+def _finding(check: CheckLine) -> dict[str, Any]:
+    return {
+        "id": check.id,
+        "outcome": _outcome(check.outcome),
+        "zh": f"{check.title_zh}：{check.detail_zh}",
+        "en": f"{check.title_en}: {check.detail_en}",
+    }
 
 
-def _tce(energy: Energy) -> str:
-    coal = energy.standard_coal_kgce
-    return NONE if coal is None else half_up(Fraction(coal) / KG_PER_T, 2)
+def _table(table: Table) -> dict[str, Any]:
+    return {
+        "id": table.id,
+        "group": table.id.split(".")[0],
+        "zh": table.zh,
+        "en": table.en,
+        "columns": [{"zh": c.zh, "en": c.en, "width": c.width, "align": c.align} for c in table.columns],
+        "rows": [[_cell(cell) for cell in line] for line in table.rows[:ROWS_SHOWN]],
+        "more": max(len(table.rows) - ROWS_SHOWN, 0),
+        "note_zh": table.note_zh,
+        "note_en": table.note_en,
+    }
 
 
-def _energy_rows(document: MonthDocument) -> Iterator[list[Any]]:
-    """Label, English, 万kWh, tce, tCO2 under the primary factor, and whether it is the result."""
-    e = document.energy
-    yield _carbon_row(document, "关口购入", "Grid import", e.grid_import_wh)
-    yield _carbon_row(document, "转供出", "Resold", e.resold_wh)
-    yield [
-        *_carbon_row(document, "购入电量（按边界公式）", "Purchased, by the formula", e.purchased_wh)[:5],
-        True,
+def _cell(cell: Cell) -> dict[str, Any]:
+    if isinstance(cell, Badge):
+        return {"kind": "badge", **_outcome(cell.code)}
+    if isinstance(cell, Number):
+        return {"kind": "text", "zh": cell.plain, "en": "", "strong": cell.strong, "small": False}
+    assert isinstance(cell, Text)  # noqa: S101  there are three kinds
+    return {"kind": "text", "zh": cell.zh, "en": cell.en, "strong": cell.strong, "small": cell.small}
+
+
+def _proofs(report: Report) -> list[list[str]]:
+    journal, registry = report.document.journal, report.document.registry
+    return [
+        ["验证码", "verification code", report.code],
+        ["文档摘要", "SHA-256 of the JSON of the same name", report.row.digest],
+        ["日志", "journal", f"{journal.id}，截至 up to {journal.segment}/{journal.index}"],
+        ["日志链", "chain", journal.chain],
+        ["登记册", "registry", f"r{registry.revision} {registry.digest}".strip()],
     ]
-    yield _plain_row("光伏发电", "PV generation", e.pv_generation_wh)
-    yield _plain_row("上网", "Export", e.export_wh)
-    yield _plain_row("光伏自用（发电 − 上网）", "PV self-use (generation − export)", e.pv_self_use_wh)
-    yield _plain_row("其中：分项计量", "of which sub-metered", e.sub_meter_wh)
-    yield _plain_row("未计量/损耗（总表 − 分表）", "Unmetered / losses (parents − children)", e.unmetered_wh)
 
 
-def _plain_row(zh: str, en: str, wh: str | None) -> list[Any]:
-    return [zh, en, wan_kwh(wh), "", "", False]
-
-
-def _carbon_row(document: MonthDocument, zh: str, en: str, wh: str | None) -> list[Any]:
-    factor = next(line.factor_ug_per_wh for line in document.emissions if line.primary)
-    if wh is None:
-        return [zh, en, NONE, NONE, NONE, False]
-    coal = Fraction(int(wh), WH_PER_KWH) * Fraction(document.energy.standard_coal_kgce_per_kwh) / KG_PER_T
-    carbon = NONE if factor is None else half_up(int(wh) * Fraction(factor) / UG_PER_T, 2)
-    return [zh, en, wan_kwh(wh), half_up(coal, 2), carbon, False]
-
-
-def _emission_row(line: dict[str, Any]) -> dict[str, Any]:
-    factor = line["factor_ug_per_wh"]
-    return {
-        **line,
-        "energy": wan_kwh(line["energy_wh"]),
-        "factor": NONE if factor is None else exact_decimal(Fraction(factor) / 1_000_000),
-        "emission": tonnes(line["emission_ug"]),
-    }
-
-
-def _meter_row(line: MeterLine) -> dict[str, Any]:
-    kind = READING_TYPES[line.reading_type]
-    return {
-        "meter": line.meter,
-        "name": line.name,
-        "profile": line.profile,
-        "kind_zh": kind.label_zh,
-        "kind_en": kind.label_en,
-        "role": f"{line.role_zh} {line.role_en}",
-        "ratio": f"{line.ct} × {line.pt}",
-        "unit": "kWh" if line.unit == "Wh" else f"10³ {line.unit}",
-        "opening": kwh(line.opening_wh),
-        "closing": kwh(line.closing_wh),
-        "energy": kwh(line.energy_wh),
-        "estimated": kwh(line.estimated_wh) if line.estimated_wh != "0" else "",
-        "emission": tonnes(line.emission_ug),
-        "complete": percent(line.points_read, line.points_expected),
-        "points": f"{line.points_read} / {line.points_expected}",
-        "pending": line.pending,
-    }
-
-
-def _balance_row(line: MeterLine) -> list[Any]:
-    kind, found = READING_TYPES[line.reading_type], line.balance
-    return [line.meter, kind.label_zh, kwh(found.ledger_wh), kwh(found.journal_wh), found.equal]
-
-
-def _bracket_rows(line: MeterLine) -> Iterator[list[str]]:
-    kind = READING_TYPES[line.reading_type].label_zh
-    edges = (("期初 start", line.balance.opening_bracket), ("期末 end", line.balance.closing_bracket))
-    for edge, pair in edges:
-        # A reading on the edge stands on both sides of it: once is enough.
-        for item in dict.fromkeys(pair):
-            place = f"{item.segment}/{item.index}"
-            yield [line.meter, kind, edge, item.t, item.raw, item.count, kwh(item.base_wh), place]
-
-
-def _factor_row(line: FactorLine) -> dict[str, Any]:
-    zh, en = VERIFIED[line.verified]
-    use_zh, use_en = USES[line.use]
-    return {
-        "use": f"{use_zh} {use_en}",
-        "id": line.id,
-        "label_zh": line.label_zh,
-        "label_en": line.label_en,
-        "value": line.value_kg_per_kwh,
-        "notice": line.notice or NONE,
-        "published": line.published or NONE,
-        "mark_zh": zh,
-        "mark_en": en,
-    }
-
-
-def _check_row(line: CheckLine) -> dict[str, Any]:
-    return {**msgspec.to_builtins(line), "outcome": _outcome(line.outcome), "meters": "、".join(line.meters)}
+def _signers(report: Report) -> list[list[str]]:
+    facts, park = report.document.facts, report.document.scope.kind == "park"
+    if park:
+        return [
+            ["园区编制人", "prepared by", ""],
+            ["园区核查人", "verified by", ""],
+            ["园区负责人", "approved by", ""],
+        ]
+    return [
+        ["企业填报人", "prepared by", facts.contact],
+        ["能源管理负责人", "energy manager", facts.energy_manager],
+        ["法定代表人或授权人", "legal representative", facts.legal_representative],
+        ["园区核查人", "park verifier", ""],
+    ]

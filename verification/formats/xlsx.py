@@ -1,67 +1,38 @@
-"""The workbook: the document's figures as numbers, totals as formulas with their values cached."""
+"""The workbook: one sheet per table, unrounded figures as numbers, formulas with their values cached. Its bytes never vary."""
 
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 import xlsxwriter
+from xlsxwriter.utility import xl_col_to_name
 
-from metering.reading_types import READING_TYPES
 from storage.months import MonthRow
-from verification.document import MonthDocument, parse
-from verification.formats.pdf import OUTCOMES, USES, VERIFIED
+from verification.formats.cells import Badge, Cell, Column, Number, Table, Text, number
+from verification.formats.csv import exact
+from verification.formats.report import NOTE_EN, NOTE_ZH, Report
 
-EXACT_BELOW = 2**53
-"""A cell holds a float64: integers from here on are written as text."""
-_UG_PER_KG = 10**9
-_HEADER_ROW = 3
+EXACT_DIGITS = 15
+"""A cell holds a float64: a figure of more significant digits is written as text."""
+HEADER_ROW = 2
 _FONT = "Microsoft YaHei"
-
-Cell = str | int | float | None
-
-
-class _Sheet:
-    """One worksheet with a title, a header row and the workbook's formats."""
-
-    def __init__(
-        self, book: Any, formats: dict[str, Any], name: str, title: str, widths: Sequence[int]
-    ) -> None:
-        self.page = book.add_worksheet(name)
-        self.formats = formats
-        self.page.hide_gridlines(2)
-        self.page.set_landscape()
-        self.page.set_paper(9)
-        self.page.fit_to_pages(1, 0)
-        for column, width in enumerate(widths):
-            self.page.set_column(column, column, width)
-        self.page.write_string(0, 0, title, formats["title"])
-
-    def header(self, row: int, names: Sequence[str]) -> None:
-        for column, name in enumerate(names):
-            self.page.write_string(row, column, name, self.formats["header"])
-
-    def line(self, row: int, cells: Sequence[Cell]) -> None:
-        for column, cell in enumerate(cells):
-            self.cell(row, column, cell)
-
-    def cell(self, row: int, column: int, cell: Cell) -> None:
-        """A number where a float64 holds it exactly; text never becomes a formula or link."""
-        if cell is None:
-            self.page.write_string(row, column, "—", self.formats["text"])
-        elif isinstance(cell, str):
-            self.page.write_string(row, column, cell, self.formats["text"])
-        elif isinstance(cell, int) and abs(cell) >= EXACT_BELOW:
-            self.page.write_string(row, column, str(cell), self.formats["text"])
-        else:
-            kind = "integer" if isinstance(cell, int) else "decimal"
-            self.page.write_number(row, column, cell, self.formats[kind])
+_WIDEST = 70
+_MM_PER_CHARACTER = 1.9
+_TONES = {
+    "PASS": "#0f766e",
+    "PASS_WITH_FINDINGS": "#a15c07",
+    "FINDING": "#a15c07",
+    "FAIL": "#b42318",
+    "INSUFFICIENT_DATA": "#6b4eae",
+}
 
 
 def render(row: MonthRow) -> bytes:
     """The XLSX of a stored revision."""
-    document = parse(row.document)
+    report = Report(row)
     out = io.BytesIO()
     # Names come from people: nothing in them may turn into a formula, a number or a link.
     options = {
@@ -71,224 +42,176 @@ def render(row: MonthRow) -> bytes:
         "strings_to_numbers": False,
     }
     book = xlsxwriter.Workbook(out, options)
-    closed_at = datetime.fromisoformat(document.closed_at).replace(tzinfo=None)
+    closed_at = datetime.fromisoformat(report.document.closed_at).replace(tzinfo=None)
     book.set_properties(
-        {"title": f"{document.scope.name} {document.month}", "author": "tanyun", "created": closed_at}
+        {"title": f"{report.document.scope.name} {report.title}", "author": "tanyun", "created": closed_at}
     )
-    formats = _formats(book)
-    _overview(_Sheet(book, formats, "概览 Overview", _title(document), (44, 26, 26, 26, 40)), document, row)
-    _meters(
-        _Sheet(
-            book,
-            formats,
-            "表计 Meters",
-            _title(document),
-            (16, 20, 18, 22, 14, 9, 6, 6, *[19] * 4, 24, *[13] * 5),
-        ),
-        document,
-    )
-    _daily(_Sheet(book, formats, "每日 Daily", _title(document), (14, 20, 22)), document)
-    _checks(
-        _Sheet(book, formats, "校核 Checks", _title(document), (8, 30, 34, 20, 22, 18, 34, 50, 50, 24)),
-        document,
-    )
-    _factors(
-        _Sheet(book, formats, "因子 Factors", _title(document), (18, 30, 38, 12, 14, 60, 14, 34)), document
-    )
+    formats = Formats(book)
+    _cover(book.add_worksheet("T0"), report, formats)
+    for table in (*report.tables, *report.appendices):
+        _sheet(book.add_worksheet(table.name), table, formats)
+    _daily(book.add_worksheet("每日 Daily"), report, formats)
     book.close()
     return out.getvalue()
 
 
-def _formats(book: Any) -> dict[str, Any]:
-    base = {"font_name": _FONT, "font_size": 10, "valign": "top"}
-    return {
-        "title": book.add_format({**base, "font_size": 14, "bold": True, "font_color": "#0f766e"}),
-        "header": book.add_format(
-            {**base, "bold": True, "bg_color": "#e6efee", "bottom": 1, "text_wrap": True}
-        ),
-        "text": book.add_format({**base, "text_wrap": True}),
-        "integer": book.add_format({**base, "num_format": "#,##0"}),
-        "decimal": book.add_format({**base, "num_format": "#,##0.000"}),
-        "percent": book.add_format({**base, "num_format": "0.00%"}),
-        "total": book.add_format({**base, "bold": True, "top": 1, "num_format": "#,##0"}),
-        "total_text": book.add_format({**base, "bold": True, "top": 1}),
-    }
+class Formats:
+    """The workbook's formats, each made once."""
+
+    def __init__(self, book: Any) -> None:
+        self._book = book
+        self._numbers: dict[tuple[int, bool], Any] = {}
+
+    def _make(self, **more: object) -> Any:
+        return self._book.add_format({"font_name": _FONT, "font_size": 10, "valign": "top", **more})
+
+    @cached_property
+    def title(self) -> Any:
+        return self._make(font_size=14, bold=True, font_color="#0f766e")
+
+    @cached_property
+    def header(self) -> Any:
+        return self._make(bold=True, bg_color="#e6efee", bottom=1, text_wrap=True)
+
+    @cached_property
+    def text(self) -> Any:
+        return self._make(text_wrap=True)
+
+    @cached_property
+    def strong(self) -> Any:
+        return self._make(text_wrap=True, bold=True)
+
+    @cached_property
+    def note(self) -> Any:
+        return self._make(font_size=9, font_color="#5f6b7a")
+
+    @cached_property
+    def outcomes(self) -> dict[str, Any]:
+        return {code: self._make(bold=True, font_color=tone) for code, tone in _TONES.items()}
+
+    def number(self, places: int, *, strong: bool = False) -> Any:
+        key = places, strong
+        if key not in self._numbers:
+            decimals = "." + "0" * places if places else ""
+            self._numbers[key] = self._make(num_format=f"#,##0{decimals}", bold=strong)
+        return self._numbers[key]
 
 
-def _title(document: MonthDocument) -> str:
-    return f"{document.scope.name} {document.month} 能源与碳排放核查结果 · 第 {document.revision} 版 revision {document.revision}"
+def _cover(page: Any, report: Report, formats: Formats) -> None:
+    _setup(page, (34, 34, 80))
+    page.write_string(0, 0, f"{report.document.scope.name} {report.title}", formats.title)
+    at = HEADER_ROW
+    for zh, en, value in (*report.cover(), ("验证码", "verification code", report.code)):
+        for column, words in enumerate((zh, en, value)):
+            page.write_string(at, column, words, formats.text)
+        at += 1
+    _cell(page, at, 2, Badge(report.document.outcome), formats)
+    page.write_string(at, 0, "核查结论", formats.strong)
+    for at_note, words in enumerate((NOTE_ZH, NOTE_EN), start=at + 2):
+        page.write_string(at_note, 0, words, formats.note)
+    at += 5
+    for table in report.tables:
+        page.write_url(at, 0, f"internal:'{table.name}'!A1", string=f"{table.id} {table.zh}")
+        page.write_string(at, 1, table.en, formats.text)
+        at += 1
 
 
-def _number(text: str | None) -> int | None:
-    return None if text is None else int(text)
+def _setup(page: Any, widths: Sequence[float]) -> None:
+    page.hide_gridlines(2)
+    page.set_landscape()
+    page.set_paper(9)
+    page.fit_to_pages(1, 0)
+    for column, width in enumerate(widths):
+        page.set_column(column, column, width)
 
 
-def _overview(sheet: _Sheet, document: MonthDocument, row: MonthRow) -> None:
-    zh, en = OUTCOMES[document.outcome]
-    facts: list[tuple[str, Cell]] = [
-        ("核查结论 Outcome", f"{zh} {en}"),
-        ("统一社会信用代码 Credit code", document.scope.credit_code or None),
-        ("园区 Park", f"{document.park.name} {document.park.name_en}"),
-        ("核算期 Period", f"{document.start} → {document.end}"),
-        ("关账时间 Closed at", document.closed_at),
-        ("改版理由 Reason", document.reason),
-        ("文档摘要 SHA-256 of the JSON", row.digest),
-        ("日志 Journal", f"{document.journal.id} {document.journal.segment}/{document.journal.index}"),
-    ]
-    for at, fact in enumerate(facts, start=2):
-        sheet.line(at, fact)
-    at = _overview_energy(sheet, document, len(facts) + 3)
-    at = _overview_emissions(sheet, document, at + 1)
-    _overview_enterprises(sheet, document, at + 1)
-
-
-def _overview_energy(sheet: _Sheet, document: MonthDocument, at: int) -> int:
-    e = document.energy
-    lines = [
-        ("购入电量（按边界公式） Purchased", e.purchased_wh),
-        ("关口购入 Grid import", e.grid_import_wh),
-        ("转供出 Resold", e.resold_wh),
-        ("光伏发电 PV generation", e.pv_generation_wh),
-        ("上网 Export", e.export_wh),
-        ("光伏自用 PV self-use", e.pv_self_use_wh),
-        ("分项计量 Sub-metered", e.sub_meter_wh),
-        ("未计量/损耗 Unmetered", e.unmetered_wh),
-    ]
-    sheet.header(at, ["能源 Energy", "Wh"])
-    for offset, (label, value) in enumerate(lines, start=1):
-        sheet.line(at + offset, [label, _number(value)])
-    coal = e.standard_coal_kgce
-    last = at + len(lines) + 1
-    sheet.line(
-        last, ["折标准煤（当量值）kgce Standard coal", None if coal is None else float(Fraction(coal))]
-    )
-    return last + 1
-
-
-def _overview_emissions(sheet: _Sheet, document: MonthDocument, at: int) -> int:
-    sheet.header(
-        at,
+def _sheet(page: Any, table: Table, formats: Formats) -> None:
+    _setup(
+        page,
         [
-            "口径 Accounting",
-            "电量 Energy, Wh",
-            "因子 Factor, µg/Wh",
-            "排放 Emission, µg CO2",
-            "因子编号 Factor id",
+            min(column.width / _MM_PER_CHARACTER + 6 if column.width else 44, _WIDEST)
+            for column in table.columns
         ],
     )
-    for offset, line in enumerate(document.emissions, start=1):
-        label = f"{line.label_zh} {line.label_en}{' （主 primary）' if line.primary else ''}"
-        factor = line.factor_ug_per_wh
-        shown = int(factor) if factor is not None and factor.isdigit() else factor
-        why = line.factor_id or f"{line.missing_zh} {line.missing_en}"
-        sheet.line(at + offset, [label, _number(line.energy_wh), shown, _number(line.emission_ug), why])
-    return at + len(document.emissions) + 1
+    page.write_string(0, 0, f"{table.id} {table.zh} {table.en}", formats.title)
+    for column, c in enumerate(table.columns):
+        page.write_string(HEADER_ROW, column, f"{c.zh} {c.en}".strip(), formats.header)
+    page.freeze_panes(HEADER_ROW + 1, 1)
+    for at, line in enumerate(table.rows, start=HEADER_ROW + 1):
+        for column, kind in enumerate(table.columns):
+            _formula_or_cell(page, at, column, kind, line, formats)
+    last = HEADER_ROW + 2 + len(table.rows)
+    if table.rows:
+        page.autofilter(HEADER_ROW, 0, HEADER_ROW + len(table.rows), len(table.columns) - 1)
+    for at, words in enumerate((table.note_zh, table.note_en), start=last):
+        page.write_string(at, 0, words, formats.note)
 
 
-def _overview_enterprises(sheet: _Sheet, document: MonthDocument, at: int) -> None:
-    if not document.enterprises:
+def _formula_or_cell(
+    page: Any, row: int, at: int, column: Column, line: tuple[Cell, ...], formats: Formats
+) -> None:
+    """A formula where the column has one and every cell that it names has a number; its value is cached."""
+    cell = line[at]
+    inputs = [line[int(number)] for number in re.findall(r"\{(\d)\}", column.formula)]
+    known = isinstance(cell, Number) and cell.value is not None and _fits(cell)
+    if not column.formula or not known or not all(_is_number(c) for c in inputs):
+        _cell(page, row, at, cell, formats)
         return
-    sheet.header(
-        at,
-        [
-            "企业 Enterprise",
-            "购入 Purchased, Wh",
-            "全国 National, µg CO2",
-            "省级 Provincial, µg CO2",
-            "结论 Outcome",
-        ],
-    )
-    for offset, e in enumerate(document.enterprises, start=1):
-        figures = [_number(text) for text in (e.purchased_wh, e.emission_ug, e.provincial_emission_ug)]
-        sheet.line(at + offset, [f"{e.name} ({e.id})", *figures, " ".join(OUTCOMES[e.outcome])])
+    assert isinstance(cell, Number)  # noqa: S101  `known` says so
+    names = [f"{xl_col_to_name(number)}{row + 1}" for number in range(len(line))]
+    style = formats.number(cell.places, strong=cell.strong)
+    page.write_formula(row, at, column.formula.format(*names), style, float(cell.value or 0))
 
 
-_METER_COLUMNS = (
-    "表计 Meter", "名称 Name", "型号 Profile", "计量量 Total", "角色 Role", "CT", "PT", "单位 Unit", "期初 Opening",
-    "期末 Closing", "本月 Month", "估算形状 Estimated", "排放 Emission, µg CO2", "因子 Factor, µg/Wh",
-    "完整率 Complete", "点数 Points read", "应有 Expected", "平衡 Balance",
-)  # fmt: skip
+def _is_number(cell: Cell) -> bool:
+    return isinstance(cell, Number) and cell.value is not None and _fits(cell)
 
 
-def _meters(sheet: _Sheet, document: MonthDocument) -> None:
-    sheet.header(_HEADER_ROW, _METER_COLUMNS)
-    sheet.page.freeze_panes(_HEADER_ROW + 1, 2)
-    for at, line in enumerate(document.meters, start=_HEADER_ROW + 1):
-        kind = READING_TYPES[line.reading_type]
-        factor = line.factor_ug_per_wh
-        cells: list[Cell] = [
-            line.meter, line.name, line.profile, f"{kind.label_zh} {kind.label_en}", f"{line.role_zh} {line.role_en}",
-            line.ct, line.pt, line.unit, _number(line.opening_wh), _number(line.closing_wh), _number(line.energy_wh),
-            int(line.estimated_wh), _number(line.emission_ug),
-            int(factor) if factor is not None and factor.isdigit() else factor,
-        ]  # fmt: skip
-        sheet.line(at, cells)
-        column = len(cells)
-        _share(sheet, at, column, line.points_read, line.points_expected)
-        equal = "一致 equal" if line.balance.equal else "不一致 not equal"
-        found: tuple[Cell, ...] = (line.points_read, line.points_expected, equal)
-        for offset, cell in enumerate(found, start=1):
-            sheet.cell(at, column + offset, cell)
+def _fits(cell: Number) -> bool:
+    """Whether a float64 shows every digit of the figure."""
+    return len(exact(cell).replace(".", "").lstrip("-0")) <= EXACT_DIGITS or cell.value is None
 
 
-def _share(sheet: _Sheet, row: int, column: int, part: int, whole: int) -> None:
-    formula = f"=P{row + 1}/Q{row + 1}"
-    sheet.page.write_formula(row, column, formula, sheet.formats["percent"], part / whole)
+def _cell(page: Any, row: int, column: int, cell: Cell, formats: Formats) -> None:
+    """A number where a float64 holds it; text never becomes a formula or link."""
+    if isinstance(cell, Number) and cell.value is not None and _fits(cell):
+        page.write_number(row, column, float(cell.value), formats.number(cell.places, strong=cell.strong))
+    elif isinstance(cell, Number) and cell.value is not None:
+        page.write_string(row, column, exact(cell), formats.text)
+    elif isinstance(cell, Badge):
+        page.write_string(row, column, cell.plain, formats.outcomes.get(cell.code, formats.text))
+    else:
+        strong = isinstance(cell, Text) and cell.strong
+        page.write_string(row, column, cell.plain, formats.strong if strong else formats.text)
 
 
-def _daily(sheet: _Sheet, document: MonthDocument) -> None:
-    sheet.header(_HEADER_ROW, ["日 Day", "购入 Purchased, Wh", "排放 Emission, kg CO2"])
-    sheet.page.freeze_panes(_HEADER_ROW + 1, 1)
-    first = _HEADER_ROW + 1
-    for at, line in enumerate(document.daily, start=first):
-        emission = None if line.emission_ug is None else float(Fraction(int(line.emission_ug), _UG_PER_KG))
-        sheet.line(at, [line.day, _number(line.energy_wh), emission])
-    last = first + len(document.daily)
-    energy = sum(int(line.energy_wh or 0) for line in document.daily)
-    emission_ug = sum(int(line.emission_ug or 0) for line in document.daily)
-    sheet.page.write_string(last, 0, "合计 Total", sheet.formats["total_text"])
-    sums = (("B", energy), ("C", float(Fraction(emission_ug, _UG_PER_KG))))
-    for column, (letter, value) in enumerate(sums, start=1):
-        formula = f"=SUM({letter}{first + 1}:{letter}{last})"
-        sheet.page.write_formula(last, column, formula, sheet.formats["total"], value)
-    if any(line.energy_wh is None for line in document.daily):
-        sheet.cell(last + 1, 0, "有未能确定的日，合计不是全月 Days are missing: the total is not the month's")
+def _daily(page: Any, report: Report, formats: Formats) -> None:
+    """The days, and their sums as formulas."""
+    _setup(page, (16, 24, 28))
+    page.write_string(0, 0, "每日购入电量与排放 By day", formats.title)
+    for column, name in enumerate(("日 Day", "购入 Purchased, Wh", "排放 Emission, µg CO2")):
+        page.write_string(HEADER_ROW, column, name, formats.header)
+    page.freeze_panes(HEADER_ROW + 1, 1)
+    for at, day in enumerate(report.document.daily, start=HEADER_ROW + 1):
+        page.write_string(at, 0, day.day, formats.text)
+    for at, figures in enumerate(_days(report), start=HEADER_ROW + 1):
+        for column, figure in enumerate(figures, start=1):
+            _cell(page, at, column, figure, formats)
+    last = HEADER_ROW + 1 + len(report.document.daily)
+    page.write_string(last, 0, "合计 Total", formats.strong)
+    for column, letter in enumerate("BC"):
+        whole = sum(
+            float(cells[column].value or 0) for cells in _days(report) if isinstance(cells[column], Number)
+        )
+        page.write_formula(
+            last,
+            column + 1,
+            f"=SUM({letter}{HEADER_ROW + 2}:{letter}{last})",
+            formats.number(0, strong=True),
+            whole,
+        )
 
 
-def _checks(sheet: _Sheet, document: MonthDocument) -> None:
-    names = [
-        "编号 Id",
-        "校核 Check",
-        "Check",
-        "结论 Outcome",
-        "结果值 Found",
-        "阈值 Threshold",
-        "来源 Source",
-        "说明",
-        "Detail",
-        "表计 Meters",
-    ]
-    sheet.header(_HEADER_ROW, names)
-    for at, c in enumerate(document.checks, start=_HEADER_ROW + 1):
-        outcome = " ".join(OUTCOMES[c.outcome])
-        found = [c.value, c.threshold, c.threshold_source, c.detail_zh, c.detail_en, ", ".join(c.meters)]
-        sheet.line(at, [c.id, c.title_zh, c.title_en, outcome, *found])
-
-
-def _factors(sheet: _Sheet, document: MonthDocument) -> None:
-    names = [
-        "用途 Use",
-        "编号 Id",
-        "因子 Factor",
-        "kgCO2/kWh",
-        "µg/Wh",
-        "来源 Notice",
-        "发布 Published",
-        "核实 Verified",
-    ]
-    sheet.header(_HEADER_ROW, names)
-    for at, f in enumerate(document.factors, start=_HEADER_ROW + 1):
-        use, mark = " ".join(USES[f.use]), " ".join(VERIFIED[f.verified])
-        label = f"{f.label_zh} {f.label_en}"
-        cells = [use, f.id, label, f.value_kg_per_kwh, f.factor_ug_per_wh, f.notice, f.published, mark]
-        sheet.line(at, cells)
+def _days(report: Report) -> Iterator[tuple[Number, Number]]:
+    for line in report.document.daily:
+        yield number(line.energy_wh, places=0), number(line.emission_ug, places=0)

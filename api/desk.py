@@ -1,0 +1,92 @@
+"""The desk where months are prepared, answered, approved and submitted: what this role asks of whoever runs it.
+
+The rules are verification's; no role imports another, so the command line hands an object over that keeps to this protocol.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from storage.lifecycle import Act, Subject
+
+
+class Refused(Exception):
+    """The action is not possible now (409); `reasons` are sentences in the server's language."""
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        super().__init__("; ".join(reasons))
+        self.reasons = tuple(reasons)
+
+
+class Standing(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """The newest revision of a month of a scope, as a heat map shows it."""
+
+    month: str
+    scope_kind: str
+    scope_id: str
+    name: str
+    name_en: str
+    revision: int
+    outcome: str
+    status: str
+    findings: int
+    unanswered: int
+    due: str
+    """Day of the next deadline that it has not met; empty when it has met all."""
+    due_zh: str
+    due_en: str
+    days_left: int | None
+
+
+class Life(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One revision: where it stands, what was done, what keeps it from *verified*."""
+
+    status: str
+    code: str
+    """Verification code of its document."""
+    acts: tuple[Act, ...]
+    unanswered: tuple[str, ...]
+    obstacles: tuple[str, ...]
+    actions: tuple[str, ...]
+    """Possible from this status, whoever asks."""
+    preparers: tuple[str, ...]
+
+
+class Desk(Protocol):
+    """Implemented by `tanyun.desk`."""
+
+    def board(self, today: str) -> list[Standing]:
+        """The newest revision of every month and scope, newest month first; `today` is a local day."""
+        ...
+
+    def life(self, subject: Subject) -> Life | None:
+        """A revision's life; None when there is no such revision."""
+        ...
+
+    def act(
+        self,
+        subject: Subject,
+        action: str,
+        *,
+        actor: str,
+        role: str,
+        reason: str,
+        check: str,
+        file_sha256: str,
+        file_name: str,
+    ) -> Act:
+        """Do it. Refused with every reason; OvertakenError when somebody was faster."""
+        ...
+
+    def keep(self, data: bytes) -> str:
+        """Keep an attached file; its SHA-256. ValueError when it is none that is kept."""
+        ...
+
+    def attachment(self, digest: str) -> bytes | None:
+        """A kept file."""
+        ...
+
+    def by_code(self, code: str) -> Subject | None:
+        """The revision that a printed report's verification code belongs to."""
+        ...

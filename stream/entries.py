@@ -1,0 +1,147 @@
+"""Readings and declared exchanges as the entries that the kernel accumulates."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metering.sparkplug import FLOATS
+from stream.batch import Readings
+from stream.binding import LIMIT
+from stream.context import Context, Key, Swapping, Term
+from stream.kernels import columns as c
+from stream.state import State
+
+I64 = NDArray[np.int64]
+
+
+class Entries(NamedTuple):
+    """Totals in the order in which they count; `terms` says how each is counted, by `term`."""
+
+    term: I64
+    kind: NDArray[np.int8]
+    t: I64
+    register: I64
+    terms: I64
+
+    @property
+    def channel(self) -> I64:
+        """The channel of each entry."""
+        channel: I64 = self.terms[self.term, c.T_CHANNEL]
+        return channel
+
+    def taken(self, order: I64) -> "Entries":
+        """Some of them, in another order."""
+        return Entries(
+            self.term[order],
+            self.kind[order],
+            self.t[order],
+            self.register[order],
+            self.terms,
+        )
+
+
+def totals(state: State, columns: Readings, context: Context) -> Entries:
+    """The readings that are totals with a role, in frame order, each with its channel."""
+    table, first = _table(state, columns, context)
+    rows = np.flatnonzero(first[columns.which] >= 0)
+    count, held = _counts(columns, rows)
+    rows, count = rows[held], count[held]
+    t = columns.t[rows]
+    term = _by_time(first[columns.which[rows]], t, table)
+    register, held = registers(count, table[term, c.T_NUM], table[term, c.T_DEN])
+    kind = np.zeros(rows.size, np.int8)
+    entries = Entries(term, kind, t, register, table)
+    return entries if held.all() else entries.taken(np.flatnonzero(held))
+
+
+def _table(state: State, columns: Readings, context: Context) -> tuple[I64, I64]:
+    """(terms, first term of each binding; -1 for what is not totalled)."""
+    table: list[Term] = []
+    first = np.full(len(columns.binding), -1, np.int64)
+    for i, binding in enumerate(columns.binding):
+        key = (binding.meter, binding.reading_type)
+        rows = context.terms(binding) if binding.kind == "total" and context.role(key) is not None else []
+        if rows:
+            first[i] = len(table)
+            table += _of(state.channel(key, context), rows)
+    return np.array(table, np.int64).reshape(-1, c.TERM_COLUMNS), first
+
+
+def _of(channel: int, rows: list[Term]) -> list[Term]:
+    return [[channel, *row[1:]] for row in rows]
+
+
+def _counts(columns: Readings, rows: I64) -> tuple[I64, NDArray[np.bool_]]:
+    """(what the meter counted, whether a float stays below `LIMIT`)."""
+    which = columns.which[rows]
+    is_float = np.array([b.datatype in FLOATS for b in columns.binding], np.bool_)[which]
+    if not is_float.any():
+        return columns.raw[rows], np.ones(rows.size, np.bool_)
+    multiplier = np.array([b.multiplier for b in columns.binding])[which]
+    with np.errstate(over="ignore"):  # beyond every limit is beyond this one
+        scaled = np.rint(columns.real[rows] * multiplier)
+    held = ~is_float | (np.abs(scaled) < LIMIT)
+    return np.where(is_float, np.where(held, scaled, 0).astype(np.int64), columns.raw[rows]), held
+
+
+def _by_time(first: I64, t: I64, table: I64) -> I64:
+    """The term of each entry: the first of its metric, moved on to the ratio segment that its time lies in."""
+    if not table[:, c.T_SEGMENT].any():
+        return first
+    term = first.copy()
+    for later in np.flatnonzero(table[:, c.T_SEGMENT]).tolist():
+        start = later - table[later, c.T_SEGMENT]
+        term[(first == start) & (t > table[later, c.T_SINCE])] = later
+    return term
+
+
+def registers(count: I64, num: I64, den: I64) -> tuple[I64, NDArray[np.bool_]]:
+    """(floor(count × num / den), whether it stays below `LIMIT`)."""
+    held = np.ones(count.size, np.bool_)
+    small = (count < LIMIT // num) & (count > -(LIMIT // num))
+    out = np.where(small, count, 0) * num // den
+    for i in np.flatnonzero(~small).tolist():  # the product may leave 64 bits, so Python's integers take over
+        exact = int(count[i]) * int(num[i]) // int(den[i])
+        held[i] = abs(exact) < LIMIT
+        out[i] = exact if held[i] else 0
+    return out, held
+
+
+def with_swaps(entries: Entries, keys: Mapping[int, Key], state: State, context: Context) -> Entries:
+    """The entries with the declared exchanges of their channels (`keys`) in their places.
+
+    An exchange comes after every reading of its moment or before, once.
+    """
+    channel = entries.channel
+    for at, key in keys.items():
+        if not context.declared(key).swaps:
+            continue
+        for swap in context.swaps(key):
+            if state.arrays[at, c.SWAPPED_T] >= swap.at_ms or _heard(state, at) > swap.at_ms:
+                continue
+            later = np.flatnonzero((channel == at) & (entries.t > swap.at_ms))
+            if later.size:
+                entries = _inserted(entries, int(later[0]), at, swap)
+                channel = entries.channel
+    return entries
+
+
+def _heard(state: State, at: int) -> int:
+    return int(state.arrays[at, c.HEARD_T]) if state.arrays[at, c.SEEN] else -1
+
+
+def _inserted(entries: Entries, place: int, channel: int, swap: Swapping) -> Entries:
+    first = len(entries.terms)
+    terms = np.array(_of(channel, [*swap.closing_terms, *swap.opening_terms]), np.int64)
+    term = np.array([swap.closing_segment, len(swap.closing_terms) + swap.opening_segment])
+    count = np.array([swap.closing, swap.opening])
+    register, _held = registers(count, terms[term, c.T_NUM], terms[term, c.T_DEN])
+    kind = [c.CLOSING_SWAP, c.OPENING_SWAP]
+    both = [place, place]
+    return Entries(
+        np.insert(entries.term, both, term + first), np.insert(entries.kind, both, kind),
+        np.insert(entries.t, both, [swap.at_ms, swap.at_ms]),
+        np.insert(entries.register, both, register), np.vstack([entries.terms, terms]),
+    )  # fmt: skip

@@ -1,0 +1,123 @@
+"""Restatement: a total computed again, from before what came late or was declared anew, over its readings in time order.
+
+The ledger is a function of the readings before the cursor and of the registry; how they arrived is no part of it. So a
+restatement ends where a ledger made from scratch would: the same rows, the changed ones as a new revision.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metering.registry import Meter
+from storage.ledger import CheckpointRow, IntervalRow, NewLedgerEvent, Results
+from storage.segment import Record
+from stream.batch import Birth, readings, runs, take_birth
+from stream.binding import Binding
+from stream.context import Context, Key
+from stream.entries import Entries, totals
+from stream.kernels import columns as c
+from stream.revise import Stored, revise
+from stream.rows import closed_rows, open_rows, progress_row
+from stream.state import State
+from stream.step import CHECKPOINT_EVERY_MS, clear, follow
+
+BEGINNING = -1
+
+
+class History(Protocol):
+    """The journal up to the cursor, meter by meter."""
+
+    def records(self, meter: Meter, after_ms: int) -> Sequence[Record]:
+        """The births of a meter, and its frames with a reading after `after_ms`, in journal order."""
+        ...
+
+
+class Fresh(NamedTuple):
+    """A total computed again."""
+
+    begins_ms: int
+    """Readings after it were computed; `BEGINNING` for all."""
+    state: State
+    """Of one channel."""
+    intervals: list[IntervalRow]
+    events: list[NewLedgerEvent]
+    checkpoints: list[CheckpointRow]
+
+
+def restate(
+    state: State, wanted: Mapping[Key, int], context: Context, history: History, stored: Stored, results: Results,
+    reason: str,
+) -> None:  # fmt: skip
+    """Compute totals again from before the given times. Their part of `results`, not committed yet, is replaced.
+
+    `state` takes over what comes out. A total that the registry does not have any more rests.
+    """
+    for key, from_ms in wanted.items():
+        row = state.index.get(key)
+        if row is None or context.role(key) is None:
+            continue
+        again = compute(key, stored.checkpoint(*key, from_ms), context, history)
+        revise(results, key, again, stored, reason)
+        state.arrays[row] = again.state.arrays[0]
+        results.progress.append(progress_row(state, row))
+
+
+def compute(key: Key, kept: CheckpointRow | None, context: Context, history: History) -> Fresh:
+    """A total from a checkpoint, or from its first reading, to the cursor."""
+    state, begins = State(), BEGINNING
+    state.channel(key, context)
+    if kept is not None:
+        state.arrays[0], begins = np.frombuffer(kept.state, np.int64), kept.heard_ms
+    again = Fresh(begins, state, [], [], [])
+    records = history.records(context.meters[key[0]], begins)
+    for day in _days(in_time_order(state, records, begins, context)):
+        found = follow(state, day, context)
+        again.intervals.extend(closed_rows(state, found.rows, context))
+        again.events.extend(found.events)
+        if clear(state, 0, context):
+            heard = int(state.arrays[0, c.HEARD_T])
+            again.checkpoints.append(CheckpointRow(*key, heard, state.arrays[0].tobytes()))
+    again.intervals.extend(open_rows(state, [0], context))
+    return again
+
+
+def in_time_order(state: State, records: Sequence[Record], after_ms: int, context: Context) -> Entries:
+    """The readings of the state's only channel after a time, of equal times the smaller first."""
+    aliases: dict[str, dict[int, Binding]] = {}
+    parts = []
+    for run in runs(records):
+        if isinstance(run, Birth):
+            take_birth(aliases, run, context.park)
+        else:
+            mine = _only(aliases, state.channels[0].key)
+            parts.append(totals(state, readings(run, mine), context))
+    joined = _joined(parts)
+    order = np.lexsort((joined.register, joined.t))
+    return joined.taken(order[joined.t[order] > after_ms])
+
+
+def _only(aliases: Mapping[str, Mapping[int, Binding]], key: Key) -> dict[str, dict[int, Binding]]:
+    return {
+        gateway: {alias: b for alias, b in known.items() if (b.meter, b.reading_type) == key}
+        for gateway, known in aliases.items()
+    }
+
+
+def _joined(parts: Iterable[Entries]) -> Entries:
+    """All entries under one table of terms."""
+    none = np.zeros(0, np.int64)
+    empty = Entries(none, none.astype(np.int8), none, none, np.zeros((0, c.TERM_COLUMNS), np.int64))
+    moved, height = [empty], 0
+    for part in parts:
+        moved.append(part._replace(term=part.term + height))
+        height += len(part.terms)
+    columns: list[NDArray[Any]] = [np.concatenate(column) for column in zip(*moved, strict=True)]
+    return Entries(*columns)
+
+
+def _days(entries: Entries) -> Iterator[Entries]:
+    """The entries of one checkpoint's span after the other."""
+    edges = np.flatnonzero(np.diff(entries.t // CHECKPOINT_EVERY_MS)) + 1
+    return (entries.taken(place) for place in np.split(np.arange(entries.t.size), edges) if place.size)

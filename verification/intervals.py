@@ -1,0 +1,211 @@
+"""A total's stored intervals, gone through once: all that accounting and checks ask of them, without keeping them."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from zoneinfo import ZoneInfo
+
+from metering.intervals import HOUR_MS, QUARTER_MS, Span, local_day
+from metering.quality import Quality
+from storage.ledger import IntervalRow
+
+KEPT = 20
+"""Odd intervals kept as evidence; all are counted."""
+_PLACES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Odd:
+    """An interval that a check asks about."""
+
+    start_ms: int
+    end_ms: int
+    energy: int
+
+
+@dataclass(frozen=True, slots=True)
+class OddOnes:
+    """How many, and the first of them."""
+
+    count: int = 0
+    first: tuple[Odd, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DayEnergy:
+    """One local day of the span: the sum of its stored intervals, and whether closed ones cover it without a hole."""
+
+    span: Span
+    energy: int
+    whole: bool
+    first: bool
+    """Whether the total's first stored interval lies in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The intervals of one total over a span."""
+
+    count: int
+    start_ms: int
+    end_ms: int
+    opening: int
+    closing: int
+    """Positions at the first interval's start and the last one's end; 0 when there is none."""
+    energy: int
+    whole: bool
+    """Closed intervals cover the span without a hole."""
+    estimated: int
+    """Energy whose shape over its intervals is estimated, or in question."""
+    points_read: int
+    points_expected: int
+    days: tuple[DayEnergy, ...]
+    longest_gap: Span | None
+    """The longest run of grid points without a read."""
+    peak: Odd | None
+    """The valid quarter hour with the most energy."""
+    falling: OddOnes
+    leaping: OddOnes
+    """Above what the limit allows in their time."""
+
+    @property
+    def completeness(self) -> float:
+        """Points read ÷ expected, rounded down to 4 places: 1.0 means every point."""
+        return self.points_read * _PLACES // self.points_expected / _PLACES
+
+
+@dataclass(slots=True)
+class _Pass:
+    """What one pass remembers."""
+
+    span: Span
+    limit_w: Fraction | None
+    days: list[Span]
+    at_ms: int = 0
+    count: int = 0
+    first: IntervalRow | None = None
+    last: IntervalRow | None = None
+    energy: int = 0
+    estimated: int = 0
+    whole: bool = True
+    points: int = 0
+    read_ms: int = 0
+    gap: Span | None = None
+    quarter: list[int] = field(default_factory=lambda: [0, 0, 0])
+    """Start, energy and worst quality of the running quarter hour: its parts lie one after another."""
+    peak: Odd | None = None
+    by_day: list[tuple[int, int]] = field(default_factory=list)
+    """(energy, closed milliseconds without a hole before them) per day."""
+    odd: dict[str, list[Odd]] = field(default_factory=lambda: {"falling": [], "leaping": []})
+    odd_count: dict[str, int] = field(default_factory=lambda: {"falling": 0, "leaping": 0})
+
+
+def days_of(span: Span, zone: ZoneInfo) -> list[Span]:
+    """The local days that a span touches, cut at its edges."""
+    days, at = [], span.start_ms
+    while at < span.end_ms:
+        end = min(local_day(at, zone).end_ms, span.end_ms)
+        days.append(Span(at, end))
+        at = end
+    return days
+
+
+def summarize(
+    rows: Iterable[IntervalRow], span: Span, days: list[Span], limit_w: Fraction | None = None
+) -> Summary:
+    """The summary of rows in time order. `days` are those of `days_of`; above `limit_w` × time a rise is odd."""
+    seen = _Pass(span, limit_w, days, at_ms=span.start_ms, read_ms=span.start_ms)
+    seen.by_day = [(0, 0)] * len(days)
+    day = 0
+    for row in rows:
+        while row.start_ms >= days[day].end_ms:
+            day += 1
+        _take(seen, row, day)
+    _end_gap(seen, span.end_ms)
+    _end_quarter(seen)
+    return _summary(seen)
+
+
+def _take(seen: _Pass, row: IntervalRow, day: int) -> None:
+    energy, start, end, closed = row.closing - row.opening, row.start_ms, row.end_ms, row.closed
+    if seen.first is None:
+        seen.first = row
+    seen.last = row
+    seen.count += 1
+    seen.energy += energy
+    known, covered = seen.by_day[day]
+    seen.by_day[day] = known + energy, covered + (end - start if closed else 0)
+    if start != seen.at_ms or not closed:
+        seen.whole = False
+    seen.at_ms = end
+    if row.quality >= Quality.ESTIMATED:
+        seen.estimated += energy
+    if row.edge_read and closed and end % QUARTER_MS == 0:
+        _read_at(seen, end)
+    _judge(seen, row, energy)
+    quarter = start - start % QUARTER_MS
+    if quarter != seen.quarter[0]:
+        _end_quarter(seen)
+        seen.quarter = [quarter, 0, 0]
+    seen.quarter[1] += energy
+    seen.quarter[2] = max(seen.quarter[2], row.quality if closed else Quality.QUESTIONABLE)
+
+
+def _read_at(seen: _Pass, end_ms: int) -> None:
+    """A grid point with a read: counted once, and the gap before it is over."""
+    if end_ms > seen.read_ms:
+        seen.points += 1
+        _end_gap(seen, end_ms - QUARTER_MS)
+        seen.read_ms = end_ms
+
+
+def _end_gap(seen: _Pass, end_ms: int) -> None:
+    longest = 0 if seen.gap is None else seen.gap.end_ms - seen.gap.start_ms
+    if end_ms - seen.read_ms > longest:
+        seen.gap = Span(seen.read_ms, end_ms)
+
+
+def _judge(seen: _Pass, row: IntervalRow, energy: int) -> None:
+    kind = None
+    if energy < 0:
+        kind = "falling"
+    elif seen.limit_w is not None and energy * HOUR_MS > seen.limit_w * (row.end_ms - row.start_ms):
+        kind = "leaping"
+    if kind is not None:
+        seen.odd_count[kind] += 1
+        if len(seen.odd[kind]) < KEPT:
+            seen.odd[kind].append(Odd(row.start_ms, row.end_ms, energy))
+
+
+def _end_quarter(seen: _Pass) -> None:
+    start, energy, quality = seen.quarter
+    if start and quality < Quality.ESTIMATED and (seen.peak is None or energy > seen.peak.energy):
+        seen.peak = Odd(start, start + QUARTER_MS, energy)
+
+
+def _summary(seen: _Pass) -> Summary:
+    first, last = seen.first, seen.last
+    return Summary(
+        count=seen.count,
+        start_ms=first.start_ms if first else seen.span.start_ms,
+        end_ms=last.end_ms if last else seen.span.start_ms,
+        opening=first.opening if first else 0,
+        closing=last.closing if last else 0,
+        energy=seen.energy,
+        whole=seen.whole and seen.at_ms == seen.span.end_ms,
+        estimated=seen.estimated,
+        points_read=seen.points,
+        points_expected=(seen.span.end_ms - seen.span.start_ms) // QUARTER_MS,
+        days=tuple(_days(seen)),
+        longest_gap=seen.gap,
+        peak=seen.peak,
+        falling=OddOnes(seen.odd_count["falling"], tuple(seen.odd["falling"])),
+        leaping=OddOnes(seen.odd_count["leaping"], tuple(seen.odd["leaping"])),
+    )
+
+
+def _days(seen: _Pass) -> Iterator[DayEnergy]:
+    first_ms = seen.first.start_ms if seen.first else seen.span.end_ms
+    for day, (energy, covered) in zip(seen.days, seen.by_day, strict=True):
+        whole = covered == day.end_ms - day.start_ms
+        yield DayEnergy(day, energy, whole, day.start_ms <= first_ms < day.end_ms)
