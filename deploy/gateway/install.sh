@@ -44,7 +44,7 @@ user=tanyun-edge
 sign_in() {
   local name
   [[ -f "$credentials/password" && -f "$credentials/edge.toml" ]] || die "$credentials has no password and edge.toml: is it the gateway's folder?"
-  for name in password ca.crt updates.pub.pem; do
+  for name in password ca.crt client.crt client.key updates.pub.pem; do
     if [[ ! -f "$credentials/$name" ]] || cmp -s "$credentials/$name" "$etc/edge/$name"; then continue; fi
     if [[ -e "$etc/edge/$name" && -z "$renew" ]]; then
       say "kept $etc/edge/$name, which differs from the one in $credentials (replace it with --renew-credentials)"

@@ -21,6 +21,7 @@ from tanyun.commands.edge_commission import commission
 from tanyun.commands.edge_export import export_frames
 from tanyun.commands.edge_site import probe, read, scan
 from tanyun.commands.edge_status import edge_config_option, status
+from tanyun.commands.enrol import enrol
 from tanyun.commands.text import example
 from tanyun.environment import VERSION, notify_socket
 
@@ -87,5 +88,5 @@ def check(config_file: Path) -> None:
             file=config_file, meters=len(config.meters), buses=len(config.buses)))  # fmt: skip
 
 
-for command in (scan, read, probe, commission, status, export_frames):
+for command in (enrol, scan, read, probe, commission, status, export_frames):
     edge.add_command(command)

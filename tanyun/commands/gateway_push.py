@@ -138,12 +138,3 @@ def state(config_file: Path, as_json: bool) -> None:
         rows.append([item.id, *(known or ["-"] * 5)])
     print_table(head, rows)
 
-
-gateway = click.Group(
-    "gateway",
-    commands=[keygen, push, state],
-    short_help=_("Push signed configurations to gateways."),
-    help=_(
-        "Configurations, profiles and credentials for gateways, signed here and fetched by each over its own connection."
-    ),
-)
