@@ -59,6 +59,12 @@ class Clock(Protocol):
         ...
 
 
+def known_ms(clock: Clock) -> int | None:
+    """UTC, where somebody trustworthy has said what it is."""
+    offset = clock.offset()
+    return None if offset is None or offset.guess else clock.now_ms()
+
+
 class SystemClock:
     """Real time: polls fall on multiples of the period, however long each poll takes.
 
