@@ -22,7 +22,7 @@ from edge_agent.births import (
     ndeath,
     time_request,
 )
-from edge_agent.budget import ACK_BYTES, MESSAGE_BYTES, PING_BYTES, SESSION_BYTES, Budget
+from edge_agent.budget import ACK_BYTES, ANSWER_BYTES, MESSAGE_BYTES, PING_BYTES, SESSION_BYTES, Budget
 from edge_agent.cancellation import heed_cancellation
 from edge_agent.clock import Clock, SystemClock, known_ms
 from edge_agent.config import EdgeConfig
@@ -46,8 +46,6 @@ _LONGEST_ACK_TIMEOUT_S = 60.0
 _READ_AHEAD = 256
 _AT_ONCE = 32
 """Frames that are handed to the socket together."""
-_ACK_BYTES = 360
-"""An ack on the wire, about."""
 _GOODBYE_S = 2.0
 
 
@@ -82,12 +80,11 @@ class Publisher:
         budget = budget or Budget(0)
         self._traffic = Traffic(budget, outbox, self._clock)
         self._time = ServerTime(self._clock)
-        publish = config.publish
-        self._pace = Pace(budget, len(devices), publish.totals_every_s, config.window, time.monotonic)
+        every_s = config.publish.totals_every_s
+        self._pace = Pace(budget, len(devices), every_s, config.window, time.monotonic)
         self._again: frames.Range | None = None
         """What the server has asked for once more."""
-        self._epoch = outbox.epoch
-        """Of the births in force."""
+        self._epoch = outbox.epoch  # of the births in force
         self._config, self._outbox, self._stored, self._side = config, outbox, stored, side
         self._devices = {device.meter.id: device for device in devices}
         self._declared: dict[str, int] = {}
@@ -220,7 +217,7 @@ class Publisher:
     async def _command(self, payload: Payload) -> None:
         ack = frames.read_ack(payload)
         if ack is not None:
-            self._traffic.spent(_ACK_BYTES)
+            self._traffic.spent(ANSWER_BYTES)
             self._time.heard(ack)
             # A restored card's numbers were others' once: only what this session has sent is taken as stored.
             number = min(ack.number, max(self._sent, self._outbox.acked))
