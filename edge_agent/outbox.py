@@ -31,6 +31,9 @@ _MOST_EVICTED = 500
 _EVICTED_PART = 16
 """At most this part of the ring goes at once, so that a small ring with large frames is not emptied."""
 
+_LOWER_BELIEVED = 3
+"""So many lower acks in a row are no stray of an older session (ours)."""
+
 
 class OutboxError(Exception):
     """The outbox cannot be used; the message names the file and the cure."""
@@ -64,6 +67,8 @@ class Outbox:
         self.epoch = self._meta("epoch") or self._first_epoch()
         self.acked = self._meta("acked")
         """Everything up to here is in the journal."""
+        self._lower = 0
+        """Acks in a row that said less than `acked`, of the same journal."""
         self.journal_id = str(self._meta("journal_id") or "")
         self.polled_ms: int | None = self._meta("polled_ms") or None
         """Time of the newest poll whose frames are here."""
@@ -134,14 +139,19 @@ class Outbox:
             return [Frame(*row) for row in self._db.execute(query, (number, limit))]
 
     def acknowledge(self, journal_id: str, epoch: int, number: int) -> bool:
-        """Take an ack of this epoch; True when another journal, one that has less, sends us back.
+        """Take an ack of this epoch; True when a journal that has less sends us back.
 
+        That is another journal; or ours, put back as it was before (a machine's snapshot), when it says so again and again.
         The mark reaches the disk with the next poll: losing it costs a resend, syncing it would wear the card.
         """
         with self._lock:
             another = journal_id != self.journal_id
-            if epoch != self.epoch or not (another or number > self.acked):
+            if epoch != self.epoch:
                 return False
+            self._lower = self._lower + 1 if number < self.acked and not another else 0
+            if not (another or number > self.acked or self._lower == _LOWER_BELIEVED):
+                return False
+            self._lower = 0
             went_back = number < self.acked
             self.journal_id, self.acked = journal_id, min(number, self.last)
             return went_back

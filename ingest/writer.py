@@ -65,6 +65,4 @@ class Writer:
         return [*rebirths, *acks, *epochs]
 
     def _ack(self, gateway: str, epoch: int, now: int) -> frames.Ack:
-        return frames.Ack(
-            self._journal.journal_id, epoch, self._stored.progress.get((gateway, epoch), 0), now
-        )
+        return frames.Ack(self._journal.ack_id, epoch, self._stored.progress.get((gateway, epoch), 0), now)

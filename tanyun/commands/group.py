@@ -4,6 +4,7 @@ import click
 
 from metering.i18n import LANGUAGES, _
 from tanyun.commands import (
+    backup,
     demo,
     doctor,
     edge,
@@ -44,6 +45,6 @@ def root() -> None:
 for command in (
     demo.demo, edge.edge, roles.ingest, roles.stream, roles.api, roles.serve, month.month, month.report,
     evidence.evidence, tables.meters, doctor.doctor, warm.warm, simulator.simulator, secrets.broker,
-    influx.influx, influx.projector, grafana.grafana,
+    influx.influx, influx.projector, grafana.grafana, backup.backup, backup.restore,
 ):  # fmt: skip
     root.add_command(command)
