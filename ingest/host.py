@@ -163,8 +163,7 @@ class Host:
             return
         if topic.type is MessageType.NBIRTH:
             session.births.clear()
-            session.bdseq = _bdseq(payload)
-            session.online, session.since_ms = True, record.received_ms
+            self._arrived(record, topic.gateway, session, _bdseq(payload))
         session.learn(topic.meter, found)
         if topic.meter in session.doubted:
             session.doubted[topic.meter] = True
@@ -175,11 +174,19 @@ class Host:
         if topic.type is MessageType.DDEATH:
             self._event(record, topic.gateway, "meter_offline", meter=topic.meter)
         elif session.bdseq is None or _bdseq(payload) == session.bdseq:
+            if session.online:
+                self._event(record, topic.gateway, "gateway_lost")
             session.online, session.since_ms = False, record.received_ms
+
+    def _arrived(self, record: Record, gateway: str, session: Session, bdseq: int | None) -> None:
+        """Online with the session `bdseq`. Another one than before is news, even if no death of the old one was heard."""
+        if not session.online or bdseq != session.bdseq:
+            self._event(record, gateway, "gateway_found")
+        session.online, session.since_ms, session.bdseq = True, record.received_ms, bdseq
 
     def _data(self, record: Record, topic: Topic, payload: Payload, session: Session) -> None:
         if not session.online:
-            session.online, session.since_ms = True, record.received_ms
+            self._arrived(record, topic.gateway, session, session.bdseq)
         declared = session.births.get(topic.meter)
         if declared is None:
             self._quarantine(

@@ -2,13 +2,14 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from ingest.host import Host, Stored
 from metering import frames
 from metering.sparkplug import Payload
+from storage.journal import NewEvent
 from storage.journal_writer import JournalWriter
 from storage.segment import Record
 
@@ -43,9 +44,10 @@ class Writer:
         self._journal, self._host, self._stored, self._now_ms = journal, host, stored, now_ms
         host.restore(journal.births(), journal.gateways())
 
-    def store(self, records: list[Record]) -> list[Command]:
-        """Judge and commit; what to tell the gateways now that it is on disk."""
+    def store(self, records: list[Record], notices: Sequence[NewEvent] = ()) -> list[Command]:
+        """Judge and commit; what to tell the gateways now that it is on disk. Notices are events of ingest itself."""
         self._host.reset()
+        self._host.commit.events.extend(notices)
         for record in records:
             self._host.receive(record)
         commit, answer = self._host.close_commit(), self._host.answer
