@@ -81,9 +81,19 @@ def nbirth(outbox: Outbox, bdseq: int, t_ms: int) -> Payload:
             datatype=_U64,
             value=outbox.epoch,
         ),
-        *(
-            Metric(name=name, alias=_node_alias(outbox, name), timestamp=t_ms, datatype=_U64, is_null=True)
-            for name in (frames.FRAME_NUMBER, frames.LOST_FROM)
+        Metric(
+            name=frames.FRAME_NUMBER,
+            alias=_node_alias(outbox, frames.FRAME_NUMBER),
+            timestamp=t_ms,
+            datatype=_U64,
+            value=outbox.acked,  # From here on it sends; so the host need not take an old copy's word for what it has.
+        ),
+        Metric(
+            name=frames.LOST_FROM,
+            alias=_node_alias(outbox, frames.LOST_FROM),
+            timestamp=t_ms,
+            datatype=_U64,
+            is_null=True,
         ),
     ]
     return Payload(tuple(metrics), timestamp=t_ms)

@@ -157,7 +157,9 @@ class Publisher:
     async def _command(self, payload: Payload) -> None:
         ack = frames.read_ack(payload)
         if ack is not None:
-            went_back = self._outbox.acknowledge(ack.journal_id, ack.epoch, ack.number)
+            # No further than what was sent: of an old copy of this outbox the journal knows other frames under these numbers.
+            number = min(ack.number, max(self._sent, self._outbox.acked))
+            went_back = self._outbox.acknowledge(ack.journal_id, ack.epoch, number)
             if went_back:
                 log.warning("journal_has_less gateway=%s acked=%d", self._config.gateway, self._outbox.acked)
                 self._history = self._outbox.last

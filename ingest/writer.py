@@ -41,7 +41,7 @@ class Writer:
     """Owns the journal and the host. Not a thread: `store` is called by the one that drains the queue."""
 
     def __init__(self, journal: JournalWriter, host: Host, stored: Stored, now_ms: Callable[[], int]) -> None:
-        self._journal, self._host, self._stored, self._now_ms = journal, host, stored, now_ms
+        self._journal, self._host, self._now_ms = journal, host, now_ms
         host.restore(journal.births(), journal.gateways())
 
     def store(self, records: list[Record], notices: Sequence[NewEvent] = ()) -> list[Command]:
@@ -67,4 +67,4 @@ class Writer:
         return [*rebirths, *acks, *epochs]
 
     def _ack(self, gateway: str, epoch: int, now: int) -> frames.Ack:
-        return frames.Ack(self._journal.ack_id, epoch, self._stored.progress.get((gateway, epoch), 0), now)
+        return frames.Ack(self._journal.ack_id, epoch, self._host.acked(gateway, epoch), now)
