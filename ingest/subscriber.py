@@ -153,7 +153,7 @@ def run(
     """Ingest until `stopped()`; what has been received by then is committed before it returns."""
     journal = JournalWriter(journal_file)
     stored = StoredInJournal(journal)
-    writer = Writer(journal, Host(park, stored), stored, now_ms)
+    writer = Writer(journal, Host(park, stored), now_ms)
     subscriber = Subscriber(broker, host_id, park, now_ms)
     subscriber.start()
     subscriber.notice("ingest_started")

@@ -40,7 +40,7 @@ class Command(msgspec.Struct, frozen=True, gc=False):
 class Writer:
     """Owns the journal and the host. Not a thread: `store` is called by the one that drains the queue."""
 
-    def __init__(self, journal: JournalWriter, host: Host, stored: Stored, now_ms: Callable[[], int]) -> None:
+    def __init__(self, journal: JournalWriter, host: Host, now_ms: Callable[[], int]) -> None:
         self._journal, self._host, self._now_ms = journal, host, now_ms
         host.restore(journal.births(), journal.gateways())
 

@@ -1,4 +1,7 @@
-"""Many runs, each with a seed of its own. Last line: one JSON object. Usage: scripts/chaos --runs N [--seed S] [--faults F]"""
+"""Many runs, each with a seed of its own. Last line: one JSON object.
+
+Usage: scripts/chaos --runs N [--seed S] [--faults F]
+"""
 
 import argparse
 import json

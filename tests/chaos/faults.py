@@ -21,7 +21,7 @@ CLOCKS = ("@1970-01-01 00:00:20", "+1d", "-1h", "-30d", "+400d")
 
 
 def kill(chain: Chain, dice: random.Random, name: str) -> bool:
-    """kill -9 at any instant."""
+    """SIGKILL at any instant."""
     chain.kill(name)
     time.sleep(dice.uniform(0, 0.5))
     return True
@@ -119,7 +119,7 @@ def power_cut(chain: Chain, dice: random.Random, disk: str) -> bool:
 
 
 def torn_tail(chain: Chain, dice: random.Random, disk: str) -> bool:
-    """kill -9, and rubbish behind the last synced byte of every write-ahead log: a write that was under way."""
+    """SIGKILL, and rubbish behind the last synced byte of every write-ahead log: a write that was under way."""
     names = [child.name for child in chain.on(disk)]
     chain.hold(*names)
     for wal in chain.disks[disk].path.glob("*.db-wal"):

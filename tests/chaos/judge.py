@@ -75,7 +75,8 @@ def assert_visible(chain: Chain, done: Counter[tuple[str, str]]) -> Counter[str]
     died = sum(
         count for (fault, target), count in done.items() if fault in {"kill", "down"} and target == "ingest"
     )
-    assert found["ingest_started"] >= 1 + died, (chain.seed, found)
+    # Killed twice before it had begun, it has begun once: what it never did left no trace.
+    assert found["ingest_started"] >= 1 + min(died, 1), (chain.seed, found)
     if any(target == "broker" and fault in {"kill", "down", "stop"} for fault, target in done):
         assert found["broker_lost"] or found["ingest_started"] > 1, (chain.seed, found)
     for gateway in chain.gateways:

@@ -80,7 +80,7 @@ class Link:
                 end.transport.abort()
 
     async def _pass(self, writer: asyncio.StreamWriter, data: bytes) -> None:
-        while self.weather.stalled:
+        while self.weather.stalled:  # noqa: ASYNC110  the weather changes many times, from another thread
             await asyncio.sleep(0.02)
         if self.weather.delay_s:
             await asyncio.sleep(self.weather.delay_s * self._dice.random())
@@ -123,7 +123,7 @@ async def read_packet(reader: asyncio.StreamReader) -> bytes:
         head += byte
         size |= (byte[0] & 0x7F) << shift
         shift += 7
-        if byte[0] < 0x80:  # noqa: PLR2004  the last byte of the length
+        if byte[0] < 0x80:
             return head + await reader.readexactly(size)
 
 

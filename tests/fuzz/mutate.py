@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 MOST_BYTES = 4096
 _NASTY = (
     b"\xff" * 9 + b"\x7f", b"\x80" * 10 + b"\x01", b"\xff\xff\xff\xff", b"\x00" * 8, b"\x7f\xf0\x00\x00\x00\x00\x00\x00",
-    b"\x7f\xf8\x00\x00\x00\x00\x00\x00", b"1e308", b"-1e999", b"NaN", b"nan", b"inf", b"1e999999999", b"9" * 40, b"../../", b"[" * 60, b"{" * 60,
+    b"\x7f\xf8\x00\x00\x00\x00\x00\x00",
+    b"1e308", b"-1e999", b"NaN", b"nan", b"inf", b"1e999999999", b"9" * 40, b"../../", b"[" * 60, b"{" * 60,
     b"\x12\xff\xff\xff\xff\x0f", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\x00", b"\r\n", b"=cmd|' '!A1", b"PK\x03\x04", b"0x1p-9999",
 )  # fmt: skip
 

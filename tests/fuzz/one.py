@@ -5,6 +5,7 @@ The last line is one JSON object. Exit code 1: a finding, whose input lies in th
 """
 
 import argparse
+import importlib
 import json
 import random
 import resource
@@ -96,7 +97,7 @@ def report(name: str, engine: str, count: int, begun: float, growth: int) -> Non
 
 def _with_atheris(name: str, count: int, seed: int, found: Path) -> NoReturn:
     """Guided by coverage of our own modules; libFuzzer ends the process itself."""
-    import atheris  # noqa: PLC0415  only here, and only where it is installed
+    atheris = importlib.import_module("atheris")  # only here, and only where it is installed
 
     ours = [
         "metering",

@@ -39,7 +39,7 @@ from storage.segment import Record, pack, unpack_all
 from stream.batch import I64, decode_columns, plain_columns
 from stream.kernels import decode as kernel
 from stream.state import State
-from stream.step import step
+from stream.step import Context, step
 from tanyun.config import ServerConfig
 from tests.ingest import gateway as said
 from tests.stream import strategies as plant
@@ -174,7 +174,7 @@ def stream_step(data: bytes) -> None:
 
 
 @cache
-def _stream() -> tuple[bytes, plant.Context]:
+def _stream() -> tuple[bytes, Context]:
     state, world = State(), plant.context()
     step(state, [*plant.births(), plant.frame("plain", plant.T0, 5), plant.frame("pv", plant.T0, 5)], world)
     return state.snapshot(), world
@@ -372,6 +372,18 @@ def evidence_pack(data: bytes) -> None:
                 pack.content(name)
 
 
+@cache
+def _packs() -> list[bytes]:
+    path = _scratch() / "seed.zip"
+    path.unlink(missing_ok=True)
+    with ContainerWriter(path) as made:
+        made.add("a.json", [b'{"a": 1}'])
+        made.add("b/c.bin", [bytes(300)])
+        for name in ("manifest.json", "manifest.sig", "public-key.pem"):
+            made.add(name, [b'{"schema": "x"}'], deflate=False)
+    return [path.read_bytes()]
+
+
 def journal_segment(data: bytes) -> None:
     """A segment's body adds up, or is corrupt; what adds up packs to the same bytes."""
     with suppress(CorruptError):
@@ -421,19 +433,7 @@ TARGETS: Mapping[str, Target] = {
     "config_simulator": Target(config_simulator, _toml("tanyun/demo/simulator.toml"), 1),
     "csv_load": Target(csv_load, _csv, 1),
     "factor_tables": Target(factor_tables, _factor_rows, 1),
-    "evidence_pack": Target(evidence_pack, lambda: [_pack()], 1),
+    "evidence_pack": Target(evidence_pack, _packs, 1),
     "journal_segment": Target(journal_segment, lambda: [pack(r) for r in said.births()], 100),
     "api_times": Target(api_times, _times, 80),
 }
-
-
-@cache
-def _pack() -> bytes:
-    path = _scratch() / "seed.zip"
-    path.unlink(missing_ok=True)
-    with ContainerWriter(path) as made:
-        made.add("a.json", [b'{"a": 1}'])
-        made.add("b/c.bin", [bytes(300)])
-        for name in ("manifest.json", "manifest.sig", "public-key.pem"):
-            made.add(name, [b'{"schema": "x"}'], deflate=False)
-    return path.read_bytes()
