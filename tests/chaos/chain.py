@@ -114,7 +114,7 @@ class Chain:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
         self._stop.set()
         self._thread.join()
         for child in self.children.values():
@@ -122,7 +122,13 @@ class Chain:
         if self.influx is not None:
             self.influx.kill()
         self.wires.__exit__()
-        for disk in self.disks.values():
+        for name, disk in self.disks.items():
+            if error and error[0] is not None:
+                shutil.copytree(
+                    disk.path,
+                    self.folder / "stores" / name,
+                    ignore=shutil.ignore_patterns("lost+found", "ballast"),
+                )
             disk.close()
 
     def _disk(self, name: str) -> Disk:
