@@ -219,7 +219,7 @@ class Publisher:
         if ack is not None:
             self._traffic.spent(ANSWER_BYTES)
             self._time.heard(ack)
-            # A restored card's numbers were others' once: only what this session has sent is taken as stored.
+            # No further than what was sent: of an old copy of this outbox the journal knows other frames under these numbers.
             number = min(ack.number, max(self._sent, self._outbox.acked))
             went_back = self._outbox.acknowledge(ack.journal_id, ack.epoch, number)
             if went_back:
