@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from benchmarks._chain import METERS, broker, devices_of, edge_config, ingest, whole_frames
-from edge_agent.budget import ACK_BYTES, MESSAGE_BYTES, PING_BYTES, Budget
+from edge_agent.budget import ACK_BYTES, ANSWER_BYTES, MESSAGE_BYTES, PING_BYTES, Budget
 from edge_agent.clock import KeptClock
 from edge_agent.outbox import Outbox
 from edge_agent.policy import PublishSettings
@@ -134,13 +134,13 @@ def live_readings(settings: PublishSettings, session_bytes: float) -> int:
     for minute in range(DAYS * 1440):
         t_ms = month_ms + minute * 60_000
         if minute % 15 == 0:
-            budget.spent(METERS * (each + whole) + 360, t_ms)
+            budget.spent(METERS * (each + whole) + ANSWER_BYTES, t_ms)
         elif budget.may_live(t_ms):
             count += METERS
-            budget.spent(METERS * (each + alone + 360), t_ms)
+            budget.spent(METERS * (each + alone + ANSWER_BYTES), t_ms)
         budget.spent(PING_BYTES, t_ms)
         if minute % 60 == 0:
-            budget.spent(360 + each, t_ms)
+            budget.spent(ANSWER_BYTES + each, t_ms)
         if minute % 1440 == 0:
             budget.spent(round(session_bytes), t_ms)
     return count

@@ -74,7 +74,7 @@ def device_aliases(
     return DeviceAliases(epoch, number, readings, own, source)
 
 
-def nbirth(outbox: Outbox, bdseq: int, t_ms: int) -> Payload:
+def nbirth(outbox: Outbox, bdseq: int, t_ms: int, start: int | None = None) -> Payload:
     """The gateway's own birth: session number, rebirth and ack commands, and the metrics that declare a lost range."""
     null = {
         frames.ACK_JOURNAL: DataType.STRING,
@@ -98,9 +98,18 @@ def nbirth(outbox: Outbox, bdseq: int, t_ms: int) -> Payload:
             datatype=_U64,
             value=outbox.epoch,
         ),
+        Metric(
+            name=frames.FRAME_NUMBER,
+            alias=_node_alias(outbox, frames.FRAME_NUMBER),
+            timestamp=t_ms,
+            datatype=_U64,
+            value=outbox.acked
+            if start is None
+            else start,  # From here on it sends; so the host need not take an old copy's word for what it has.
+        ),
         *(
             Metric(name=name, alias=_node_alias(outbox, name), timestamp=t_ms, datatype=_U64, is_null=True)
-            for name in (frames.FRAME_NUMBER, frames.LOST_FROM, frames.TIME_REQUEST)
+            for name in (frames.LOST_FROM, frames.TIME_REQUEST)
         ),
         Metric(
             name=frames.FRAME_THINNED,

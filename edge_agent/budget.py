@@ -12,6 +12,8 @@ ACK_BYTES: Final = 52
 """A TCP acknowledgement the other way; one for two segments is usual."""
 SESSION_BYTES: Final = 9_000
 """TCP and TLS handshake with certificates of both sides, CONNECT, SUBSCRIBE."""
+ANSWER_BYTES: Final = 360
+"""An ack of ours on the wire, about."""
 PING_BYTES: Final = 2 * (2 + 22 + 52) + ACK_BYTES
 """A keep-alive and its answer."""
 _HEAD_START_SHARE: Final = 1 / 31

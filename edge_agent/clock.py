@@ -59,6 +59,12 @@ class Clock(Protocol):
         ...
 
 
+def known_ms(clock: Clock) -> int | None:
+    """UTC, where somebody trustworthy has said what it is."""
+    offset = clock.offset()
+    return None if offset is None or offset.guess else clock.now_ms()
+
+
 class SystemClock:
     """Real time: polls fall on multiples of the period, however long each poll takes.
 
@@ -199,6 +205,8 @@ class SteppedClock:
         self._system = system or SystemClock()
         self._connection: _Connection | None = None
         self._tick_ms: int | None = None
+        self._at_ms: int | None = None
+        """The tick that is being polled: it stays the time of readings when the server goes meanwhile."""
         self._live = False
         self._backoff_s = _FIRST_BACKOFF_S
 
@@ -208,10 +216,10 @@ class SteppedClock:
         return not self._live
 
     def now_ms(self) -> int:
-        """The tick; before there is one, the last polled time, else the system's."""
+        """The tick being polled; before there is one, the last polled time, else the system's."""
         if self._live:
             return self._system.now_ms()
-        known = self._polled_ms if self._tick_ms is None else self._tick_ms
+        known = self._polled_ms if self._at_ms is None else self._at_ms
         return self._system.now_ms() if known is None else known
 
     def read_ms(self) -> int:
@@ -230,6 +238,7 @@ class SteppedClock:
                 if due is not None:
                     return due
             elif self._tick_ms is not None and (self._polled_ms is None or self._tick_ms > self._polled_ms):
+                self._at_ms = self._tick_ms
                 return self._tick_ms
             else:
                 await self._hear()

@@ -43,6 +43,11 @@ def with_gaps(sent: int, found: Iterable[Frame], end: int, now_ms: int | None) -
         yield Gap(sent + 1, end, t_ms or now_ms or 0)
 
 
+def number_before(step: Frame | Gap) -> int:
+    """The highest number that was sent when this comes next."""
+    return (step.number if isinstance(step, Frame) else step.first) - 1
+
+
 class Pace:
     """How many frames of a backlog may go now, so that catching up does not spend what the month's totals need."""
 

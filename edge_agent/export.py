@@ -70,7 +70,7 @@ def _write(
     def put(kind: MessageType, meter: str, body: bytes) -> None:
         out.write(pack(Record(str(Topic(park, kind, gateway, meter)), body, now_ms)))
 
-    put(MessageType.NBIRTH, "", encode(nbirth(outbox, 0, now_ms)))
+    put(MessageType.NBIRTH, "", encode(nbirth(outbox, 0, now_ms, first - 1)))
     declared: dict[str, int] = {}
     births: dict[int, tuple[str, bytes]] = {}
     for step in _steps(outbox, first, last):

@@ -65,8 +65,9 @@ class Outbox:
         self.epoch = self._meta("epoch") or self._first_epoch()
         self.acked = self._meta("acked")
         """Everything up to here is in the journal."""
-        self.journal_id = str(self._meta("journal_id") or "")
         self._lower = 0
+        """Acks in a row that said less than `acked`, of the same journal."""
+        self.journal_id = str(self._meta("journal_id") or "")
         self.polled_ms: int | None = self._meta("polled_ms") or None
         """Time of the newest poll whose frames are here."""
         self.evicted = Evicted(*(self._meta(name) for name in Evicted.__struct_fields__))

@@ -5,7 +5,6 @@ flight; when no ack comes in time, sending goes back to the first frame that is 
 """
 
 import asyncio
-import json
 import logging
 import random
 import time
@@ -23,15 +22,18 @@ from edge_agent.births import (
     ndeath,
     time_request,
 )
-from edge_agent.budget import ACK_BYTES, MESSAGE_BYTES, PING_BYTES, SESSION_BYTES, Budget
-from edge_agent.clock import Clock, SystemClock
+from edge_agent.budget import ACK_BYTES, ANSWER_BYTES, MESSAGE_BYTES, PING_BYTES, SESSION_BYTES, Budget
+from edge_agent.cancellation import heed_cancellation
+from edge_agent.clock import Clock, SystemClock, known_ms
 from edge_agent.config import EdgeConfig
 from edge_agent.dated_tls import dated
 from edge_agent.device import Device
-from edge_agent.drain import Gap, Pace, with_gaps
+from edge_agent.drain import Gap, Pace, number_before, with_gaps
+from edge_agent.host_state import HostState
 from edge_agent.outbox import Frame, Outbox, OutboxError
 from edge_agent.server_time import ServerTime
 from edge_agent.side import SideChannel
+from edge_agent.traffic import Traffic
 from metering import frames
 from metering.protobuf_wire import DecodeError, uint_field
 from metering.sparkplug import Payload, decode, encode
@@ -44,8 +46,6 @@ _LONGEST_ACK_TIMEOUT_S = 60.0
 _READ_AHEAD = 256
 _AT_ONCE = 32
 """Frames that are handed to the socket together."""
-_ACK_BYTES = 360
-"""An ack on the wire, about."""
 _GOODBYE_S = 2.0
 
 
@@ -77,29 +77,28 @@ class Publisher:
         budget: Budget | None = None,
     ) -> None:
         self._clock = clock or SystemClock()
-        self._budget = budget or Budget(0)
+        budget = budget or Budget(0)
+        self._traffic = Traffic(budget, outbox, self._clock)
         self._time = ServerTime(self._clock)
-        publish = config.publish
-        self._pace = Pace(self._budget, len(devices), publish.totals_every_s, config.window, time.monotonic)
+        every_s = config.publish.totals_every_s
+        self._pace = Pace(budget, len(devices), every_s, config.window, time.monotonic)
         self._again: frames.Range | None = None
         """What the server has asked for once more."""
-        self._epoch = outbox.epoch
-        """Of the births in force."""
+        self._epoch = outbox.epoch  # of the births in force
         self._config, self._outbox, self._stored, self._side = config, outbox, stored, side
         self._devices = {device.meter.id: device for device in devices}
         self._declared: dict[str, int] = {}
         """Meter → declaration of the birth it last sent in this session."""
         self._aliases: dict[int, tuple[str, tuple[int, int]]] = {}
         """Declaration → (meter, aliases of epoch and number)."""
-        self._online = asyncio.Event()
-        self._offline = asyncio.Event()
+        self._host = HostState()
         self._rebirth = False
         self._reset(0)
 
     @property
     def in_session(self) -> bool:
         """Connected, the host online, and births sent."""
-        return self._born and self._online.is_set() and not self._offline.is_set()
+        return self._born and self._host.online.is_set() and not self._host.gone.is_set()
 
     def _reset(self, bdseq: int) -> None:
         self._bdseq, self._seq = bdseq, 0
@@ -108,10 +107,8 @@ class Publisher:
         self._history = self._outbox.last
         """Frames up to here are not news when they are sent."""
         self._born = False
-        self._host_since_ms = -1
         self._time.new_session()
-        self._online.clear()
-        self._offline.clear()
+        self._host.new_session()
 
     async def run(self) -> None:
         """Session after session, with jittered pauses between failures."""
@@ -125,7 +122,7 @@ class Publisher:
             if time.monotonic() - started > _LONGEST_PAUSE_S:
                 pause = _FIRST_PAUSE_S
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  jitter, not a secret
-            pause = min(pause * 2, _LONGEST_PAUSE_S) if not self._online.is_set() else _FIRST_PAUSE_S
+            pause = min(pause * 2, _LONGEST_PAUSE_S) if not self._host.online.is_set() else _FIRST_PAUSE_S
 
     async def _session_apart(self) -> None:
         """A session as a task of its own: whatever it does with a cancellation, this one is not swallowed."""
@@ -144,7 +141,7 @@ class Publisher:
         will = aiomqtt.Will(self._topic(MessageType.NDEATH), encode(ndeath(self._bdseq)), qos=1)
         async with _Client(
             broker.host, broker.port, username=broker.user, password=broker.password(),
-            tls_context=dated(broker.tls(), self._known_ms),
+            tls_context=dated(broker.tls(), lambda: known_ms(self._clock)),
             identifier=f"{self._config.park}-{self._config.gateway}", will=will,
             keepalive=self._config.keepalive_s, clean_session=True, timeout=10,
         ) as client:  # fmt: skip
@@ -152,8 +149,8 @@ class Publisher:
             await client.subscribe(
                 [(t, 1) for t in (self._topic(MessageType.NCMD), state_topic(self._config.host_id), *beside)]
             )
-            _heed_cancellation()
-            self._spent(SESSION_BYTES)
+            heed_cancellation()
+            self._traffic.spent(SESSION_BYTES)
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._receive(client), name="receive")
@@ -167,19 +164,14 @@ class Publisher:
 
     def may_live(self, t_ms: int) -> bool:
         """Whether the month's bytes allow live readings now, once what waits has gone."""
-        return self._budget.may_live(t_ms, int(self._outbox.backlog() * self._pace.mean_bytes))
-
-    def _spent(self, size: int) -> None:
-        """Count bytes on the wire; they reach the disk with the next poll."""
-        self._budget.spent(size, self._clock.now_ms())
-        self._outbox.notes.update(traffic_month=self._budget.month, traffic_bytes=self._budget.used_bytes)
+        return self._traffic.may_live(t_ms, self._pace.mean_bytes)
 
     def _topic(self, kind: MessageType, meter: str = "") -> str:
         return str(Topic(self._config.park, kind, self._config.gateway, meter))
 
     async def _leave_with_host(self) -> None:
         """When the primary host goes, end the session (tck-id-operational-behavior-edge-node-termination-host-offline)."""
-        await self._offline.wait()
+        await self._host.gone.wait()
         msg = f"host {self._config.host_id} is offline"
         raise HostOffline(msg)
 
@@ -206,13 +198,13 @@ class Publisher:
                 raise
             finally:
                 side.outgoing.task_done()
-            _heed_cancellation()
+            heed_cancellation()
 
     async def _receive(self, client: _Client) -> None:
         async for message in client.messages:
             body = message.payload
             if str(message.topic) == state_topic(self._config.host_id):
-                self._hear_host(body)
+                self._host.hear(body)
                 continue
             if self._side is not None and str(message.topic) in self._side.topics:
                 self._side.hear(str(message.topic), body)
@@ -222,29 +214,12 @@ class Publisher:
             except DecodeError as error:
                 log.warning("command_refused error=%s", error)
 
-    def _hear_host(self, body: bytes) -> None:
-        """A STATE older than the newest is ignored (tck-id-operational-behavior-edge-node-termination-host-offline-timestamp)."""
-        try:
-            state = json.loads(body)
-            online, since_ms = bool(state["online"]), int(state["timestamp"])
-        except (ValueError, KeyError, TypeError):
-            log.warning("state_refused body=%r", body[:100])
-            return
-        if since_ms < self._host_since_ms:
-            return
-        self._host_since_ms = since_ms
-        if online:
-            self._online.set()
-        elif self._online.is_set():
-            self._offline.set()
-
     async def _command(self, payload: Payload) -> None:
         ack = frames.read_ack(payload)
         if ack is not None:
-            self._spent(_ACK_BYTES)
-            if self._time.heard(ack):
-                self._log_time()
-            # A restored card's numbers were others' once: only what this session has sent is taken as stored.
+            self._traffic.spent(ANSWER_BYTES)
+            self._time.heard(ack)
+            # No further than what was sent: of an old copy of this outbox the journal knows other frames under these numbers.
             number = min(ack.number, max(self._sent, self._outbox.acked))
             went_back = self._outbox.acknowledge(ack.journal_id, ack.epoch, number)
             if went_back:
@@ -264,7 +239,7 @@ class Publisher:
         self._stored.set()
 
     async def _send(self, client: _Client) -> None:
-        await self._online.wait()
+        await self._host.online.wait()
         self._rebirth, self._history = True, self._outbox.last
         progress, timeout_s, acked = time.monotonic(), self._config.ack_timeout_s, self._outbox.acked
         pinged = progress
@@ -280,7 +255,7 @@ class Publisher:
             now = time.monotonic()
             if now - pinged >= self._config.keepalive_s:
                 pinged = now
-                self._spent(PING_BYTES)
+                self._traffic.spent(PING_BYTES)
             if self._outbox.acked != acked or self._sent <= self._outbox.acked:
                 progress, timeout_s, acked = now, self._config.ack_timeout_s, self._outbox.acked
             elif now - progress > timeout_s:
@@ -350,17 +325,13 @@ class Publisher:
                 continue
             if end <= sent:
                 return
-            for step in with_gaps(sent, found, end, self._known_ms()):
+            for step in with_gaps(sent, found, end, known_ms(self._clock)):
                 wait = isinstance(step, Gap) or step.number == found[-1].number or step.number % _AT_ONCE == 0
                 if isinstance(step, Frame):
                     await self._declare(client, step.declaration)
-                if not self._stands_at(epoch, self._before(step)):
+                if not self._stands_at(epoch, number_before(step)):
                     break
                 await self._send_step(client, step, wait=wait)
-
-    @staticmethod
-    def _before(step: Frame | Gap) -> int:
-        return (step.number if isinstance(step, Frame) else step.first) - 1
 
     async def _send_step(self, client: _Client, step: Frame | Gap, *, wait: bool) -> None:
         if isinstance(step, Gap):
@@ -388,15 +359,6 @@ class Publisher:
             t_ms = self._clock.now_ms()
             body = uint_field(1, t_ms) + time_request(self._outbox, nonce, t_ms)
             await self._publish(client, MessageType.NDATA, "", body)
-
-    def _log_time(self) -> None:
-        source, error_ms = getattr(self._clock, "source", ""), getattr(self._clock, "error_ms", None)
-        log.info("time_known gateway=%s source=%s error_ms=%s", self._config.gateway, source, error_ms)
-
-    def _known_ms(self) -> int | None:
-        """UTC, where somebody trustworthy has said what it is."""
-        offset = self._clock.offset()
-        return None if offset is None or offset.guess else self._clock.now_ms()
 
     def _stands_at(self, epoch: int, sent: int) -> bool:
         """False when an ack or a command came while this task waited: then what it has read is not what comes next."""
@@ -429,20 +391,10 @@ class Publisher:
         topic, payload = self._topic(kind, meter), body + uint_field(3, self._seq)
         if wait:
             await client.publish(topic, payload, qos=0)
-            _heed_cancellation()
+            heed_cancellation()
         else:
             client.put(topic, payload)
         self._seq = (self._seq + 1) % 256
         size = len(topic) + len(payload) + MESSAGE_BYTES + ACK_BYTES // 2
-        self._spent(size)
+        self._traffic.spent(size)
         return size
-
-
-def _heed_cancellation() -> None:
-    """End a task that was cancelled and did not hear it: asyncio.wait_for of Python 3.11, which aiomqtt uses, may swallow it.
-
-    bpo-42130. Without this a session would outlive its host, and a stopped agent would not stop.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError

@@ -1,5 +1,6 @@
 """The server's time: asked for by number, taken from the ack that bears it, so that the round trip bounds the error."""
 
+import logging
 import secrets
 import time
 from typing import Final
@@ -7,6 +8,7 @@ from typing import Final
 from edge_agent.clock import Clock, KeptClock
 from metering.frames import Ack
 
+log = logging.getLogger("tanyun.edge")
 _UNKNOWN_S: Final = 5.0
 _KNOWN_S: Final = 3600.0
 """Between two requests while the time is not known, and when it is (ours; an hour's drift is below half a second)."""
@@ -42,4 +44,6 @@ class ServerTime:
         (_nonce, asked_ms), self._asked = self._asked, None
         took = self._clock.keeper.heard_server(ack.t_ms, asked_ms)
         self._next_s = time.monotonic() + (_KNOWN_S if took else _UNKNOWN_S)
+        if took:
+            log.info("time_known source=%s error_ms=%s", self._clock.source, self._clock.error_ms)
         return took

@@ -51,6 +51,9 @@ class Session(msgspec.Struct):
     """Meter (empty: the gateway itself) → what its birth declared."""
     by_epoch: dict[tuple[str, int], dict[int, Declared]] = {}
     """(Meter, epoch) → what the aliases of that outbox mean."""
+    verified: dict[int, int] = {}
+    """Epoch → up to which number the frames of this session's outbox are those of the journal. That is what is acked: an old
+    copy of an outbox has other frames than the journal behind the last one that they share."""
     asked_ms: int = -REBIRTH_PAUSE_MS
     doubted: dict[str, bool] = {}
     """Meters whose frames have metrics that their birth lacks → whether a birth has come since."""
@@ -165,8 +168,8 @@ class Host:
             return
         if topic.type is MessageType.NBIRTH:
             session.births.clear()
-            session.bdseq = _bdseq(payload)
-            session.online, session.since_ms = True, record.received_ms
+            self._arrived(record, topic.gateway, session, _bdseq(payload))
+            self._start_from(topic.gateway, session, found.epoch, payload)
         session.learn(topic.meter, found)
         if topic.meter in session.doubted:
             session.doubted[topic.meter] = True
@@ -177,11 +180,37 @@ class Host:
         if topic.type is MessageType.DDEATH:
             self._event(record, topic.gateway, "meter_offline", meter=topic.meter)
         elif session.bdseq is None or _bdseq(payload) == session.bdseq:
+            if session.online:
+                self._event(record, topic.gateway, "gateway_lost")
             session.online, session.since_ms = False, record.received_ms
+            session.verified.clear()
+
+    def _arrived(self, record: Record, gateway: str, session: Session, bdseq: int | None) -> None:
+        """Online with the session `bdseq`. Another one than before is news, even if no death of the old one was heard."""
+        if not session.online or bdseq != session.bdseq:
+            self._event(record, gateway, "gateway_found")
+            session.verified.clear()
+        session.online, session.since_ms, session.bdseq = True, record.received_ms, bdseq
+
+    def _start_from(self, gateway: str, session: Session, epoch: int, birth: Payload) -> None:
+        """A birth of ours says up to which frame its outbox has an ack: so far it has been one with the journal."""
+        said = next((metric.value for metric in birth.metrics if metric.name == frames.FRAME_NUMBER), None)
+        if epoch and is_frame_number(said):
+            common = min(said, self._stored.progress.get((gateway, epoch), 0))
+            session.verified[epoch] = max(common, session.verified.get(epoch, 0))
+
+    def acked(self, gateway: str, epoch: int) -> int:
+        """What an ack may say: everything up to here is stored, as this gateway's outbox has it."""
+        return self._session(gateway).verified.get(epoch, self._stored.progress.get((gateway, epoch), 0))
+
+    def _verified(self, gateway: str, epoch: int, first: int) -> int:
+        """As `acked`; a gateway that has not said where it starts is taken to start at the first frame heard."""
+        known = self._session(gateway).verified
+        return known.setdefault(epoch, min(first - 1, self._stored.progress.get((gateway, epoch), 0)))
 
     def _data(self, record: Record, topic: Topic, payload: Payload, session: Session) -> None:
         if not session.online:
-            session.online, session.since_ms = True, record.received_ms
+            self._arrived(record, topic.gateway, session, session.bdseq)
         declared = session.births.get(topic.meter)
         if declared is None:
             self._quarantine(
@@ -230,36 +259,41 @@ class Host:
         if not epoch or not number:
             self._quarantine(record, topic, why)
             return
-        expected = self._expected(topic.gateway, epoch)
+        done, stored = self._verified(topic.gateway, epoch, number), self._expected(topic.gateway, epoch) - 1
         index = FrameIndex(topic.gateway, topic.meter, epoch, number, 0, body_digest(payload))
-        if number < expected:
+        if number > done + 1:
+            self.answer.acks.add((topic.gateway, epoch))
+        elif number <= stored:
             self._repeated(record, topic, index)
-        elif number == expected:
+        else:
             self._store(index)
             self._quarantine(record, topic, why, index)
-        else:
-            self.answer.acks.add((topic.gateway, epoch))
 
     def _expected(self, gateway: str, epoch: int) -> int:
         return self._stored.progress.get((gateway, epoch), 0) + 1
 
     def _store(self, index: FrameIndex) -> None:
         key = (index.gateway, index.epoch)
-        self._stored.progress[key] = index.number
+        self._stored.progress[key] = self._session(index.gateway).verified[index.epoch] = index.number
         self._stored.fresh[index.gateway, index.epoch, index.number] = index.digest
         self.answer.acks.add(key)
 
     def _sequenced(self, record: Record, topic: Topic, found: Admitted) -> None:
-        expected = self._expected(topic.gateway, found.epoch)
+        expected, first = self._expected(topic.gateway, found.epoch), found.lost_from or found.number
+        done = self._verified(topic.gateway, found.epoch, first)
         index = FrameIndex(
             topic.gateway, topic.meter, found.epoch, found.number, found.t_ms, body_digest(found.payload)
         )
-        if found.number < expected and found.lost_from:
+        if first > done + 1:
+            self.answer.acks.add((topic.gateway, found.epoch))
+        elif found.number < expected and found.lost_from:
             # What it has given up grows; a frame that stands here already is better than its loss.
+            verified = self._session(topic.gateway).verified
+            verified[found.epoch] = max(verified.get(found.epoch, 0), found.number)
             self.answer.acks.add((topic.gateway, found.epoch))
         elif found.number < expected:
             self._repeated(record, topic, index)
-        elif found.number == expected or 0 < found.lost_from <= expected:
+        else:
             if expected == 1:
                 self._event(
                     record,
@@ -272,8 +306,6 @@ class Host:
                 self._missing(record, topic.gateway, found, expected)
             self.commit.entries.append(Entry(record, index))
             self._store(index)
-        else:
-            self.answer.acks.add((topic.gateway, found.epoch))
 
     def _missing(self, record: Record, gateway: str, found: Admitted, first: int) -> None:
         """An event; thinned ranges of one commit, which come by the hundred, are one."""
@@ -281,7 +313,10 @@ class Host:
             self._event(record, gateway, "frames_lost", epoch=found.epoch, first=first, last=found.number)
             return
         for event in self.commit.events:
-            if (event.kind, event.gateway, event.detail["epoch"]) == ("frames_thinned", gateway, found.epoch):
+            if event.kind == "frames_thinned" and (event.gateway, event.detail["epoch"]) == (
+                gateway,
+                found.epoch,
+            ):
                 event.detail["last"] = found.number
                 event.detail["frames"] += found.number - first + 1
                 return
@@ -299,6 +334,8 @@ class Host:
             self._event(record, topic.gateway, "number_conflict", epoch=index.epoch, number=index.number)
             self.answer.new_epochs.add(topic.gateway)
         else:
+            verified = self._session(index.gateway).verified
+            verified[index.epoch] = max(verified.get(index.epoch, 0), index.number)
             self.answer.acks.add((index.gateway, index.epoch))
 
     def _append_unsequenced(self, record: Record, topic: Topic, found: Admitted) -> None:

@@ -74,9 +74,9 @@ def _import(file: Path, park: Park, journal: JournalWriter, now_ms: Callable[[],
         _count(done, commit)
         if commit:
             journal.commit(commit, now_ms())
-    done.expected = stored.progress.get((done.gateway, done.epoch), 0) + 1
-    highest = max(done.last - done.expected + 1, 0)
-    done.ahead = min(highest, frames)
+    agreed = host.acked(done.gateway, done.epoch)
+    done.expected = agreed + 1
+    done.ahead = min(max(done.last - agreed, 0), frames - done.stored - done.quarantined)
     done.repeated = frames - done.stored - done.quarantined - done.ahead
     return done
 

@@ -20,6 +20,7 @@ from metering.mqtt import BrokerSettings
 from metering.registry import Park
 from metering.sparkplug import encode
 from metering.topics import NAMESPACE, MessageType, Topic, state_topic
+from storage.journal import NewEvent
 from storage.journal_writer import JournalWriter
 from storage.segment import Record
 
@@ -34,6 +35,7 @@ class Subscriber:
     def __init__(self, broker: BrokerSettings, host_id: str, park: Park, now_ms: Callable[[], int]) -> None:
         self._park, self._host_id, self._now_ms = park, host_id, now_ms
         self.messages: queue.Queue[Record] = queue.Queue(QUEUE_LIMIT)
+        self._notices: queue.Queue[tuple[str, dict[str, object]]] = queue.Queue()
         self._stopping = False
         # A name that nobody can guess: a client that took it over would throw this one off the broker.
         self._client = mqtt.Client(
@@ -87,6 +89,15 @@ class Subscriber:
                 break
         return records
 
+    def notice(self, kind: str, **detail: object) -> None:
+        """Something that happened to ingest itself, for whoever asks later why readings came late."""
+        self._notices.put((kind, detail))
+
+    def notices(self) -> list[NewEvent]:
+        """What was noticed since the last call, a few hundredths of a second ago."""
+        noticed = [self._notices.get_nowait() for _ in range(self._notices.qsize())]
+        return [NewEvent(self._now_ms(), "", kind, detail) for kind, detail in noticed]
+
     def _state(self, *, online: bool) -> str:
         return json.dumps({"online": online, "timestamp": self._since_ms})
 
@@ -103,10 +114,13 @@ class Subscriber:
             return
         client.subscribe([(state_topic(self._host_id), 1), (f"{NAMESPACE}/{self._park.id}/#", 0)])
         client.publish(state_topic(self._host_id), self._state(online=True), qos=1, retain=True)
+        self.notice("broker_found")
         log.info("broker_connected park=%s host=%s", self._park.id, self._host_id)
 
     def _on_disconnect(self, _c: object, _u: object, _f: object, reason: ReasonCode, _p: object) -> None:
-        log.warning("broker_lost reason=%s", reason)
+        if not self._stopping:
+            self.notice("broker_lost", reason=str(reason))
+            log.warning("broker_lost reason=%s", reason)
         self._set_will()
 
     def _on_message(self, client: mqtt.Client, _userdata: object, message: mqtt.MQTTMessage) -> None:
@@ -148,14 +162,17 @@ def _run(
 ) -> None:  # fmt: skip
     journal = JournalWriter(journal_file)
     stored = StoredInJournal(journal)
-    writer = Writer(journal, Host(park, stored), stored, now_ms)
+    writer = Writer(journal, Host(park, stored), now_ms)
     subscriber = Subscriber(broker, host_id, park, now_ms)
     subscriber.start()
+    subscriber.notice("ingest_started")
     log.info("ingest_ready journal=%s", journal.journal_id)
     while not stopped():
-        for command in writer.store(subscriber.drain()):
+        for command in writer.store(subscriber.drain(), subscriber.notices()):
             subscriber.send(command)
     subscriber.stop()
     while records := subscriber.drain():
         writer.store(records)
+    subscriber.notice("ingest_stopped")
+    writer.store([], subscriber.notices())
     journal.close()

@@ -2,13 +2,14 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from ingest.host import Host, Stored
 from metering import frames
 from metering.sparkplug import Payload
+from storage.journal import NewEvent
 from storage.journal_writer import JournalWriter
 from storage.segment import Record
 
@@ -39,13 +40,14 @@ class Command(msgspec.Struct, frozen=True, gc=False):
 class Writer:
     """Owns the journal and the host. Not a thread: `store` is called by the one that drains the queue."""
 
-    def __init__(self, journal: JournalWriter, host: Host, stored: Stored, now_ms: Callable[[], int]) -> None:
-        self._journal, self._host, self._stored, self._now_ms = journal, host, stored, now_ms
+    def __init__(self, journal: JournalWriter, host: Host, now_ms: Callable[[], int]) -> None:
+        self._journal, self._host, self._now_ms = journal, host, now_ms
         host.restore(journal.births(), journal.gateways())
 
-    def store(self, records: list[Record]) -> list[Command]:
-        """Judge and commit; what to tell the gateways now that it is on disk."""
+    def store(self, records: list[Record], notices: Sequence[NewEvent] = ()) -> list[Command]:
+        """Judge and commit; what to tell the gateways now that it is on disk. Notices are events of ingest itself."""
         self._host.reset()
+        self._host.commit.events.extend(notices)
         for record in records:
             self._host.receive(record)
         commit, answer = self._host.close_commit(), self._host.answer
@@ -69,6 +71,4 @@ class Writer:
         return [*rebirths, *acks, *epochs]
 
     def _ack(self, gateway: str, epoch: int, now: int) -> frames.Ack:
-        return frames.Ack(
-            self._journal.journal_id, epoch, self._stored.progress.get((gateway, epoch), 0), now
-        )
+        return frames.Ack(self._journal.ack_id, epoch, self._host.acked(gateway, epoch), now)

@@ -127,6 +127,10 @@ def encode_metrics(metrics: Iterable[Metric], *, with_datatype: bool = True) -> 
 
 
 def _encode_metric(metric: Metric, with_datatype: bool) -> bytes:
+    if metric.name is None and not with_datatype and not (metric.is_historical or metric.properties):
+        plain = _plain(metric)
+        if plain:
+            return plain
     out = b"" if metric.name is None else wire.bytes_field(1, metric.name.encode())
     datatype = metric.datatype if with_datatype else None
     for number, item in ((2, metric.alias), (3, metric.timestamp), (4, datatype)):
@@ -141,16 +145,20 @@ def _encode_metric(metric: Metric, with_datatype: bool) -> bytes:
     return out + _encode_value(metric.value, metric.datatype, first=10)
 
 
+def _plain(metric: Metric) -> bytes:
+    """The metric of a data message, the short way: alias, time, value; empty when it is not one."""
+    if metric.alias is None or metric.timestamp is None or metric.is_null or metric.value is None:
+        return b""
+    head = b"\x10" + wire.varint(metric.alias) + b"\x18" + wire.varint(metric.timestamp)
+    return head + _encode_value(metric.value, metric.datatype, first=_METRIC_VALUE)
+
+
 def _encode_value(value: Value, datatype: int | None, first: int) -> bytes:
     """A value; its field numbers start at `first` (10 in a metric, 3 in a property) in the order of the schema."""
     if isinstance(value, bool):
         return wire.uint_field(first + 4, int(value))
     if isinstance(value, int):
-        bits = (
-            SIGNED_BITS.get(DataType(datatype), 0) or UNSIGNED_BITS.get(DataType(datatype), 64)
-            if datatype
-            else 64
-        )
+        bits = SIGNED_BITS.get(datatype) or UNSIGNED_BITS.get(datatype, 64) if datatype else 64
         number = first if bits <= _BITS_32 else first + 1
         return wire.uint_field(number, value & ((1 << max(bits, 32)) - 1))
     if isinstance(value, float):

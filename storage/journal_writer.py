@@ -28,6 +28,9 @@ class JournalWriter:
     def __init__(self, path: Path) -> None:
         self._db = open_writer(path, SCHEMA + NEW_ID, SCHEMA_VERSION)
         self.journal_id: str = self._db.execute("SELECT value FROM meta WHERE key='journal_id'").fetchone()[0]
+        restored = self._db.execute("SELECT value FROM meta WHERE key='restored'").fetchone()
+        self.ack_id = f"{self.journal_id}.{restored[0]}" if restored else self.journal_id
+        """Its name in acks. After a restore it is another one, so that gateways take a lower number and send again."""
         row = self._db.execute("SELECT id, chain FROM segment ORDER BY id DESC LIMIT 1").fetchone()
         self._segment: int = row[0] if row else 0
         self._chain: bytes = row[1] if row else CHAIN_START

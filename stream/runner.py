@@ -46,6 +46,12 @@ class Runner:
                 "put the right journal back, or move the ledger file away to rebuild it"
             )
             raise StateError(msg)
+        if stored is not None and stored.cursor.segment > journal.last_segment() + 1:
+            msg = (
+                f"the ledger has read the journal up to segment {stored.cursor.segment - 1}, but it ends at {journal.last_segment()}: "
+                "an older journal was put back beside a newer ledger; move the ledger file away to rebuild it"
+            )
+            raise StateError(msg)
         self._state = State.restore(stored.state) if stored else State()
         self._snapshot = stored or Snapshot(self._journal.journal_id, START, 0, b"")
         self._learn_aliases()

@@ -173,15 +173,18 @@ def _day_first(stamps: list[Fields], mistakes: list[str]) -> bool:
         mistakes.append(_("the dates are neither all D/M/YYYY nor all M/D/YYYY"))
     if day_first or month_first:
         return day_first
-    as_day_first = [date(year, month, day) for day, month, year, _slot in short]
-    as_month_first = [date(year, month, day) for month, day, year, _slot in short]
-    return _disorder(as_day_first) <= _disorder(as_month_first)
+    return _disorder(short, day_first=True) <= _disorder(short, day_first=False)
 
 
-def _disorder(days: list[date]) -> tuple[bool, int]:
-    """Whether dates go back, then the time they span: 3/4, 3/5, 3/6 are three days in a row, not three months."""
+def _disorder(stamps: list[Fields], *, day_first: bool) -> tuple[int, bool, int]:
+    """How many dates there are not, whether they go back, then the time they span.
+
+    3/4, 3/5, 3/6 are three days in a row, not three months.
+    """
+    known = [_date(stamp, day_first=day_first) for stamp in stamps]
+    days = [day for day in known if day is not None]
     back = any(after < before for before, after in pairwise(days))
-    return back, (max(days) - min(days)).days if days else 0
+    return len(known) - len(days), back, (max(days) - min(days)).days if days else 0
 
 
 def _row(

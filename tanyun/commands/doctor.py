@@ -8,7 +8,14 @@ from metering.config import ConfigError
 from metering.i18n import _
 from storage.errors import StoreError
 from storage.journal import JournalReader
-from tanyun.commands.common import EX_FAILED, config_option, json_option, print_json
+from tanyun.commands.common import (
+    EX_FAILED,
+    config_option,
+    errors_as_sentences,
+    json_option,
+    load_server,
+    print_json,
+)
 from tanyun.commands.influx import check_influx
 from tanyun.commands.text import example
 from tanyun.config import ServerConfig, load_server_config
@@ -26,19 +33,33 @@ def _registry(path: Path) -> object:
     short_help=_("Name what is wrong with this server, and the cure."),
     help=_("Look at this server and name every fault with its cure: clock, Python, configuration, data folder, disk, "
            "stored files, packages, broker and ports. It changes nothing. Exit code 1 when there is a fault.")
-         + example("tanyun doctor --config /etc/tanyun/server.toml"),
+         + example("tanyun doctor --config /etc/tanyun/server.toml", "tanyun doctor --deep"),
 )  # fmt: skip
 @config_option
 @json_option
-def doctor(config_file: Path, as_json: bool) -> None:
+@click.option(
+    "--deep",
+    is_flag=True,
+    help=_("Read every stored byte: hash chain, ledger against journal, closed months. Takes its time."),
+)
+def doctor(config_file: Path, as_json: bool, deep: bool) -> None:
     """Diagnose."""
     found = [*diagnose(_installation(config_file)), *_influx(config_file)]
+    if deep:
+        found += _deep(config_file)
     if as_json:
         print_json([{"id": d.id, "ok": d.ok, "fault": d.fault, "cure": d.cure} for d in found])
     else:
         _print(found)
     if not all(d.ok for d in found):
         raise SystemExit(EX_FAILED)
+
+
+def _deep(config_file: Path) -> list[Diagnosis]:
+    from tanyun.deep import examine  # noqa: PLC0415  it brings the stream and its kernels
+
+    with errors_as_sentences():
+        return list(examine(*load_server(config_file)))
 
 
 def _print(found: list[Diagnosis]) -> None:

@@ -4,6 +4,7 @@ import click
 
 from metering.i18n import LANGUAGES, _
 from tanyun.commands import (
+    backup,
     delivery,
     demo,
     doctor,
@@ -60,7 +61,7 @@ for command in (
     demo.demo, edge.edge, roles.ingest, journal.journal, roles.stream, roles.api, roles.serve, month.month, report.report,
     report.seal_key, registry.registry, delivery.delivery,
     evidence.evidence, tables.meters, enrol.gateway, doctor.doctor, warm.warm, simulator.simulator, secrets.broker, profile.profile,
-    influx.influx, influx.projector, grafana.grafana, people.user, people.key, people.audit,
+    influx.influx, influx.projector, grafana.grafana, backup.backup, backup.restore, people.user, people.key, people.audit,
 ):  # fmt: skip
     root.add_command(command)
 for command in (sheets.add, sheets.sheet):

@@ -120,6 +120,18 @@ def test_a_lower_ack_counts_only_from_another_journal(tmp_path: Path) -> None:
         assert outbox.acked == 5
 
 
+def test_a_journal_put_back_as_it_was_is_believed_when_it_says_so_three_times(tmp_path: Path) -> None:
+    """A machine's snapshot brings back the same journal id with less in it."""
+    with opened(tmp_path / "o.db") as outbox:
+        feed(outbox, 10)
+        outbox.acknowledge("j", outbox.epoch, 7)
+        assert [outbox.acknowledge("j", outbox.epoch, n) for n in (3, 3, 7, 3, 4)] == [False] * 5
+        assert outbox.acked == 7
+        assert outbox.acknowledge("j", outbox.epoch, 4)
+        assert outbox.acked == 4
+        assert [frame.number for frame in outbox.after(outbox.acked, 10)[0]] == [5, 6, 7, 8, 9, 10]
+
+
 def test_an_ack_of_another_epoch_is_ignored(tmp_path: Path) -> None:
     with opened(tmp_path / "o.db") as outbox:
         feed(outbox, 10)
@@ -300,7 +312,7 @@ def test_it_behaves_like_a_dict_of_numbers(
     path = tmp_path_factory.mktemp("model") / "o.db"
     outbox = Outbox(path, BIG)
     model: dict[int, bytes] = {}
-    last = acked = written = 0
+    last = acked = written = lower = 0
     epochs = [outbox.epoch]
     for step, count in todo:
         if step == "append":
@@ -312,10 +324,12 @@ def test_it_behaves_like_a_dict_of_numbers(
             outbox.acknowledge(
                 "j" if outbox.journal_id in {"", "j"} else outbox.journal_id, outbox.epoch, count
             )
-            acked = max(acked, min(count, last))
+            lower = lower + 1 if count < acked else 0
+            if count >= acked or lower == 3:
+                acked, lower = min(count, last), 0
         elif step == "other ack":
             assert outbox.acknowledge(f"{outbox.journal_id}+", outbox.epoch, count) == (count < acked)
-            acked = min(count, last)
+            acked, lower = min(count, last), 0
         elif step == "renew":
             outbox.renew_epoch()
             model = {number - acked: body for number, body in model.items() if number > acked}
@@ -323,7 +337,7 @@ def test_it_behaves_like_a_dict_of_numbers(
             epochs.append(outbox.epoch)
         else:
             outbox.close()
-            outbox = Outbox(path, BIG)
+            outbox, lower = Outbox(path, BIG), 0
         assert held(outbox) == model
         assert (outbox.last, outbox.acked, outbox.epoch) == (last, acked, epochs[-1])
     outbox.close()

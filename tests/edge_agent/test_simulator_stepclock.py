@@ -306,3 +306,20 @@ def test_no_tick_is_left_while_a_gateway_has_not_polled_it(order: list[str]) -> 
 def test_a_start_off_the_grid_is_refused() -> None:
     with pytest.raises(ValueError, match="grid"):
         Barrier("a", START + 1)
+
+
+def test_a_server_that_goes_during_a_poll_does_not_turn_the_readings_back() -> None:
+    """Meters that are asked again until they answer must not answer for the tick before."""
+
+    async def test() -> None:
+        async with served("a") as server:
+            clock = SteppedClock("127.0.0.1", server.port, "a", START - Q)
+            tick = await clock.next_poll(Q)
+            assert (tick, clock.now_ms()) == (START, START)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(clock._hear(), 1)
+        assert clock._tick_ms is None
+        assert clock.now_ms() == START
+        await clock.aclose()
+
+    run(test)

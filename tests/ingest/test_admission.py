@@ -125,7 +125,7 @@ class Ingest:
     def start(self) -> None:
         self.journal = JournalWriter(self.file)
         stored = StoredInJournal(self.journal)
-        self.writer = Writer(self.journal, Host(PARK, stored), stored, lambda: NOW_MS)
+        self.writer = Writer(self.journal, Host(PARK, stored), lambda: NOW_MS)
 
     def restart(self) -> None:
         self.journal.close()

@@ -115,7 +115,7 @@ def test_a_number_with_another_body_is_a_conflict(site: Site, tmp_path: Path) ->
     clone.feed(6, plus=1)
     done = clone.take_in(clone.export(1, 12))
     clone.outbox.close()
-    assert (done.stored, done.reasons) == (2, {"number_conflict": 10})
+    assert (done.stored, done.reasons, done.ahead) == (0, {"number_conflict": 1}, 11)
     with JournalReader(site.journal) as reader:
         assert "number_conflict" in {event.kind for event in reader.events()}
 

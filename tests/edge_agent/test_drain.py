@@ -1,0 +1,73 @@
+"""What is sent next, and how fast a backlog may go."""
+
+from datetime import UTC, datetime
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_agent.budget import Budget
+from edge_agent.drain import FUTURE_MS, Gap, Pace, number_before, with_gaps
+from edge_agent.outbox import Frame
+
+NOW = round(datetime(2026, 11, 2, tzinfo=UTC).timestamp() * 1000)
+
+
+def frame(number: int, t_ms: int = NOW) -> Frame:
+    return Frame(number, 1, t_ms, b"")
+
+
+@settings(max_examples=100)
+@given(st.sets(st.integers(1, 30)), st.sets(st.integers(1, 30)), st.integers(0, 10), st.integers(0, 5))
+def test_frames_and_gaps_together_are_every_number_once_and_in_order(
+    there: set[int], ahead: set[int], sent: int, beyond: int
+) -> None:
+    numbers = sorted(n for n in there if n > sent)
+    end = max([*numbers, sent]) + beyond
+    found = [frame(n, NOW + FUTURE_MS + 1 if n in ahead else NOW) for n in numbers]
+    covered: list[int] = []
+    sends: list[int] = []
+    for step in with_gaps(sent, found, end, NOW):
+        assert number_before(step) == sent + len(covered)
+        if isinstance(step, Gap):
+            covered += range(step.first, step.last + 1)
+        else:
+            covered.append(step.number)
+            sends.append(step.number)
+    assert covered == list(range(sent + 1, end + 1))
+    assert sends == [n for n in numbers if n not in ahead]
+
+
+def test_a_gap_is_dated_by_the_frame_behind_it_however_often_it_is_said() -> None:
+    steps = list(with_gaps(0, [frame(4, 77)], 4, None))
+    assert steps == [Gap(1, 3, 77), frame(4, 77)]
+
+
+def test_where_nobody_knows_the_time_nothing_is_withheld() -> None:
+    assert list(with_gaps(0, [frame(1, NOW * 2)], 1, None)) == [frame(1, NOW * 2)]
+
+
+def test_a_backlog_goes_at_full_speed_until_the_months_totals_need_the_rest() -> None:
+    seconds = [0.0]
+    budget = Budget(80.0)
+    pace = Pace(budget, meters=32, totals_every_s=900, window=256, monotonic_s=lambda: seconds[0])
+    for _ in range(1000):
+        pace.sent(frame(1), 600, historical=True)
+    assert pace.room(NOW) == 256
+    budget.spent(30_000_000, NOW)  # 32 meters need some 53 MB in the rest of the month
+    assert pace.room(NOW) == 256  # a quarter of an hour's share
+    for _ in range(256):
+        pace.sent(frame(1), 600, historical=True)
+    assert pace.room(NOW) == 0
+    pace.sent(frame(1), 600, historical=False)
+    seconds[0] += 899
+    assert pace.room(NOW) == 0
+    seconds[0] += 1
+    assert pace.room(NOW) == 256
+
+
+def test_what_a_whole_frame_costs_is_learned_from_whole_frames() -> None:
+    pace = Pace(Budget(0), meters=1, totals_every_s=900, window=256, monotonic_s=lambda: 0.0)
+    for _ in range(200):
+        pace.sent(frame(1), 1_000, historical=False)
+        pace.sent(Frame(1, 1, NOW, b"", keep=False), 10, historical=False)
+    assert 990 < pace.mean_bytes <= 1_000

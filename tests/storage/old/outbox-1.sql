@@ -1,0 +1,24 @@
+-- A outbox as release 0.1.0 (schema 1) wrote it. Made by that release, then dumped; never edited.
+BEGIN TRANSACTION;
+CREATE TABLE alias(
+  alias INTEGER PRIMARY KEY, meter TEXT NOT NULL, name TEXT NOT NULL, declaration TEXT NOT NULL,
+  UNIQUE(meter, name, declaration));
+INSERT INTO "alias" VALUES(1,'m','energy_import_total','d1');
+CREATE TABLE declaration(
+  id INTEGER PRIMARY KEY, meter TEXT NOT NULL, birth BLOB NOT NULL, UNIQUE(meter, birth));
+INSERT INTO "declaration" VALUES(1,'m',X'6269727468');
+CREATE TABLE frame(
+  number INTEGER PRIMARY KEY, declaration INTEGER NOT NULL, t_ms INTEGER NOT NULL, body BLOB NOT NULL);
+INSERT INTO "frame" VALUES(1,1,1790000000000,X'626F647930');
+INSERT INTO "frame" VALUES(2,1,1790000000001,X'626F647931');
+INSERT INTO "frame" VALUES(3,1,1790000000002,X'626F647932');
+INSERT INTO "frame" VALUES(4,1,1790000000003,X'626F647933');
+INSERT INTO "frame" VALUES(5,1,1790000000004,X'626F647934');
+CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+INSERT INTO "meta" VALUES('acked',3);
+INSERT INTO "meta" VALUES('epoch',117654493308294269);
+INSERT INTO "meta" VALUES('journal_id','j');
+INSERT INTO "meta" VALUES('last',5);
+INSERT INTO "meta" VALUES('polled_ms',1790000000000);
+COMMIT;
+PRAGMA user_version=1;
