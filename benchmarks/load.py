@@ -17,6 +17,7 @@ import argparse
 import asyncio
 import json
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -331,6 +332,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--outage-hours", type=float, default=48)
     asked = parser.parse_args()
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # A thousand connections, here and at the broker.
     with tempfile.TemporaryDirectory(prefix="tanyun-load-") as folder:
         os.environ.setdefault("LANGUAGE", "en")
         bench = Bench(Path(folder), asked.gateways, asked.meters)
