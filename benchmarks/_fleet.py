@@ -136,7 +136,7 @@ class Gateway:
             declared = self._outbox.declaration(device.declaration)[1]
             self._publish(writer, MessageType.DBIRTH, meter, encode(dbirth(declared, self.epoch, {}, t_ms)))
         self._sent, self._heard_s, pinged = self.acked, time.monotonic(), time.monotonic()
-        while True:
+        while not writer.is_closing():
             self._send_window(writer)
             await writer.drain()
             self._more.clear()

@@ -17,6 +17,7 @@ import argparse
 import asyncio
 import json
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -225,6 +226,8 @@ async def latency(bench: Bench, rate: float, seconds: float) -> list[float]:
             bench.server.look()
             await asyncio.sleep(0.02)
 
+    with bench.ledger() as db:
+        known.update(db.execute(query, wanted).fetchall())
     watcher = asyncio.ensure_future(watch())
     await bench.poll_at(rate, seconds)
     watcher.cancel()
@@ -331,6 +334,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--outage-hours", type=float, default=48)
     asked = parser.parse_args()
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (hard, hard)
+    )  # A thousand connections, here and at the broker.
     with tempfile.TemporaryDirectory(prefix="tanyun-load-") as folder:
         os.environ.setdefault("LANGUAGE", "en")
         bench = Bench(Path(folder), asked.gateways, asked.meters)
