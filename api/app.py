@@ -83,7 +83,20 @@ def create_app(
 
 def _include(app: FastAPI, metrics: CollectorRegistry) -> None:
     routes = APIRouter(prefix=API)
-    for module in (registry, facts, readings, emissions, months, life, forms, events, live, session, admin, health):
+    for module in (
+        registry,
+        facts,
+        readings,
+        emissions,
+        months,
+        life,
+        forms,
+        events,
+        live,
+        session,
+        admin,
+        health,
+    ):
         routes.include_router(module.router)
 
     @routes.get("/openapi.json", include_in_schema=False, dependencies=[require(Permission.SELF)])
