@@ -26,9 +26,9 @@ from storage.journal_writer import JournalWriter
 from storage.ledger import LedgerReader
 from storage.months import MonthRow, MonthStore
 from storage.segment import Record
+from stream.context import Context
 from stream.policy import Policy
 from stream.runner import Runner
-from stream.context import Context
 from verification.close import Sources as CloseSources
 from verification.close import close_month
 from verification.evidence.pack import Sources, write_pack

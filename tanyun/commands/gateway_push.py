@@ -137,4 +137,3 @@ def state(config_file: Path, as_json: bool) -> None:
         ]  # fmt: skip
         rows.append([item.id, *(known or ["-"] * 5)])
     print_table(head, rows)
-
