@@ -28,7 +28,7 @@ from storage.audit import AuditLog, Event
 _BEARER: Final = HTTPBearer(auto_error=False, description="A machine's key (`tanyun key add`).")
 _COOKIE: Final = APIKeyCookie(name=COOKIE, auto_error=False, description="A user's session (POST /session).")
 EXTENSION: Final = "x-permission"
-"""Where the OpenAPI document says what a route asks for."""
+"""Where the OpenAPI document says what a route asks for; a public one has none."""
 
 
 class Access:
@@ -50,6 +50,8 @@ class Limits:
     def __init__(self, settings: ApiSettings) -> None:
         self.requests = Buckets(settings.burst, settings.requests_per_s)
         self.strangers = Buckets(settings.burst, settings.requests_per_s)
+        self.enrolments = Buckets(10, 1 / 6)
+        self.elsewhere = Buckets(30, 1)
 
 
 class Require:
@@ -67,9 +69,9 @@ class Require:
         state = request.app.state
         caller = caller_of(request, state.settings, state.clock())
         if caller is None:
-            _slow_down(state.limits.strangers, network_of(address_of(request)))
+            slow_down(state.limits.strangers, network_of(address_of(request)))
             raise HTTPException(401, _("sign in, or give a valid key"), {"WWW-Authenticate": "Bearer"})
-        _slow_down(state.limits.requests, caller.principal.name)
+        slow_down(state.limits.requests, caller.principal.name)
         if is_forged(request, caller):
             self._refuse(request, caller, "csrf")
         scope = caller.principal.scope(self.permission)
@@ -149,10 +151,9 @@ def insist_on_rules(app: FastAPI) -> None:
         raise TypeError(f"without require() or public(): {', '.join(without)}")
     for route in routes:
         rule = rule_of(route)
-        needs = (
-            {"permission": rule.permission.value, "park": rule.park} if isinstance(rule, Require) else None
-        )
-        route.openapi_extra = {**(route.openapi_extra or {}), EXTENSION: needs}
+        if isinstance(rule, Require):
+            needs = {"permission": rule.permission.value, "park": rule.park}
+            route.openapi_extra = {**(route.openapi_extra or {}), EXTENSION: needs}
 
 
 def _routes(routes: Iterable[BaseRoute]) -> Iterator[APIRoute]:
@@ -173,7 +174,8 @@ def _calls(dependant: Dependant) -> Iterator[object]:
         yield from _calls(item)
 
 
-def _slow_down(buckets: Buckets, key: str) -> None:
+def slow_down(buckets: Buckets, key: str) -> None:
+    """429 when there has been too much of it."""
     wait_s = buckets.take(key)
     if wait_s > 0:
         raise HTTPException(429, _("too many requests: slow down"), {"Retry-After": str(math.ceil(wait_s))})

@@ -17,11 +17,14 @@ from api.headers import SecurityHeaders
 from api.inventory import Inventory
 from api.metrics import ParkCollector, RequestMetrics, metrics_router
 from api.models import LiveOut, ProblemDocument
+from api.oidc import Oidc
 from api.rights import Permission, Scope
 from api.routes import (
     admin,
     emissions,
+    enrolment,
     events,
+    facts,
     forms,
     health,
     life,
@@ -31,6 +34,7 @@ from api.routes import (
     readings,
     registry,
     session,
+    sign_in_elsewhere,
 )
 from api.settings import ApiSettings
 from api.sources import Sources, system_clock
@@ -69,6 +73,7 @@ def create_app(
     app.state.settings, app.state.sources, app.state.feed, app.state.clock = settings, sources, feed, clock
     app.state.desk = desk
     app.state.limits, app.state.guard = Limits(settings), LoginGuard()
+    app.state.oidc = Oidc(settings.oidc) if settings.oidc is not None else None
     metrics = CollectorRegistry()
     metrics.register(ParkCollector(sources, lambda: feed.clients))
     errors.install(app)
@@ -82,7 +87,10 @@ def create_app(
 
 def _include(app: FastAPI, metrics: CollectorRegistry) -> None:
     routes = APIRouter(prefix=API)
-    for module in (registry, readings, emissions, months, life, forms, events, live, session, admin, health):
+    for module in (
+        registry, facts, readings, emissions, months, life, forms, events, live, session, sign_in_elsewhere, admin,
+        enrolment, health,
+    ):  # fmt: skip
         routes.include_router(module.router)
 
     @routes.get("/openapi.json", include_in_schema=False, dependencies=[require(Permission.SELF)])

@@ -2,7 +2,28 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+
+class OidcSettings(BaseModel):
+    """An OpenID provider at which users may sign in."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    issuer: str
+    name: str
+    """As the login page calls it."""
+    client_id: str
+    client_secret: SecretStr
+    public_url: str
+    """Where browsers find us, e.g. `https://server.park.example:8000`; registered at the provider with the path
+    `/api/v1/session/oidc/back`."""
+    ca_file: Path | None = None
+
+    @property
+    def scheme(self) -> str:
+        """What the provider's endpoints begin with: https, unless the issuer is on this machine."""
+        return "http" if self.issuer.startswith("http:") else "https:"
 
 
 class ApiSettings(BaseModel):
@@ -23,8 +44,11 @@ class ApiSettings(BaseModel):
     """Who did what (storage.audit)."""
     facts: Path
     """The registry of facts (storage.registry): enterprises' monthly forms are written into it."""
+    daily_checks: Path | None = None
+    """What the checks of open months found (storage.daily_checks)."""
     ca: Path | None = None
     """Certificate of the private CA, for gateways that enrol."""
+    oidc: OidcSettings | None = None
     silent_after_s: int = Field(default=300, gt=0)
     """A meter without a reading for this long is shown as silent."""
     burst: float = Field(default=300, gt=0)

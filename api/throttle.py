@@ -62,12 +62,12 @@ class LoginGuard:
         self._strangers = Buckets(20, 1 / 30, clock)
 
     def wait_s(self, name: str, address: str, *, known: bool) -> int:
-        """Seconds to wait before this attempt; 0: try now. Every attempt is counted."""
+        """Seconds to wait before this attempt; 0: try now. An attempt that has to wait takes nothing from the wider buckets."""
         network = network_of(address)
-        waits = [self._address.take(network), self._pair.take((name, network, known))]
+        wait_s = self._address.take(network) or self._pair.take((name, network, known))
         if not known:
-            waits.append(self._strangers.take(name))
-        return math.ceil(max(waits))
+            wait_s = wait_s or self._strangers.take(name)
+        return math.ceil(wait_s)
 
     def succeeded(self, name: str, address: str, *, known: bool) -> None:
         """The attempt was right: it does not count."""

@@ -23,6 +23,8 @@ from metering.intervals import (
 
 MAX_ROWS = 10_000
 MAX_DAYS = 400
+MAX_READ = 1_000_000
+"""Stored intervals that one answer may be summed from; some seconds of one core. Ours."""
 YEARS = range(1970, 2200)
 DAY_MS = 24 * HOUR_MS
 
@@ -78,6 +80,16 @@ def parse_range(start: str | None, end: str | None, size: Size, zone: ZoneInfo, 
         raise invalid("to", text.format(days=days, limit=MAX_DAYS))
     first = bucket_start(start_ms, size, zone)
     return Span(first, bucket_end(bucket_start(end_ms - 1, size, zone), size, zone))
+
+
+def check_cost(span: Span, totals: int) -> None:
+    """422 when the range holds more stored intervals of that many totals than one answer may read."""
+    rows = totals * (span.end_ms - span.start_ms) // QUARTER_MS
+    if rows > MAX_READ:
+        text = _(
+            "the range holds {rows} stored intervals of {totals} totals; at most {limit} are read at once"
+        )
+        raise invalid("to", text.format(rows=rows, totals=totals, limit=MAX_READ))
 
 
 def bucket_end(start_ms: int, size: Size, zone: ZoneInfo) -> int:

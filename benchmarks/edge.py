@@ -15,10 +15,14 @@
   nine while all ten live. The line is polled without a pause. The window begins when the breaker has opened and holds
   probes; `dead_slave_opening_s` is what the dead unit cost before, once.
 
-Usage: scripts/bench edge
+- `drain_readings_per_s`, `rss_mb`: a month of 32 meters, from one gateway process to stored acks (`_backlog.py`).
+- `mb_per_month`: what 32 meters cost on a mobile connection, by default settings (`_mobile.py`).
+
+Usage: scripts/bench edge [buses|backlog|mobile]
 """
 
 import asyncio
+import itertools
 import json
 import os
 import statistics
@@ -27,19 +31,21 @@ import sys
 import tempfile
 import time
 import tty
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from pymodbus.client import AsyncModbusTcpClient
 
+from benchmarks import _backlog, _mobile
 from edge_agent.bus import ModbusBus
 from edge_agent.clock import SystemClock
 from edge_agent.config import Bus, EdgeConfig
+from edge_agent.device import make_device
 from edge_agent.outbox import Outbox
 from edge_agent.plan import Block, plan
-from edge_agent.poller import Poller, make_device
+from edge_agent.poller import Poller
 from edge_agent.profile import load_profile
 from edge_agent.simulator.config import load_config
 from edge_agent.simulator.meters import build_meters
@@ -87,6 +93,7 @@ def poller_for(folder: Path, buses: list[dict[str, object]], meters: list[dict[s
         "gateway": "gw",
         "broker": {"user": "gw", "password_file": "none"},
         "outbox": {"path": "outbox.db"},
+        "publish": {"totals_every_s": 1, "monthly_mb": 0},
         "buses": buses,
         "meters": meters,
     }
@@ -126,11 +133,16 @@ async def tcp(folder: Path) -> dict[str, float]:
         client = AsyncModbusTcpClient("127.0.0.1", port=port)
         assert await client.connect()
         bus = ModbusBus(Bus(id="line", host="127.0.0.1", port=port))
-        drafts = await poller._poll()  # noqa: SLF001  what one tick does, without waiting for the tick
-        assert len(drafts) == len(specs)
+        ticks = itertools.count(NOW_MS, 1000)
+
+        async def tick() -> int:
+            """What one tick does, without waiting for it and without the disk."""
+            return len(poller._drafts(await poller._poll(), next(ticks)))  # noqa: SLF001
+
+        assert await tick() == len(specs)
         ours, alone, bare = [], [], []
         for _round in range(ROUNDS):
-            ours.append(await _rate(poller._poll))  # noqa: SLF001
+            ours.append(await _rate(tick))
             alone.append(await _rate(lambda: _read_all(bus, blocks)))
             bare.append(await _rate(lambda: bare_loop(client, blocks)))
         client.close()
@@ -258,14 +270,14 @@ async def others_rate(folder: Path, dead: int) -> tuple[float, float]:
             await poller._poll()  # noqa: SLF001
         begun_s, reads = time.monotonic(), 0
         while time.monotonic() - begun_s < DEAD_S:
-            reads += sum(draft.declaration != tenth.declaration for draft in await poller._poll())  # noqa: SLF001
+            reads += sum(device is not tenth for device, _readings in await poller._poll())  # noqa: SLF001
         took_s = time.monotonic() - begun_s
         poller.close()
     return reads / took_s, begun_s - opening_s
 
 
-async def measure() -> dict[str, float]:
-    """All figures."""
+async def buses() -> dict[str, float]:
+    """What the buses give."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         figures = await tcp(folder)
@@ -276,6 +288,20 @@ async def measure() -> dict[str, float]:
     return {**figures, "dead_slave_others_share": beside / alive, "dead_slave_opening_s": opening_s}
 
 
+def measure(parts: Sequence[str]) -> dict[str, float]:
+    """The figures of some parts, or of all."""
+    figures: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)  # the broker's own user reads its files in it
+        if not parts or "buses" in parts:
+            figures |= asyncio.run(buses())
+        if not parts or "backlog" in parts:
+            figures |= _backlog.measure(Path(name) / "backlog")
+        if not parts or "mobile" in parts:
+            figures |= _mobile.measure(Path(name) / "mobile")
+    return figures
+
+
 def main() -> None:
     """Run and print."""
     if sys.argv[1:2] == ["--meters"]:
@@ -283,9 +309,9 @@ def main() -> None:
     elif sys.argv[1:2] == ["--line"]:
         serve_line(*map(int, sys.argv[2:5]))
     else:
-        figures = asyncio.run(measure())
+        figures = measure(sys.argv[1:])
         for name, value in figures.items():
-            print(f"{name:34} {value:10.3f}")
+            print(f"{name:36} {value:12.3f}")
         print(json.dumps({name: round(value, 3) for name, value in figures.items()}))
 
 

@@ -1,9 +1,9 @@
 """The projector against InfluxDB 1.6.7: how fast it is up to the socket, and against a bare writer of the same lines.
 
 A journal of 1,000 meters, read every 15 s, eight gauges each, is projected into an empty server; then its lines, made beforehand,
-are written into another empty server by the same client. Runs alternate; the fastest of each kind counts, because a shared machine
-only ever slows down. With benchmarks/panels.py:
-the slowest panel too. Usage: scripts/bench influx [minutes of readings] [pairs]
+are written into another empty server by the same client. Runs alternate, first one then the other first; the ratio is the median
+of the pairs', the rates are the medians of the runs. With benchmarks/panels.py: the slowest panel too.
+Usage: scripts/bench influx [minutes of readings] [pairs]
 """
 
 import gzip
@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from factors.table import FactorTable
@@ -28,7 +29,7 @@ from stream.projector import SWITCH_S, Files, Projector
 from tests.fakes.influx import Influxd
 
 METERS, POLL_S, FRAMES_PER_SEGMENT = 1000, 15, 250
-WARM_STEPS = 12
+WARM_STEPS = 4
 """The live end, then the start of the backlog with the births."""
 WARM_SHARE = 0.5
 """At least this much is left to be timed."""
@@ -154,6 +155,14 @@ def into_server(data: Path, lines: Sequence[str] | None, registry: Park) -> floa
     return seconds
 
 
+def pair(data: Path, lines: Sequence[str], registry: Park, *, bare_first: bool) -> tuple[float, float]:
+    """Seconds of (the projector, a bare writer), one right after the other, so that both meet the same machine."""
+    if bare_first:
+        bare = into_server(data, lines, registry)
+        return into_server(data, None, registry), bare
+    return into_server(data, None, registry), into_server(data, lines, registry)
+
+
 def slowest_panel_ms() -> float | None:
     """What benchmarks/panels.py says, when it is there."""
     if not (Path(__file__).parent / "panels.py").exists():
@@ -169,7 +178,7 @@ def slowest_panel_ms() -> float | None:
 def main() -> None:
     """Run and print."""
     minutes = int(sys.argv[1]) if len(sys.argv) > 1 else 30
-    pairs = int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    pairs = int(sys.argv[2]) if len(sys.argv) > 2 else 5
     registry = park()
     sys.setswitchinterval(SWITCH_S)
     with tempfile.TemporaryDirectory() as folder:
@@ -182,12 +191,9 @@ def main() -> None:
         _, cpu = project(data, data / "socket.db", socket, registry)
         assert WARM_SHARE * points < len(socket.lines) < points
         points = len(socket.lines)
-        runs = [
-            (into_server(data, None, registry), into_server(data, socket.lines, registry))
-            for _ in range(pairs)
-        ]
-    rate, bare_rate = (points / min(seconds) for seconds in zip(*runs, strict=True))
-    ratio = rate / bare_rate
+        runs = [pair(data, socket.lines, registry, bare_first=bool(i % 2)) for i in range(pairs)]
+    rate, bare_rate = (points / median(seconds) for seconds in zip(*runs, strict=True))
+    ratio = median(bare / projected for projected, bare in runs)
     day_s = METERS * len(GAUGES) * 86_400 / POLL_S / rate
     print(f"{points} points: up to the socket {points / cpu:,.0f} points per second of one core")
     print(

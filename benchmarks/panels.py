@@ -1,7 +1,7 @@
 """How long panels take: every query of every dashboard over 30 days of 200 meters, on the real InfluxDB.
 
-States come every 15 s. Raw readings of all 30 days are stored for the meter that is looked at, those of the other 199 for the last
-three hours: no panel reads more of them. Prints each panel's median of five runs; the last line is one JSON object.
+States come every 15 s. Raw readings and minutes of all 30 days are stored for the meter that is looked at, those of the other 199 for
+the last three hours: no panel reads more of them. Prints each panel's median of five runs; the last line is one JSON object.
 """
 
 import argparse
@@ -22,9 +22,11 @@ from tests.dashboards.month import (
     Meter,
     balances,
     boundaries,
+    documents,
     events,
     forecasts,
     intervals,
+    minutes,
     months,
     readings,
     states,
@@ -63,6 +65,8 @@ def fill(store: Store, meters: tuple[Meter, ...], now_ms: int, days: int) -> int
         readings(meters[1:], recent, now_ms, STEP),
         (line for line in states(one_per_gateway, start, recent, STEP) if not line.startswith("meter_state")),
         states(meters, recent, now_ms, STEP),
+        minutes(meters[:1], start, now_ms),
+        minutes(meters[1:], recent, now_ms),
     )
     history = chain(
         intervals(meters, day, now_ms),
@@ -72,6 +76,7 @@ def fill(store: Store, meters: tuple[Meter, ...], now_ms: int, days: int) -> int
         forecasts(meters, day, now_ms),
         balances(meters, day, now_ms),
         months(meters, now_ms - 20 * DAY, closed=12),
+        documents(meters, now_ms - 20 * DAY, closed=12),
         events(meters, day, now_ms),
     )
     return _write(store, "live", live) + _write(store, "history", history)
@@ -125,7 +130,7 @@ def main() -> None:
     options = parser.parse_args()
     now_ms = time.time_ns() // 1_000_000_000 * 1000
     with tempfile.TemporaryDirectory() as folder, Influxd(Path(folder)) as server:
-        store = Store(server.url)
+        store = Store(server)
         began = time.perf_counter()
         lines = fill(store, park(options.meters), now_ms, options.days)
         print(f"{lines} lines written in {time.perf_counter() - began:.0f} s")

@@ -11,9 +11,9 @@ _METHOD = {"national": ("全国平均 National average", "blue"), "provincial": 
 _T = Look("t CO₂", 2)
 """Any text is a unit to Grafana; this one it writes after the number."""
 _ABOUT_METHODS = (
-    "两种基于地点的因子：企业报告用全国平均，园区盘查用省级。基于市场的方法需要绿电合同与凭证，尚无此数据。 "
+    "两种基于地点的因子：企业报告用全国平均，园区盘查用省级。基于市场的结果见已关账月份的核算。 "
     "Two location-based factors: enterprises report by the national average, parks by the provincial one. "
-    "The market-based method needs green-power contracts and vouchers, which are not in the data."
+    "Market-based figures are in the accounts of closed months."
 )
 
 
@@ -28,6 +28,7 @@ def board() -> Board:
             ("现在 Now", _now()),
             ("本月 This month", _month()),
             ("构成与因子 What it consists of", _parts()),
+            ("已关账月份的核算 Accounts of closed months", _accounts()),
         ],
         since="now-30d",
         refresh="5m",
@@ -182,7 +183,7 @@ def _per_kwh() -> list[Sized]:
             InfluxQL(intensity, alias="$tag_method"),
             Look("g CO₂/kWh", 1),
             width=6,
-            about="单位产值或产品的强度需要产量数据。 Intensity per unit of output needs production data, which are not here.",
+            about="单位产值与产品的强度见已关账月份的核算。 Intensity per output and product: in the accounts of closed months.",
         ),
         grid(
             "所用因子 Factors in force",
@@ -190,5 +191,72 @@ def _per_kwh() -> list[Sized]:
             columns,
             width=18,
             about="因子编号指明公告与数据年份。 The id names notice and data year.",
+        ),
+    ]
+
+
+_ACCOUNTS = {
+    "market": ("基于市场 Market-based", "green"),
+    "standard": ("核算标准 By the standard", "blue"),
+    "location_national": ("基于地点，全国 Location, national", "text"),
+    "location_provincial": ("基于地点，省级 Location, provincial", "text"),
+}
+
+
+_YEAR = "time > now() - 400d"
+"""Of months, whatever range is chosen: a month's stamp is its first moment."""
+
+
+def _accounts() -> list[Sized]:
+    return [_by_method(), *_kinds()]
+
+
+def _by_method() -> Sized:
+    emission = Look("massg", 2)
+    parts = '"scope", "method", "direct_g", "electricity_g", "heat_g", "including_g"'
+    return grid(
+        "各方法的排放 Emission by method",
+        InfluxQL(select(parts, "account", _YEAR, SCOPE), table=True),
+        [
+            Column("scope", "范围 Scope"),
+            Column("method", "方法 Method", Look(words=_ACCOUNTS)),
+            Column("direct_g", "直接 Direct", emission),
+            Column("electricity_g", "电力 Electricity", emission),
+            Column("heat_g", "热力 Heat", emission),
+            Column("including_g", "合计 Total", emission),
+        ],
+        show_time=True,
+        about="基于市场：有凭证的绿电按 0 计。 Market-based: evidenced green power counts 0.",
+    )
+
+
+def _kinds() -> list[Sized]:
+    return [
+        grid(
+            "各能源品种 Kinds of energy",
+            InfluxQL(
+                select('"scope", "kind", "consumed", "standard_coal_kg"', "energy_type", _YEAR, SCOPE),
+                table=True,
+            ),
+            [
+                Column("scope", "范围 Scope"),
+                Column("kind", "品种 Kind"),
+                Column("consumed", "消费量（各自单位） Consumed, in its own unit", Look("none", 2)),
+                Column("standard_coal_kg", "折标煤 Standard coal", Look("masskg", 1)),
+            ],
+            show_time=True,
+            width=12,
+        ),
+        grid(
+            "强度 Intensity",
+            InfluxQL(select('"scope", "kind", "value", "target"', "intensity", _YEAR, SCOPE), table=True),
+            [
+                Column("scope", "范围 Scope"),
+                Column("kind", "指标 Measure"),
+                Column("value", "数值 Value", Look("none", 4)),
+                Column("target", "目标 Target", Look("none", 4)),
+            ],
+            show_time=True,
+            width=12,
         ),
     ]

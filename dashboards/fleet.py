@@ -9,6 +9,7 @@ SILENT_S = 900
 _GOOD_HIGH = ((None, "red"), (0.95, "orange"), (0.99, "green"))
 _BAD_ABOVE_ZERO = ((None, "green"), (1, "red"))
 _AGE = Look("s", 0, ((None, "green"), (300, "orange"), (SILENT_S, "red")))
+_CLOCK = Look("s", 1, ((None, "red"), (-60, "orange"), (-10, "green"), (10, "orange"), (60, "red")))
 _SHARE = Look("percentunit", 1, ((None, "green"), (0.01, "orange"), (0.05, "red")))
 _ONLINE = select('last("online") AS "online"', "gateway", NOW, by='"gateway"')
 _AGES = select('last("age_s") AS "age_s"', "meter_state", NOW, ENTERPRISE, by='"meter"')
@@ -66,7 +67,8 @@ def _now() -> list[Sized]:
 
 def _gateways() -> list[Sized]:
     fields = (
-        'last("online") AS "online", last("backlog_age_s") AS "backlog", last("accepted_frames") AS "frames"'
+        'last("online") AS "online", last("backlog_age_s") AS "backlog", last("clock_ahead_s") AS "clock", '
+        'last("accepted_frames") AS "frames"'
     )
     return [
         grid(
@@ -76,10 +78,11 @@ def _gateways() -> list[Sized]:
                 Column("gateway", "网关 Gateway"),
                 Column("online", "在线 Online", Look(words=YES_NO)),
                 Column("backlog", "最新读数的年龄 Age of its newest reading", _AGE),
+                Column("clock", "时钟偏差 Clock ahead", _CLOCK),
                 Column("frames", "已收帧号 Frames accepted", Look("none", 0)),
             ],
             width=12,
-            about="年龄为负：网关时钟偏快。 A negative age: the gateway's clock is ahead.",
+            about="时钟偏差为负：偏慢。 A negative clock: it is behind.",
         ),
         alerts("告警 Alerts"),
         chart(

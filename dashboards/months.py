@@ -25,7 +25,7 @@ def board() -> Board:
         title="月度核查 Monthly verification",
         about="各企业各月的核查结论、完整率、修订。 Outcome, completeness and revisions of every enterprise and month.",
         variables=[SCOPES],
-        rows=[("各月 Months", _table()), ("趋势 Trend", _trend())],
+        rows=[("各月 Months", _table()), ("趋势 Trend", _trend()), ("修订 Revisions", _revisions())],
         since="now-400d",
         refresh="15m",
     )
@@ -51,15 +51,6 @@ def _table() -> list[Sized]:
         '"energy_wh", "emission_g", "estimated_wh", "revision"'
     )
     outcome = select('"outcome"', "month", RANGE, SCOPE, _NATIONAL, by='"scope"')
-    revised = select(
-        '"revision", "emission_g", "energy_wh"',
-        "month",
-        RANGE,
-        SCOPE,
-        _NATIONAL,
-        '"revision" > 1',
-        by='"scope"',
-    )
     return [
         number(
             "未关账的月份 Months not closed",
@@ -81,18 +72,6 @@ def _table() -> list[Sized]:
             _COLUMNS,
             show_time=True,
             height=10,
-        ),
-        grid(
-            "修订过的月份 Months that were revised",
-            InfluxQL(revised, table=True),
-            [
-                Column("scope", "范围 Scope"),
-                Column("revision", "修订 Revision", Look("none", 0)),
-                Column("energy_wh", "电量 Energy", Look("watth", 1)),
-                Column("emission_g", "排放 Emission", Look("massg", 1)),
-            ],
-            show_time=True,
-            about="逐行差异见该修订的报告。 The differences line by line are in the report of the revision.",
         ),
     ]
 
@@ -121,5 +100,46 @@ def _trend() -> list[Sized]:
             Look("percentunit", 2),
             every="1d",
             width=8,
+        ),
+    ]
+
+
+def _revisions() -> list[Sized]:
+    fields = (
+        '"scope_kind" AS "kind", "scope", "revision", "outcome", "energy_wh", "energy_wh_change", "emission_g", '
+        '"emission_g_change", "changes", "reason"'
+    )
+    texts = '"scope_kind" AS "kind", "scope", "revision", "path", "old", "new"'
+    return [
+        grid(
+            "修订过的月份 Months that were revised",
+            InfluxQL(select(fields, "revision", RANGE, SCOPE, '"revision" > 1'), table=True),
+            [
+                *_COLUMNS[:2],
+                Column("revision", "修订 Revision", Look("none", 0)),
+                Column("outcome", "结论 Outcome", _OUTCOME),
+                Column("energy_wh", "电量 Energy", Look("watth", 1)),
+                Column("energy_wh_change", "电量变化 Change of energy", Look("watth", 1)),
+                Column("emission_g", "排放 Emission", Look("massg", 1)),
+                Column("emission_g_change", "排放变化 Change of emission", Look("massg", 1)),
+                Column("changes", "变动项 Figures changed", Look("none", 0)),
+                Column("reason", "原因 Reason"),
+            ],
+            show_time=True,
+            about="与上一修订相比。 Against the revision before.",
+        ),
+        grid(
+            "逐项差异 Figure by figure",
+            InfluxQL(select(texts, "change", RANGE, SCOPE), table=True),
+            [
+                *_COLUMNS[:2],
+                Column("revision", "修订 Revision", Look("none", 0)),
+                Column("path", "项目 Figure"),
+                Column("old", "原值 Before"),
+                Column("new", "新值 After"),
+            ],
+            show_time=True,
+            height=10,
+            about="每次修订最多 900 项，全部见报告。 At most 900 of a revision; the report has all.",
         ),
     ]

@@ -88,6 +88,24 @@ class Shutdown(Days):
     enterprise: Id
 
 
+class Place(Strict):
+    """Where a gateway stands on a plan, in percent from the picture's upper left corner."""
+
+    gateway: Id
+    x: float = Field(ge=0, le=92)
+    y: float = Field(ge=0, le=94)
+
+
+class SitePlan(Strict):
+    """A picture of the site with its gateways."""
+
+    name: Id
+    title: str
+    image: Annotated[str, Field(pattern=r"^(https?://|public/)")]
+    """As the reader's browser reaches it: an address, or a file below Grafana's own folder `public`."""
+    places: tuple[Place, ...] = Field(min_length=1)
+
+
 class GrafanaSettings(Strict):
     """All of it."""
 
@@ -104,6 +122,7 @@ class GrafanaSettings(Strict):
     shifts: tuple[Shift, ...] = ()
     holidays: tuple[Holiday, ...] = ()
     shutdowns: tuple[Shutdown, ...] = ()
+    site_plans: tuple[SitePlan, ...] = ()
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:

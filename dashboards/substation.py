@@ -2,7 +2,7 @@
 
 from dashboards import names
 from dashboards.boards import ONE_ENTERPRISE, ONE_METER, Board
-from dashboards.influxql import ENTERPRISE, METER, NOW, RANGE, STEP, InfluxQL, select, select_from
+from dashboards.influxql import ENTERPRISE, METER, MINUTES, NOW, RANGE, STEP, InfluxQL, select, select_from
 from dashboards.panels import Look, Sized, chart, matrix, number
 
 _SCOPE_IS_ENTERPRISE = (
@@ -21,6 +21,7 @@ def board() -> Board:
             ("回路一览 Feeders", _feeders()),
             ("需量与平衡 Demand and balance", _demand()),
             ("电表 $meter", _meter()),
+            ("每分钟 By the minute", _minutes()),
         ],
     )
 
@@ -93,6 +94,32 @@ def _demand() -> list[Sized]:
             Look("percentunit", 1),
             every="1h",
             width=8,
+        ),
+    ]
+
+
+def _minutes() -> list[Sized]:
+    of_meter = (MINUTES, RANGE, ENTERPRISE, METER, '"reading_type" =~ /^energy_/')
+    by = f'{STEP}, "reading_type"'
+    guessed = 'sum("estimated") / sum("energy")'
+    return [
+        chart(
+            "每分钟电量折算功率 Power from the energy of each minute",
+            [
+                InfluxQL(
+                    select('mean("energy") * 60', *of_meter, by=by, fill="null"), alias="$tag_reading_type"
+                )
+            ],
+            Look("watt"),
+            about="各分钟之和等于 15 分钟电量。保留 35 天。 Minutes add up to their 15 minutes. Kept for 35 days.",
+        ),
+        chart(
+            "分钟电量的估算占比 Estimated share of the minutes",
+            [InfluxQL(select(guessed, *of_meter, by=by, fill="null"), alias="$tag_reading_type")],
+            Look("percentunit", 1, low=0),
+            every="15m",
+            about="总量抄读间隔超过 2 分钟时，分钟间的分布是估算的。 "
+            "Where totals are read more than 2 minutes apart, how the energy lies within is estimated.",
         ),
     ]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dashboards import rendered
+from dashboards import rendered, site_plan
 from dashboards.names import DATASOURCE
 from dashboards.notify import contact_points, mute_timings, route
 from dashboards.settings import GrafanaSettings, Influx
@@ -36,7 +36,7 @@ def wanted(settings: GrafanaSettings, secret: Callable[[Path], str] = read_secre
     """All of it; `secret` says how a file's secret gets in."""
     return Wanted(
         datasource=datasource(settings.influx, secret),
-        boards=rendered.boards(),
+        boards=[*rendered.boards(), *map(site_plan.board, settings.site_plans)],
         groups=_groups(settings.runbooks),
         contact_points=contact_points(settings, read_secret),
         mute_timings=mute_timings(settings),

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from edge_agent.assemble import Reading
 from edge_agent.outbox import Frame, Outbox
-from edge_agent.profile import Profile, Register
+from edge_agent.profile import Family, Profile, Register
 from metering import frames
 from metering.sparkplug import (
     DATATYPE_BY_NAME,
@@ -20,6 +21,8 @@ from metering.sparkplug import (
 )
 
 _U64 = DataType.UINT64
+_MOST_INT64 = (1 << 63) - 1
+"""Of an integer property. No total lives to see a larger modulus."""
 
 
 class DeviceAliases(msgspec.Struct, frozen=True):
@@ -28,10 +31,13 @@ class DeviceAliases(msgspec.Struct, frozen=True):
     epoch: int
     number: int
     readings: Mapping[str, int]
-    """Reading type → alias."""
+    """Name of a reading's metric → alias."""
+    serial: int | None = None
+    """Of the meter's serial number, where its profile has one."""
+    time_source: int = 0
 
 
-def register_properties(profile: Profile, register: Register) -> dict[str, Property]:
+def register_properties(profile: Profile | Family, register: Register) -> dict[str, Property]:
     """What the birth declares of a register, so that the raw value can be read for ever."""
     properties: dict[str, Property] = {
         frames.PROPERTY_UNIT: register.unit,
@@ -40,25 +46,32 @@ def register_properties(profile: Profile, register: Register) -> dict[str, Prope
     }
     if register.resolution is not None:
         properties[frames.PROPERTY_RESOLUTION] = register.resolution
-    if register.modulus is not None:
-        properties[frames.PROPERTY_MODULUS] = str(register.modulus)
+    if register.rollover is not None and register.rollover <= _MOST_INT64:
+        properties[frames.PROPERTY_MODULUS] = register.rollover
     if register.sign != 1:
         properties[frames.PROPERTY_SIGN] = register.sign
     return properties
 
 
 def device_aliases(
-    outbox: Outbox, meter: str, profile: Profile, registers: Sequence[Register]
+    outbox: Outbox,
+    meter: str,
+    profile: Profile | Family,
+    registers: Sequence[Register],
+    *,
+    serial: bool = False,
 ) -> DeviceAliases:
     """The aliases of a meter; a changed data type, unit or scale takes a new one, an old one keeps its meaning."""
     readings = {}
     for register in registers:
         declaration = f"{register.datatype} {sorted(register_properties(profile, register).items())}"
-        readings[register.reading_type] = outbox.alias(meter, register.reading_type, declaration)
+        readings[register.name] = outbox.alias(meter, register.name, declaration)
     epoch, number = (
         outbox.alias(meter, name, "UInt64") for name in (frames.FRAME_EPOCH, frames.FRAME_NUMBER)
     )
-    return DeviceAliases(epoch, number, readings)
+    own = outbox.alias(meter, frames.SERIAL, "String") if serial else None
+    source = outbox.alias(meter, frames.TIME_SOURCE, "String")
+    return DeviceAliases(epoch, number, readings, own, source)
 
 
 def nbirth(outbox: Outbox, bdseq: int, t_ms: int) -> Payload:
@@ -68,6 +81,10 @@ def nbirth(outbox: Outbox, bdseq: int, t_ms: int) -> Payload:
         frames.ACK_EPOCH: _U64,
         frames.ACK_NUMBER: _U64,
         frames.ACK_TIME: DataType.DATETIME,
+        frames.ACK_NONCE: _U64,
+        frames.RESEND_EPOCH: _U64,
+        frames.RESEND_FROM: _U64,
+        frames.RESEND_TO: _U64,
     }
     metrics = [
         Metric(name=frames.BDSEQ, timestamp=t_ms, datatype=DataType.INT64, value=bdseq),
@@ -83,7 +100,14 @@ def nbirth(outbox: Outbox, bdseq: int, t_ms: int) -> Payload:
         ),
         *(
             Metric(name=name, alias=_node_alias(outbox, name), timestamp=t_ms, datatype=_U64, is_null=True)
-            for name in (frames.FRAME_NUMBER, frames.LOST_FROM)
+            for name in (frames.FRAME_NUMBER, frames.LOST_FROM, frames.TIME_REQUEST)
+        ),
+        Metric(
+            name=frames.FRAME_THINNED,
+            alias=_node_alias(outbox, frames.FRAME_THINNED),
+            timestamp=t_ms,
+            datatype=DataType.BOOLEAN,
+            is_null=True,
         ),
     ]
     return Payload(tuple(metrics), timestamp=t_ms)
@@ -94,26 +118,33 @@ def ndeath(bdseq: int) -> Payload:
     return Payload((Metric(name=frames.BDSEQ, datatype=DataType.INT64, value=bdseq),))
 
 
-def declaration(aliases: DeviceAliases, profile: Profile, registers: Sequence[Register]) -> bytes:
+def declaration(aliases: DeviceAliases, profile: Profile | Family, registers: Sequence[Register]) -> bytes:
     """A meter's birth without values: what its frames decode with, kept in the outbox beside them."""
     metrics = [
         Metric(name=frames.FRAME_EPOCH, alias=aliases.epoch, datatype=_U64, is_null=True),
         Metric(name=frames.FRAME_NUMBER, alias=aliases.number, datatype=_U64, is_null=True),
+        Metric(name=frames.TIME_SOURCE, alias=aliases.time_source, datatype=DataType.STRING, is_null=True),
     ]
     metrics += [
         Metric(
-            name=register.reading_type,
-            alias=aliases.readings[register.reading_type],
+            name=register.name,
+            alias=aliases.readings[register.name],
             datatype=DATATYPE_BY_NAME[register.datatype],
             is_null=True,
             properties=register_properties(profile, register),
         )
         for register in registers
     ]
+    if aliases.serial is not None:
+        metrics.append(
+            Metric(name=frames.SERIAL, alias=aliases.serial, datatype=DataType.STRING, is_null=True)
+        )
     return encode(Payload(tuple(metrics)))
 
 
-def dbirth(declared: bytes, epoch: int, latest: Mapping[str, tuple[int, int | float]], t_ms: int) -> Payload:
+def dbirth(
+    declared: bytes, epoch: int, latest: Mapping[str, tuple[int, int | float | str]], t_ms: int
+) -> Payload:
     """A DBIRTH from a declaration: the outbox epoch, and the last known values (null before the first read)."""
     known = {**latest, frames.FRAME_EPOCH: (t_ms, epoch)}
     metrics = []
@@ -130,17 +161,22 @@ def frame_aliases(declared: bytes) -> tuple[int, int]:
     return found[frames.FRAME_EPOCH] or 0, found[frames.FRAME_NUMBER] or 0
 
 
-def readings_body(aliases: DeviceAliases, readings: Sequence[tuple[Register, int, int | float]]) -> bytes:
-    """The readings of a frame as encoded metrics: (register, UTC ms of its read, raw value)."""
+def readings_body(
+    aliases: DeviceAliases, readings: Sequence[Reading], serial: tuple[int, str] | None = None
+) -> bytes:
+    """The readings of a frame as encoded metrics: (register, UTC ms of its read, raw value); and (time, serial number)."""
     metrics = [
         Metric(
-            alias=aliases.readings[r.reading_type],
+            alias=aliases.readings[r.name],
             timestamp=t_ms,
             datatype=DATATYPE_BY_NAME[r.datatype],
             value=raw,
         )
         for r, t_ms, raw in readings
     ]
+    if serial is not None and aliases.serial is not None:
+        t_ms, text = serial
+        metrics.append(Metric(alias=aliases.serial, timestamp=t_ms, datatype=DataType.STRING, value=text))
     return encode_metrics(metrics, with_datatype=False)
 
 
@@ -154,15 +190,26 @@ def frame_metrics(aliases: tuple[int, int], epoch: int, frame: Frame, *, histori
     return mark_historical(metrics) if historical else metrics
 
 
-def lost_metrics(outbox: Outbox, first: int, last: int, t_ms: int) -> bytes:
-    """The declaration that frames `first` to `last` are lost: an NDATA that bears the last one's number."""
+def lost_metrics(outbox: Outbox, first: int, last: int, t_ms: int, *, thinned: bool = False) -> bytes:
+    """The declaration that frames `first` to `last` are not here any more: an NDATA that bears the last one's number."""
     values = {frames.FRAME_EPOCH: outbox.epoch, frames.FRAME_NUMBER: last, frames.LOST_FROM: first}
     metrics = [
         Metric(alias=_node_alias(outbox, name), timestamp=t_ms, datatype=_U64, value=value)
         for name, value in values.items()
     ]
+    if thinned:
+        alias = _node_alias(outbox, frames.FRAME_THINNED)
+        metrics.append(Metric(alias=alias, timestamp=t_ms, datatype=DataType.BOOLEAN, value=True))
     return encode_metrics(metrics, with_datatype=False)
 
 
+def time_request(outbox: Outbox, nonce: int, t_ms: int) -> bytes:
+    """The question for the server's time."""
+    alias = _node_alias(outbox, frames.TIME_REQUEST)
+    return encode_metrics(
+        [Metric(alias=alias, timestamp=t_ms, datatype=_U64, value=nonce)], with_datatype=False
+    )
+
+
 def _node_alias(outbox: Outbox, name: str) -> int:
-    return outbox.alias("", name, "UInt64")
+    return outbox.alias("", name, "Boolean" if name == frames.FRAME_THINNED else "UInt64")

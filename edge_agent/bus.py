@@ -1,13 +1,16 @@
-"""A Modbus bus: one connection, one request at a time, words or nothing."""
+"""A bus: one connection, one request at a time, words or nothing. Modbus, and DL/T 645 beside it on the same line."""
 
 import asyncio
 from typing import Final
 
+from edge_agent.buses.dlt645 import Dlt645Exchange
 from edge_agent.buses.errors import NoAnswer, ReadFailed, Refused, Unreachable
-from edge_agent.buses.exchange import exchange_of
+from edge_agent.buses.exchange import Exchange, exchange_of
 from edge_agent.buses.frames import Ask
 from edge_agent.buses.line import connection_of
 from edge_agent.buses.pace import Pace
+from edge_agent.buses.silence import Silence
+from edge_agent.buses.stations import Station
 from edge_agent.config import Bus
 from edge_agent.plan import Block
 
@@ -23,13 +26,15 @@ class ModbusBus:
     def __init__(self, settings: Bus) -> None:
         self._settings = settings
         self._connection = connection_of(settings)
-        self._exchange = exchange_of(settings, self._connection)
-        self._paces: dict[int, Pace] = {}
+        silence = Silence(settings)
+        self._modbus = exchange_of(settings, self._connection, silence)
+        self._dlt645 = None if settings.kind == "tcp" else Dlt645Exchange(self._connection, silence)
+        self._paces: dict[Station, Pace] = {}
         self._failures = 0
         self._lock = asyncio.Lock()
 
-    async def read(self, unit: int, block: Block, *, tries: int | None = None) -> list[int]:
-        """The words of a block; raises ReadFailed. `tries` overrides the configured retries."""
+    async def read(self, unit: Station, block: Block, *, tries: int | None = None) -> list[int]:
+        """The words of a block (of DL/T 645 its bytes); raises ReadFailed. `tries` overrides the configured retries."""
         ask = Ask(unit, block.fc, block.addr, block.count)
         left = self._settings.retries + 1 if tries is None else tries
         async with self._lock:
@@ -46,10 +51,11 @@ class ModbusBus:
         most_s = self._settings.timeout_s
         pace = self._paces.setdefault(ask.unit, Pace())
         timeout_s = most_s if last else pace.timeout_s(ask.count, most_s)
+        exchange = self._exchange(ask)
         line = await self._connection.line()
         heard, begun = line.ever_heard, line.now()
         try:
-            words = await self._exchange.ask(ask, timeout_s)
+            words = await exchange.ask(ask, timeout_s)
         except Refused:
             self._failures = 0
             raise
@@ -63,6 +69,13 @@ class ModbusBus:
         self._failures = 0
         pace.took(line.now() - begun)
         return words
+
+    def _exchange(self, ask: Ask) -> Exchange:
+        if isinstance(ask.unit, int):
+            return self._modbus
+        if self._dlt645 is None:
+            raise ReadFailed(f"meter {ask.unit}: DL/T 645 needs a bus of kind rtu or rtu_over_tcp")
+        return self._dlt645
 
     def _doubt(self, *, silent: bool) -> None:
         """A line on which nothing is heard may be half open: a peer that went without a word. A fresh one is not."""

@@ -4,17 +4,30 @@ import asyncio
 import json
 import logging
 import random
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final, NamedTuple, Protocol
 
+from edge_agent.system_time import boot_ms, is_synchronised, wall_ms
+from edge_agent.timekeeper import Offset, Timekeeper
+from metering.frames import TimeSource
+
 _log = logging.getLogger(__name__)
 
+_NONE_NEEDED: Final = Offset(0, TimeSource.NTP)
 _LONGEST_SLEEP_S: Final = 1.0
 """A clock step is noticed within this time."""
+_ASK_SYSTEM_MS: Final = 10_000
 _FIRST_BACKOFF_S: Final = 0.05
 _LONGEST_BACKOFF_S: Final = 2.0
+
+
+class MeterClock(Protocol):
+    """A meter that knows the time, where nobody else does."""
+
+    async def utc_ms(self) -> int | None:
+        """UTC ms just read from it; None when it did not say."""
+        ...
 
 
 class Clock(Protocol):
@@ -26,7 +39,15 @@ class Clock(Protocol):
         ...
 
     def now_ms(self) -> int:
-        """UTC ms."""
+        """UTC ms; the latest time that cannot be in the future while it is not known."""
+        ...
+
+    def read_ms(self) -> int:
+        """The time of a read, that no step of any clock moves."""
+        ...
+
+    def offset(self) -> Offset | None:
+        """What makes `read_ms` UTC; None while that is not known."""
         ...
 
     async def next_poll(self, period_ms: int) -> int:
@@ -38,11 +59,6 @@ class Clock(Protocol):
         ...
 
 
-def system_now_ms() -> int:
-    """UTC ms of the system's clock."""
-    return time.time_ns() // 1_000_000
-
-
 class SystemClock:
     """Real time: polls fall on multiples of the period, however long each poll takes.
 
@@ -52,10 +68,10 @@ class SystemClock:
 
     def __init__(
         self,
-        wall_ms: Callable[[], int] = system_now_ms,
+        wall: Callable[[], int] = wall_ms,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._wall_ms = wall_ms
+        self._wall_ms = wall
         self._sleep = sleep
         self._last_ms: int | None = None
 
@@ -67,6 +83,14 @@ class SystemClock:
     def now_ms(self) -> int:
         """UTC ms."""
         return self._wall_ms()
+
+    def read_ms(self) -> int:
+        """The same."""
+        return self._wall_ms()
+
+    def offset(self) -> Offset:
+        """None is needed."""
+        return _NONE_NEEDED
 
     async def next_poll(self, period_ms: int) -> int:
         """Wait for the next multiple of the period; one that is missed by a whole period is skipped."""
@@ -89,6 +113,65 @@ class SystemClock:
         if self._last_ms is not None and target <= self._last_ms < target + period_ms:
             return self._last_ms + period_ms
         return target
+
+
+class KeptClock:
+    """A gateway's own clock: reads are stamped since boot, polls are aligned to UTC as soon as it is known."""
+
+    stepped = False
+
+    def __init__(
+        self,
+        keeper: Timekeeper,
+        boot: Callable[[], int] = boot_ms,
+        synchronised: Callable[[], bool] = is_synchronised,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.keeper = keeper
+        self._boot_ms, self._synchronised = boot, synchronised
+        self._asked_ms: int | None = None
+        self._aligned = SystemClock(self._poll_ms, sleep)
+
+    @property
+    def source(self) -> str:
+        """Who says what time it is; empty while nobody does."""
+        return self.keeper.source
+
+    @property
+    def error_ms(self) -> int | None:
+        """How far off it may be."""
+        return self.keeper.error_ms
+
+    def now_ms(self) -> int:
+        """UTC ms; the latest time that cannot be in the future while it is not known."""
+        self._ask_system()
+        return self.keeper.utc_ms()
+
+    def read_ms(self) -> int:
+        """Ms since boot."""
+        return self._boot_ms()
+
+    def offset(self) -> Offset | None:
+        """What makes them UTC."""
+        self._ask_system()
+        return self.keeper.offset()
+
+    async def next_poll(self, period_ms: int) -> int:
+        """Wait for the next multiple of the period: of UTC, or of the time since boot while UTC is not known."""
+        return await self._aligned.next_poll(period_ms)
+
+    async def polled(self, t_ms: int) -> None:
+        """Nothing waits for it."""
+
+    def _poll_ms(self) -> int:
+        offset = self.offset()
+        return self._boot_ms() + (0 if offset is None else offset.ms)
+
+    def _ask_system(self) -> None:
+        now = self._boot_ms()
+        if self._asked_ms is None or now - self._asked_ms >= _ASK_SYSTEM_MS:
+            self._asked_ms = now
+            self.keeper.heard_system(synchronised=self._synchronised())
 
 
 class _Connection(NamedTuple):
@@ -130,6 +213,14 @@ class SteppedClock:
             return self._system.now_ms()
         known = self._polled_ms if self._tick_ms is None else self._tick_ms
         return self._system.now_ms() if known is None else known
+
+    def read_ms(self) -> int:
+        """The same: meters and gateway have one time."""
+        return self.now_ms()
+
+    def offset(self) -> Offset:
+        """None is needed."""
+        return _NONE_NEEDED
 
     async def next_poll(self, period_ms: int) -> int:
         """Wait for the server's next tick; the same one again until it was polled. Live: the next multiple."""

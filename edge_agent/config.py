@@ -2,14 +2,16 @@
 
 import tomllib
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
+from edge_agent.buses.stations import WILDCARD, Station
 from edge_agent.plan import select
-from edge_agent.profile import Profile, ProfileError, load_profile
+from edge_agent.policy import PublishSettings
+from edge_agent.profile import Family, Profile, ProfileError, load_model, load_profile, profiles_of
 from metering.config import ConfigError, ConfigPath, Id, Strict, load_toml
 from metering.i18n import _
 from metering.mqtt import BrokerSettings
@@ -97,14 +99,24 @@ class PolledMeter(Strict):
     id: Id
     bus: Id
     unit: int = Field(default=1, ge=1, le=247)
+    """Of a Modbus meter."""
+    address: Annotated[str, Field(pattern=r"^([0-9]{12}|A{12})$")] | None = None
+    """Of a DL/T 645 meter, as on its name plate; twelve A where it is the only one on its line."""
     profile: Annotated[str, AfterValidator(_from_folder)]
     read: tuple[str, ...] | None = None
 
+    @property
+    def station(self) -> Station:
+        """Who is asked on the bus."""
+        return self.unit if self.address is None else self.address
+
 
 class ClockSettings(Strict):
-    """Where the time comes from: the system, or a clock shared with simulated meters."""
+    """Where the time comes from: the gateway's own clock, or one shared with simulated meters."""
 
     source: Literal["system", "stepped"] = "system"
+    guess_after_s: int = Field(default=86_400, ge=0, le=31 * 86_400)
+    """Readings that nobody has dated so long after the agent's start go out marked; 0: they wait for ever."""
     host: str = "127.0.0.1"
     port: int = Field(default=0, ge=0, le=65535)
 
@@ -122,6 +134,23 @@ class OutboxSettings(Strict):
     max_bytes: int = Field(default=2_000_000_000, ge=1_000_000)
 
 
+class MetricsSettings(Strict):
+    """Prometheus text on 127.0.0.1. Without a port it is on the socket file beside the outbox only."""
+
+    port: int | None = Field(default=None, ge=1, le=65535)
+
+
+class UpdateSettings(Strict):
+    """Signed configurations from the server. Without this table the gateway takes none."""
+
+    key_file: ConfigPath
+    """The server's public key (Ed25519, PEM): nothing that another key has signed is taken."""
+    folder: ConfigPath | None = None
+    """Where they are kept; `updates` beside the outbox unless given."""
+    confirm_minutes: float = Field(default=20, gt=0, le=1440)
+    """A new configuration has this long to poll and to be acknowledged, or it is taken back. Longer than totals are apart."""
+
+
 class EdgeConfig(Strict):
     """One gateway."""
 
@@ -132,14 +161,23 @@ class EdgeConfig(Strict):
     window: int = Field(default=256, ge=1, le=10_000)
     """Frames in flight before an ack is waited for."""
     ack_timeout_s: float = Field(default=3.0, gt=0, le=600)
+    keepalive_s: int = Field(default=60, ge=5, le=1200)
+    """Silence after which the connection is tried; each try costs some 280 bytes."""
     broker: BrokerSettings
     outbox: OutboxSettings
     clock: ClockSettings = ClockSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    updates: UpdateSettings | None = None
+    publish: PublishSettings = PublishSettings()
     buses: Annotated[tuple[Bus, ...], AfterValidator(_some)]
     meters: Annotated[tuple[PolledMeter, ...], AfterValidator(_some)]
 
+    def models(self) -> dict[str, Profile | Family]:
+        """Meter id → its profile, or the family of which the meter itself says the variant."""
+        return {meter.id: load_model(meter.profile) for meter in self.meters}
+
     def profiles(self) -> dict[str, Profile]:
-        """Meter id → its profile."""
+        """Meter id → its profile; ProfileError for a meter of which only the family is configured."""
         return {meter.id: load_profile(meter.profile) for meter in self.meters}
 
 
@@ -162,7 +200,7 @@ def _mistakes(path: Path) -> list[str]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError):
         return []
     buses, meters = _rows(document, "buses"), _rows(document, "meters")
-    return [*_twice(buses, meters), *_no_such_bus(buses, meters), *_profiles(meters, path.parent)]
+    return [*_twice(buses, meters), *_no_such_bus(buses, meters), *_profiles(meters, buses, path.parent)]
 
 
 def _rows(document: Row, table: str) -> list[tuple[int, Row]]:
@@ -177,7 +215,8 @@ def _twice(buses: list[tuple[int, Row]], meters: list[tuple[int, Row]]) -> list[
         places["device", str(bus.get("device"))].append(f"buses[{i}].device")
     for i, meter in meters:
         places["meter", str(meter.get("id"))].append(f"meters[{i}].id")
-        on = f"bus {meter.get('bus')} unit {meter.get('unit', 1)}"
+        station = f"unit {meter.get('unit', 1)}" if "address" not in meter else f"address {meter['address']}"
+        on = f"bus {meter.get('bus')} {station}"
         places["unit", on].append(f"meters[{i}].unit")
     text = _("{key}: {name!r} is given {count} times")
     return [
@@ -197,18 +236,49 @@ def _no_such_bus(buses: list[tuple[int, Row]], meters: list[tuple[int, Row]]) ->
     ]
 
 
-def _profiles(meters: list[tuple[int, Row]], folder: Path) -> list[str]:
+def _profiles(meters: list[tuple[int, Row]], buses: list[tuple[int, Row]], folder: Path) -> list[str]:
     mistakes = []
+    kinds = {bus.get("id"): bus.get("kind", "tcp") for _i, bus in buses}
     for i, meter in meters:
-        name, read = meter.get("profile"), meter.get("read")
+        name = meter.get("profile")
         if not isinstance(name, str):
             continue
         try:
-            select(
-                load_profile(_profile_path(name, folder)), map(str, read) if isinstance(read, list) else None
-            )
+            profiles = profiles_of(load_model(_profile_path(name, folder)), folder)
         except ProfileError as error:
             mistakes += [f"meters[{i}].profile: {mistake}" for mistake in error.mistakes]
-        except ValueError as error:
-            mistakes.append(f"meters[{i}].read: {error}")
+            continue
+        alone = sum(other.get("bus") == meter.get("bus") for _i, other in meters) == 1
+        mistakes += [f"meters[{i}].{text}" for text in _read_mistakes(meter, profiles)]
+        kind = kinds.get(meter.get("bus"), "")
+        mistakes += [
+            f"meters[{i}].{text}" for text in _station_mistakes(meter, profiles[0], kind, alone=alone)
+        ]
     return mistakes
+
+
+def _read_mistakes(meter: Row, profiles: list[Profile]) -> Iterator[str]:
+    read = meter.get("read")
+    for profile in profiles:
+        try:
+            select(profile, map(str, read) if isinstance(read, list) else None)
+        except ValueError as error:
+            yield f"read: {error}"
+
+
+def _station_mistakes(meter: Row, profile: Profile, kind: object, *, alone: bool) -> Iterator[str]:
+    """A Modbus meter has a unit, a DL/T 645 meter an address and a line."""
+    address = meter.get("address")
+    if profile.protocol == "modbus":
+        if address is not None:
+            yield _("address: {profile} is a Modbus profile; give unit").format(profile=profile.name)
+        return
+    if address is None:
+        text = _("address: {profile} is a DL/T 645 profile; give the twelve digits of the name plate")
+        yield text.format(profile=profile.name)
+    elif address == WILDCARD and not alone:
+        yield _("address: twelve A ask for the only meter of a line; there are others on this bus")
+    if "unit" in meter:
+        yield _("unit: {profile} is a DL/T 645 profile; give address").format(profile=profile.name)
+    if kind == "tcp":
+        yield _("bus: DL/T 645 needs a bus of kind rtu or rtu_over_tcp")

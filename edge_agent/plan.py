@@ -3,22 +3,27 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from edge_agent.profile import Limits, Profile, Register
+from edge_agent.profile_model import DLT645, Field, Limits, Profile, Register, fields_of
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One read: `count` registers from `addr`, and the profile registers in it with their offset in words."""
+    """One read: `count` registers from `addr` (bytes with DL/T 645), and the fields in it with their offset."""
 
     fc: int
     addr: int
     count: int
-    registers: tuple[tuple[Register, int], ...]
+    fields: tuple[tuple[Field, int], ...]
 
-    def split(self, words: Sequence[int]) -> Iterator[tuple[Register, Sequence[int]]]:
-        """Each register with its own words of this block's answer."""
-        for register, offset in self.registers:
-            yield register, words[offset : offset + register.width]
+    @property
+    def registers(self) -> tuple[tuple[Register, int], ...]:
+        """The fields that are readings of their own, with their offsets."""
+        return tuple((field, offset) for field, offset in self.fields if isinstance(field, Register))
+
+    def split(self, words: Sequence[int]) -> Iterator[tuple[Field, Sequence[int]]]:
+        """Each field with its own words of this block's answer."""
+        for field, offset in self.fields:
+            yield field, words[offset : offset + field.width]
 
 
 def select(profile: Profile, names: Iterable[str] | None) -> tuple[Register, ...]:
@@ -38,35 +43,34 @@ def select(profile: Profile, names: Iterable[str] | None) -> tuple[Register, ...
 
 
 def plan(registers: Iterable[Register], limits: Limits) -> tuple[Block, ...]:
-    """The fewest reads within `limits`, in address order.
+    """The fewest reads within `limits` that fetch every field of the registers, in address order.
 
-    Taking each register into the open block whenever it may join is optimal: every part of an allowed run is
+    Taking each field into the open block whenever it may join is optimal: every part of an allowed run is
     itself allowed, so by induction the n-th greedy block ends no earlier than the n-th of any other plan.
     """
-    runs: list[list[Register]] = []
-    for register in sorted(registers, key=lambda item: (item.fc, item.addr)):
-        if register.width > limits.max_registers:
-            message = f"{register.reading_type} is wider than one read of {limits.max_registers}"
+    runs: list[list[Field]] = []
+    for field in sorted(fields_of(registers), key=lambda item: (item.fc, item.addr)):
+        if field.fc != DLT645 and field.width > limits.max_registers:
+            message = f"{field.name} is wider than one read of {limits.max_registers}"
             raise ValueError(message)
-        if runs and _may_join(runs[-1], register, limits):
-            runs[-1].append(register)
+        if runs and _may_join(runs[-1], field, limits):
+            runs[-1].append(field)
         else:
-            runs.append([register])
+            runs.append([field])
     return tuple(block_of(run) for run in runs)
 
 
-def _may_join(run: list[Register], register: Register, limits: Limits) -> bool:
-    first, last = run[0], run[-1]
-    if register.fc != first.fc or register.end - first.addr > limits.max_registers:
+def _may_join(run: list[Field], field: Field, limits: Limits) -> bool:
+    first, end = run[0], max(item.end for item in run)
+    if field.fc == DLT645 or field.fc != first.fc or field.end - first.addr > limits.max_registers:
         return False
-    return register.addr - last.end <= limits.gap and not any(
-        area.fc == register.fc and area.first < register.addr and last.end <= area.last
-        for area in limits.forbidden
+    return field.addr - end <= limits.gap and not any(
+        area.fc == field.fc and area.first < field.addr and end <= area.last for area in limits.forbidden
     )
 
 
-def block_of(run: Sequence[Register]) -> Block:
-    """One read of registers in address order, gaps included."""
+def block_of(run: Sequence[Field]) -> Block:
+    """One read of fields in address order, gaps included."""
     addr = run[0].addr
-    placed = tuple((register, register.addr - addr) for register in run)
-    return Block(run[0].fc, addr, run[-1].end - addr, placed)
+    placed = tuple((field, field.addr - addr) for field in run)
+    return Block(run[0].fc, addr, max(field.end for field in run) - addr, placed)

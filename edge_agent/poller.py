@@ -3,20 +3,21 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from edge_agent.births import DeviceAliases, declaration, device_aliases, readings_body
-from edge_agent.breaker import Breaker
+from edge_agent.assemble import Reading
 from edge_agent.bus import ModbusBus, ReadFailed
 from edge_agent.clock import Clock
-from edge_agent.config import EdgeConfig, PolledMeter
+from edge_agent.config import EdgeConfig
+from edge_agent.device import Device
+from edge_agent.health import Pulse
+from edge_agent.held import Dating
 from edge_agent.outbox import Draft, Outbox, OutboxError
-from edge_agent.plan import Block, plan, select
-from edge_agent.profile import Profile, Register
-from edge_agent.reader import Reader
-from edge_agent.registers import decode
+from edge_agent.policy import Policy
+from edge_agent.system_time import boot_id
+from edge_agent.timekeeper import FIRST_SANE_MS, Offset
 
 log = logging.getLogger("tanyun.edge")
 _REST_S = 0.5
@@ -27,31 +28,9 @@ STEPPED_PATIENCE_S = 20.0
 _STEPPED_PAUSE_S = 0.2
 """While time stands still, a meter that answered until now is tried again without costing the others a reading."""
 
-Reading = tuple[Register, int, int | float]
 
-
-class Device(msgspec.Struct):
-    """A meter as this gateway reads it."""
-
-    meter: PolledMeter
-    profile: Profile
-    registers: tuple[Register, ...]
-    reader: Reader
-    aliases: DeviceAliases
-    declaration: int
-    latest: dict[str, tuple[int, int | float]]
-    """Reading type → (time, raw value) of its newest read, for births."""
-    breaker: Breaker
-    failing: bool = False
-
-
-def make_device(meter: PolledMeter, profile: Profile, outbox: Outbox) -> Device:
-    """A device with its reads planned and its metrics declared."""
-    registers = select(profile, meter.read)
-    aliases = device_aliases(outbox, meter.id, profile, registers)
-    declared = outbox.declare(meter.id, declaration(aliases, profile, registers))
-    reader = Reader(meter.id, meter.unit, plan(registers, profile.limits))
-    return Device(meter, profile, registers, reader, aliases, declared, {}, Breaker())
+Polled = tuple[Device, list[Reading]]
+"""A device and what it said in a poll, stamped with the clock's time of the read."""
 
 
 class Poller:
@@ -60,16 +39,28 @@ class Poller:
     A bus that has not come to its end when the next poll is due goes on by itself, and is left out of that poll.
     """
 
-    def __init__(self, config: EdgeConfig, devices: Sequence[Device], outbox: Outbox, clock: Clock) -> None:
+    def __init__(
+        self,
+        config: EdgeConfig,
+        devices: Sequence[Device],
+        outbox: Outbox,
+        clock: Clock,
+        may_live: Callable[[int], bool] = lambda _t_ms: True,
+    ) -> None:
+        """`may_live`: whether live readings may cost something at a time."""
+        self._policy, self._dating, self._may_live = Policy(config.publish), Dating(outbox), may_live
+        self._config = config
+        self._boot = boot_id()
         self._buses = {bus.id: ModbusBus(bus) for bus in config.buses}
         self._on_bus = {
             name: [device for device in devices if device.meter.bus == name] for name in self._buses
         }
         self._outbox, self._clock = outbox, clock
         self._period_ms = config.poll_interval_s * 1000
-        self._running: dict[str, asyncio.Task[list[Draft]]] = {}
+        self._running: dict[str, asyncio.Task[list[Polled]]] = {}
         self._behind: set[str] = set()
         self._outbox_failing = False
+        self.pulse = Pulse()
         self.stored = asyncio.Event()
         """Set after every poll that has reached the outbox."""
 
@@ -78,6 +69,7 @@ class Poller:
         try:
             while True:
                 t_ms = await self._clock.next_poll(self._period_ms)
+                self.pulse.beat()
                 if await self._store(await self._poll(), t_ms):
                     await self._clock.polled(t_ms)
                     self.stored.set()
@@ -86,19 +78,66 @@ class Poller:
         finally:
             await self._cancel()
 
-    async def _store(self, drafts: list[Draft], t_ms: int) -> bool:
+    async def _store(self, polled: list[Polled], t_ms: int) -> bool:
         """False when the disk took nothing: that poll is a gap, which the totals of the next one bridge."""
         try:
-            await asyncio.to_thread(self._outbox.append, drafts, t_ms)
+            await asyncio.to_thread(self._keep, polled, t_ms)
         except OutboxError as error:
             if not self._outbox_failing:
                 log.error("outbox_lost error=%s", error)  # noqa: TRY400  the sentence says it all
             self._outbox_failing = True
+            self._policy = Policy(self._config.publish)  # It has chosen what was not kept.
             return False
         if self._outbox_failing:
             log.warning("outbox_recovered")
         self._outbox_failing = False
         return True
+
+    def _keep(self, polled: list[Polled], t_ms: int) -> None:
+        """Number and store what the policy chooses; hold it while nobody knows what time it is."""
+        offset = self._clock.offset()
+        if offset is None:
+            self._hold(polled, t_ms)
+            return
+        if self._outbox.held:
+            self._release(offset)
+        utc_ms = t_ms if t_ms >= FIRST_SANE_MS or not offset.ms else t_ms + offset.ms
+        if offset.guess:
+            drafts = [
+                self._dating.dated(draft, offset.ms, offset.source) for draft in self._drafts(polled, utc_ms)
+            ]
+        else:
+            self._outbox.notes["seen_ms"] = utc_ms
+            drafts = self._drafts([_in_utc(item, offset.ms) for item in polled], utc_ms)
+        if drafts or self._clock.stepped:
+            self._outbox.append(drafts, utc_ms)
+
+    def _hold(self, polled: list[Polled], t_ms: int) -> None:
+        drafts = self._drafts(polled, t_ms)
+        for device, _readings in polled:
+            device.latest.clear()  # Births do not tell what has no time.
+        if drafts:
+            self._outbox.hold(self._boot, drafts)
+
+    def _release(self, offset: Offset) -> None:
+        self._outbox.date_epoch(self._clock.now_ms())
+        count = self._dating.release(self._boot, offset, offset.ms)
+        log.warning("readings_dated frames=%d source=%s", count, offset.source)
+
+    def _drafts(self, polled: list[Polled], t_ms: int) -> list[Draft]:
+        """The frames of a poll, as the policy has them."""
+        may_live = self._may_live(t_ms)
+        drafts = []
+        for device, readings in polled:
+            chosen = self._policy.choose(device.meter.id, readings, t_ms, may_live=may_live)
+            if chosen is not None:
+                drafts.append(msgspec.structs.replace(device.draft(chosen.readings), keep=chosen.keep))
+        return drafts
+
+    @property
+    def buses(self) -> Mapping[str, ModbusBus]:
+        """By name; each locks itself."""
+        return self._buses
 
     def close(self) -> None:
         """Close the buses."""
@@ -111,7 +150,7 @@ class Poller:
         await asyncio.gather(*self._running.values(), return_exceptions=True)
         self._running.clear()
 
-    async def _poll(self) -> list[Draft]:
+    async def _poll(self) -> list[Polled]:
         for name, devices in self._on_bus.items():
             if name not in self._running:
                 self._running[name] = asyncio.ensure_future(self._poll_bus(self._buses[name], devices))
@@ -119,7 +158,7 @@ class Poller:
         await asyncio.wait(self._running.values(), timeout=patience_s)
         done = [name for name, task in self._running.items() if task.done()]
         self._log_behind(set(self._running) - set(done))
-        return [draft for name in done for draft in self._running.pop(name).result()]
+        return [polled for name in done for polled in self._running.pop(name).result()]
 
     def _log_behind(self, behind: set[str]) -> None:
         for name in behind - self._behind:
@@ -128,38 +167,38 @@ class Poller:
             log.warning("bus_in_time bus=%s", name)
         self._behind = behind
 
-    async def _poll_bus(self, bus: ModbusBus, devices: Iterable[Device]) -> list[Draft]:
+    async def _poll_bus(self, bus: ModbusBus, devices: Iterable[Device]) -> list[Polled]:
         """Those that answer first: whoever does not, keeps nobody waiting."""
         ordered = sorted(devices, key=lambda device: device.failing)
-        return [draft for device in ordered if (draft := await self._poll_device(bus, device)) is not None]
+        return [
+            (device, readings) for device in ordered if (readings := await self._poll_device(bus, device))
+        ]
 
-    async def _poll_device(self, bus: ModbusBus, device: Device) -> Draft | None:
+    async def _poll_device(self, bus: ModbusBus, device: Device) -> list[Reading]:
         stepped = self._clock.stepped
         if not stepped and not device.breaker.allows(time.monotonic()):
-            return None
+            return []
         patience_s = STEPPED_PATIENCE_S if stepped and not device.failing else 0.0
         begun = time.monotonic()
         readings, error = await self._read(bus, device)
         while error is not None and time.monotonic() < begun + patience_s:
             await asyncio.sleep(_STEPPED_PAUSE_S)
             readings, error = await self._read(bus, device)
-        _judge(device, error, answered=bool(readings), cost_s=time.monotonic() - begun)
-        if not readings:
-            return None
-        device.latest.update({register.reading_type: (t_ms, raw) for register, t_ms, raw in readings})
-        return Draft(
-            device.declaration, max(t_ms for _, t_ms, _ in readings), readings_body(device.aliases, readings)
-        )
+        cost_s = time.monotonic() - begun
+        device.health.polled(None if error is None else str(error), cost_s, self._clock.now_ms())
+        _judge(device, error, answered=bool(readings), cost_s=cost_s)
+        return readings
 
     async def _read(self, bus: ModbusBus, device: Device) -> tuple[list[Reading], ReadFailed | None]:
         probe = device.breaker.doubts and not self._clock.stepped
-        heard, error = await device.reader.read(bus, self._clock.now_ms, probe=probe)
-        return [reading for block, words, t_ms in heard for reading in _decoded(block, words, t_ms)], error
+        return await device.read(bus, self._clock.read_ms, probe=probe)
 
 
-def _decoded(block: Block, words: Sequence[int], t_ms: int) -> list[Reading]:
-    values = ((register, decode(register, mine)) for register, mine in block.split(words))
-    return [(register, t_ms, raw) for register, raw in values if raw is not None]
+def _in_utc(polled: Polled, offset_ms: int) -> Polled:
+    device, readings = polled
+    if not offset_ms:
+        return polled
+    return device, [(register, t_ms + offset_ms, raw) for register, t_ms, raw in readings]
 
 
 def _judge(device: Device, error: ReadFailed | None, *, answered: bool, cost_s: float) -> None:

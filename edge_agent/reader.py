@@ -7,8 +7,9 @@ from typing import Final, NamedTuple, Protocol
 
 from edge_agent.breaker import Breaker
 from edge_agent.buses.errors import ReadFailed, Refused
+from edge_agent.buses.stations import Station
 from edge_agent.plan import Block, block_of
-from edge_agent.profile import Register
+from edge_agent.profile_model import Field
 
 log = logging.getLogger("tanyun.edge")
 
@@ -26,7 +27,7 @@ _SILENT_BLOCKS: Final = 2
 class BlockBus(Protocol):
     """What a reader needs of a bus."""
 
-    async def read(self, unit: int, block: Block, *, tries: int | None = None) -> list[int]:
+    async def read(self, unit: Station, block: Block, *, tries: int | None = None) -> list[int]:
         """The words of a block; raises ReadFailed."""
         ...
 
@@ -64,7 +65,7 @@ class _Refusals:
 class Reader:
     """The reads of one device. It remembers, until a restart, which registers the device refuses."""
 
-    def __init__(self, meter: str, unit: int, blocks: Sequence[Block]) -> None:
+    def __init__(self, meter: str, unit: Station, blocks: Sequence[Block]) -> None:
         self._meter, self._unit = meter, unit
         self._planned = tuple(blocks)
         self.blocks = list(blocks)
@@ -133,9 +134,9 @@ class Reader:
     ) -> _Sorted:
         """Cut a refused block into the longest reads that answer, and single registers that do not."""
         found = _Sorted([], [])
-        left = [register for register, _offset in block.registers]
+        left = [field for field, _offset in block.fields]
         if error.code == _ILLEGAL_FUNCTION:
-            found.refused.extend((block_of([register]), error) for register in left)
+            found.refused.extend((block_of([field]), error) for field in left)
             return found
         refusal: Refused | None = error
         while left:
@@ -151,12 +152,12 @@ class Reader:
                 left = left[1:]
             else:
                 found.heard.append(best)
-                left = left[len(best.block.registers) :]
+                left = left[len(best.block.fields) :]
             refusal = None
         return found
 
     async def _longest(
-        self, bus: BlockBus, left: Sequence[Register], refusal: Refused, now_ms: Callable[[], int]
+        self, bus: BlockBus, left: Sequence[Field], refusal: Refused, now_ms: Callable[[], int]
     ) -> tuple[Heard | None, Refused]:
         """The longest read from the first register on that answers, of registers refused together; the last refusal."""
         best, good, bad = None, 0, len(left)
@@ -168,8 +169,8 @@ class Reader:
                 bad, refusal = middle, said
         return best, refusal
 
-    async def _part(self, bus: BlockBus, registers: Sequence[Register], now_ms: Callable[[], int]) -> Heard:
-        block = block_of(registers)
+    async def _part(self, bus: BlockBus, fields: Sequence[Field], now_ms: Callable[[], int]) -> Heard:
+        block = block_of(fields)
         return Heard(block, await bus.read(self._unit, block), now_ms())
 
     def _remember(self, sorted_out: dict[Block, _Sorted]) -> None:
@@ -203,5 +204,5 @@ class Reader:
 
     def _log(self, event: str, block: Block, more: str = "") -> None:
         text = "%s meter=%s reading_type=%s fc=%d addr=%d count=%d %s"
-        name = block.registers[0][0].reading_type
+        name = block.fields[0][0].name
         log.warning(text, event, self._meter, name, block.fc, block.addr, block.count, more)

@@ -72,6 +72,10 @@ class Admitted(msgspec.Struct, frozen=True, gc=False):
     """Frame number; 0 with epoch 0 when the sender numbers nothing."""
     lost_from: int
     """First number of a range that the gateway declares lost; 0 when none."""
+    thinned: bool = False
+    """Of the lost range only what lies between quarter hours is gone."""
+    asked: int | None = None
+    """The number of a time request: this is no frame, and says nothing else."""
 
 
 def read_payload(data: bytes, *, may_be_empty: bool = False) -> Payload | Refused:
@@ -130,12 +134,20 @@ def admit(payload: Payload, declared: Declarations, now_ms: int) -> Admitted | R
         if t_ms is None:
             return Refused(Reason.NO_TIME, f"metric {found.name!r} has no time, nor has the payload")
         times.append(t_ms)
+    asked = values.get(frames.TIME_REQUEST)
+    if len(values) == 1 and is_frame_number(asked):
+        # Whoever asks for the time may not know it: its own is not judged.
+        return Admitted(payload, now_ms, 0, 0, 0, asked=asked)
+    return _untimely(times, now_ms) or _numbered(payload, values, max(times))
+
+
+def _untimely(times: list[int], now_ms: int) -> Refused | None:
     newest, oldest = max(times), min(times)
     if newest > now_ms + FUTURE_TOLERANCE_MS:
         return Refused(Reason.FUTURE_TIME, f"{newest} is {newest - now_ms} ms in the future")
     if oldest < now_ms - OLDEST_MS:
         return Refused(Reason.PAST_TIME, f"{oldest} is more than ten years ago: a clock that is not set")
-    return _numbered(payload, values, newest)
+    return None
 
 
 def declared_as(metric: Metric, declared: Declarations) -> Declared | None:
@@ -168,4 +180,5 @@ def _numbered(payload: Payload, values: Mapping[str, Value], t_ms: int) -> Admit
         return Refused(Reason.BAD_NUMBER, f"epoch {epoch} and number {number} do not name a frame")
     if lost_from > number or (frames.LOST_FROM in values and lost_from < 1):
         return Refused(Reason.BAD_LOST_RANGE, f"lost from {lost_from} to {number}")
-    return Admitted(payload, t_ms, epoch, number, lost_from)
+    thinned = values.get(frames.FRAME_THINNED) is True
+    return Admitted(payload, t_ms, epoch, number, lost_from, thinned)

@@ -36,6 +36,8 @@ class Answer(msgspec.Struct):
     acks: set[tuple[str, int]]
     rebirths: set[str]
     new_epochs: set[str]
+    times: dict[str, tuple[int, int]] = {}
+    """Gateway → (its epoch, the number of its newest time request)."""
 
 
 class Session(msgspec.Struct):
@@ -89,7 +91,7 @@ class Host:
     def reset(self) -> None:
         """Begin a new commit."""
         self.commit = Commit([], [], [], [])
-        self.answer = Answer(set(), set(), set())
+        self.answer = Answer(set(), set(), set(), {})
         self._stored.fresh.clear()
         self._touched: set[str] = set()
 
@@ -201,6 +203,8 @@ class Host:
             self._ask_rebirth(record, topic, session)
         elif isinstance(found, Refused):
             self._refuse_data(record, topic, payload, declared, found)
+        elif found.asked is not None:
+            self.answer.times[topic.gateway] = (declared.epoch, found.asked)
         elif not session.decodes(topic.meter, found.epoch, declared):
             # Two gateways under one name: what the other one's birth declares must not decode this frame.
             why = (
@@ -250,7 +254,10 @@ class Host:
         index = FrameIndex(
             topic.gateway, topic.meter, found.epoch, found.number, found.t_ms, body_digest(found.payload)
         )
-        if found.number < expected:
+        if found.number < expected and found.lost_from:
+            # What it has given up grows; a frame that stands here already is better than its loss.
+            self.answer.acks.add((topic.gateway, found.epoch))
+        elif found.number < expected:
             self._repeated(record, topic, index)
         elif found.number == expected or 0 < found.lost_from <= expected:
             if expected == 1:
@@ -262,13 +269,24 @@ class Host:
                     known=self._epochs(topic.gateway),
                 )
             if found.lost_from:
-                self._event(
-                    record, topic.gateway, "frames_lost", epoch=found.epoch, first=expected, last=found.number
-                )
+                self._missing(record, topic.gateway, found, expected)
             self.commit.entries.append(Entry(record, index))
             self._store(index)
         else:
             self.answer.acks.add((topic.gateway, found.epoch))
+
+    def _missing(self, record: Record, gateway: str, found: Admitted, first: int) -> None:
+        """An event; thinned ranges of one commit, which come by the hundred, are one."""
+        if not found.thinned:
+            self._event(record, gateway, "frames_lost", epoch=found.epoch, first=first, last=found.number)
+            return
+        for event in self.commit.events:
+            if (event.kind, event.gateway, event.detail["epoch"]) == ("frames_thinned", gateway, found.epoch):
+                event.detail["last"] = found.number
+                event.detail["frames"] += found.number - first + 1
+                return
+        detail = {"first": first, "last": found.number, "frames": found.number - first + 1}
+        self._event(record, gateway, "frames_thinned", epoch=found.epoch, **detail)
 
     def _epochs(self, gateway: str) -> list[int]:
         return sorted(epoch for known, epoch in self._stored.progress if known == gateway)

@@ -14,6 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from ingest.host import Host
+from ingest.sole import sole_writer
 from ingest.writer import MAX_COMMIT, Command, StoredInJournal, Writer
 from metering.mqtt import BrokerSettings
 from metering.registry import Park
@@ -137,6 +138,14 @@ def run(
     now_ms: Callable[[], int] = wall_ms,
 ) -> None:  # fmt: skip
     """Ingest until `stopped()`; what has been received by then is committed before it returns."""
+    with sole_writer(journal_file):
+        _run(broker, host_id, park, journal_file, stopped, now_ms)
+
+
+def _run(
+    broker: BrokerSettings, host_id: str, park: Park, journal_file: Path, stopped: Callable[[], bool],
+    now_ms: Callable[[], int],
+) -> None:  # fmt: skip
     journal = JournalWriter(journal_file)
     stored = StoredInJournal(journal)
     writer = Writer(journal, Host(park, stored), stored, now_ms)

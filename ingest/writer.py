@@ -60,6 +60,10 @@ class Writer:
             Command(gateway, frames.ack_payload(self._ack(gateway, epoch, now)))
             for gateway, epoch in sorted(answer.acks)
         ]
+        acks += [
+            Command(gateway, frames.ack_payload(self._ack(gateway, epoch, now)._replace(nonce=nonce)))
+            for gateway, (epoch, nonce) in sorted(answer.times.items())
+        ]
         rebirths = [Command(gateway, frames.rebirth_payload(now)) for gateway in sorted(answer.rebirths)]
         epochs = [Command(gateway, frames.new_epoch_payload(now)) for gateway in sorted(answer.new_epochs)]
         return [*rebirths, *acks, *epochs]

@@ -22,6 +22,17 @@ def use(language: str) -> None:
     _current = gettext.translation(DOMAIN, LOCALE, languages=[language], fallback=True)
 
 
+def current() -> gettext.NullTranslations:
+    """The catalogue in use, for `restore`."""
+    return _current
+
+
+def restore(catalogue: gettext.NullTranslations) -> None:
+    """Go back to a catalogue: a document in two languages was written meanwhile."""
+    global _current  # noqa: PLW0603  as in `use`
+    _current = catalogue
+
+
 def _(message: str) -> str:
     """The message in the current language."""
     return _current.gettext(message)
@@ -30,3 +41,8 @@ def _(message: str) -> str:
 def N_(message: str) -> str:  # noqa: N802  gettext's own name for it
     """The message as it is: a mark for the catalogue where the text is needed before the language is known."""
     return message
+
+
+def chosen(zh: str, en: str) -> str:
+    """The one of a pair of texts that data carries, in the current language."""
+    return zh if _current.info().get("language", "").startswith("zh") else en

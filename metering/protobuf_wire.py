@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Iterator
+from functools import lru_cache
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _U64 = (1 << 64) - 1
@@ -12,8 +13,9 @@ class DecodeError(ValueError):
     """The bytes are not what their sender says they are (the peer's fault; a retry does not help)."""
 
 
+@lru_cache(maxsize=8192)
 def varint(value: int) -> bytes:
-    """An unsigned 64-bit value in 1 to 10 bytes."""
+    """An unsigned 64-bit value in 1 to 10 bytes. Remembered: aliases, times and slow totals come again and again."""
     if value < 0x80:  # noqa: PLR2004
         return bytes((value,))
     out = bytearray()
@@ -44,7 +46,15 @@ def double_field(number: int, value: float) -> bytes:
     return varint(number << 3 | FIXED64) + struct.pack("<d", value)
 
 
-def _read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
+def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
+    """(value, where it ends) of the varint at a place; DecodeError when it is none."""
+    if at + 1 < end:
+        # One byte or two, which most are, without the loop.
+        first, second = data[at], data[at + 1]
+        if first < 0x80:  # noqa: PLR2004
+            return first, at + 1
+        if second < 0x80:  # noqa: PLR2004
+            return first & 0x7F | second << 7, at + 2
     value = shift = 0
     while at < end and shift < 70:  # noqa: PLR2004  ten bytes at most
         byte = data[at]
@@ -64,13 +74,13 @@ def fields(data: bytes, start: int = 0, end: int | None = None) -> Iterator[tupl
     """
     at, stop = start, len(data) if end is None else end
     while at < stop:
-        key, at = _read_varint(data, at, stop)
+        key, at = read_varint(data, at, stop)
         number, wire = key >> 3, key & 7
         if not 0 < number <= _MAX_FIELD_NUMBER:
             msg = f"field number {number}"
             raise DecodeError(msg)
         if wire == VARINT:
-            value, at = _read_varint(data, at, stop)
+            value, at = read_varint(data, at, stop)
             yield number, wire, value, at
             continue
         size, at = _size(wire, data, at, stop)
@@ -80,7 +90,7 @@ def fields(data: bytes, start: int = 0, end: int | None = None) -> Iterator[tupl
 
 def _size(wire: int, data: bytes, at: int, stop: int) -> tuple[int, int]:
     if wire == BYTES:
-        size, at = _read_varint(data, at, stop)
+        size, at = read_varint(data, at, stop)
     elif wire == FIXED64:
         size = 8
     elif wire == FIXED32:

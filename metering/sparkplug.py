@@ -45,8 +45,13 @@ DATATYPE_BY_NAME: Final = {
     "UInt8": DataType.UINT8, "UInt16": DataType.UINT16, "UInt32": DataType.UINT32, "UInt64": DataType.UINT64,
     "Float": DataType.FLOAT, "Double": DataType.DOUBLE,
 }  # fmt: skip
-SIGNED_BITS: Final = {DataType.INT8: 8, DataType.INT16: 16, DataType.INT32: 32, DataType.INT64: 64}
-UNSIGNED_BITS: Final = {
+SIGNED_BITS: Final[dict[int, int]] = {
+    DataType.INT8: 8,
+    DataType.INT16: 16,
+    DataType.INT32: 32,
+    DataType.INT64: 64,
+}
+UNSIGNED_BITS: Final[dict[int, int]] = {
     DataType.UINT8: 8, DataType.UINT16: 16, DataType.UINT32: 32, DataType.UINT64: 64, DataType.DATETIME: 64,
 }  # fmt: skip
 FLOATS: Final = frozenset({DataType.FLOAT, DataType.DOUBLE})
@@ -66,6 +71,23 @@ _VALUE_WIRES: Final = {
 As the protobuf encoding guide has it, a known field of another wire type is skipped like an unknown one,
 and of a field or one-of given several times the last holds.
 """
+
+
+_PLAIN_VARINTS: Final = frozenset({0x10, 0x18, 0x20, 0x28, 0x30, 0x38, 0x50, 0x58})
+"""Keys of alias, time, data type, the three flags, and of integer values (int_value, long_value)."""
+_INTEGER_KEYS: Final = frozenset({0x50, 0x58})
+_TIME_KEY: Final = 0x18
+_MOST_TIMES: Final = 4096
+_FLOAT_KEY: Final = 0x65
+_DOUBLE_KEY: Final = 0x69
+_FLOAT: Final = struct.Struct("<f")
+_DOUBLE: Final = struct.Struct("<d")
+_U64: Final = (1 << 64) - 1
+_METRIC_KEY: Final = 0x12
+"""Field 2 of a payload, length-delimited."""
+_SHORT: Final = 0x7E
+"""Lengths below still take one byte when two bytes more come to them."""
+_HISTORICAL: Final = b"\x28\x01"
 
 
 class Metric(msgspec.Struct, frozen=True, gc=False):
@@ -143,10 +165,15 @@ def _encode_value(value: Value, datatype: int | None, first: int) -> bytes:
 
 def mark_historical(metrics: bytes) -> bytes:
     """The same encoded metrics, each flagged `is_historical` (field 5), for data sent again after a gap."""
-    marked = []
-    for number, kind, at, end in wire.fields(metrics):
+    marked, at, stop = [], 0, len(metrics)
+    while at + 2 <= stop and metrics[at] == _METRIC_KEY and metrics[at + 1] < _SHORT:
+        end = at + 2 + metrics[at + 1]
+        marked.append(bytes((_METRIC_KEY, end - at)) + metrics[at + 2 : end] + _HISTORICAL)
+        at = end
+    # What is not as we write it ourselves (long, or another field) takes the long way.
+    for number, kind, begin, end in wire.fields(metrics, at):
         if number == 2 and kind == wire.BYTES:  # noqa: PLR2004
-            marked.append(wire.bytes_field(2, metrics[at:end] + wire.uint_field(5, 1)))
+            marked.append(wire.bytes_field(2, metrics[begin:end] + _HISTORICAL))
     return b"".join(marked)
 
 
@@ -180,7 +207,58 @@ def decode(data: bytes) -> Payload:
     return Payload(tuple(metrics), timestamp, seq)
 
 
+_times: dict[bytes, int] = {}
+"""Times of six bytes, which are those from 2008 to 2109: the readings of a poll share a few."""
+
+
+def _time(data: bytes, at: int, stop: int) -> tuple[int, int]:
+    chunk = data[at : at + 6]
+    known = _times.get(chunk)
+    if known is not None:
+        return known, at + 6
+    value, end = wire.read_varint(data, at, stop)
+    if end == at + 6:
+        if len(_times) >= _MOST_TIMES:
+            _times.clear()
+        _times[chunk] = value
+    return value, end
+
+
 def _decode_metric(data: bytes, start: int, stop: int) -> Metric:
+    """A metric. The short way is for what data messages are made of: one-byte keys, varints and fixed values."""
+    numbers: dict[int, int] = {}
+    value: Value = None
+    at = start
+    while at < stop:
+        key = data[at]
+        if key in _PLAIN_VARINTS:
+            if key == _TIME_KEY and at + 7 <= stop:
+                found, at = _time(data, at + 1, stop)
+            else:
+                found, at = wire.read_varint(data, at + 1, stop)
+            if key in _INTEGER_KEYS:
+                value = found
+            else:
+                numbers[key >> 3] = found
+        elif key == _DOUBLE_KEY and at + 9 <= stop:
+            value, at = _DOUBLE.unpack_from(data, at + 1)[0], at + 9
+        elif key == _FLOAT_KEY and at + 5 <= stop:
+            value, at = _FLOAT.unpack_from(data, at + 1)[0], at + 5
+        else:
+            return _decode_any_metric(data, start, stop)
+    null = bool(numbers.get(7))
+    return Metric(
+        None,
+        numbers.get(2),
+        numbers.get(3),
+        numbers.get(4),
+        bool(numbers.get(5)),
+        null,
+        None if null else value,
+    )
+
+
+def _decode_any_metric(data: bytes, start: int, stop: int) -> Metric:
     name: str | None = None
     properties: dict[str, Property] | None = None
     value: Value = None
@@ -255,6 +333,11 @@ def typed_value(value: Value, datatype: int | None) -> Value:
     """The wire value read as `datatype`: integers get their sign. DecodeError when it cannot be of that type."""
     if value is None or datatype is None:
         return value
+    # What most readings are, at once.
+    if type(value) is int and (bits := UNSIGNED_BITS.get(datatype)) and not value >> bits:
+        return value
+    if type(value) is float and datatype in FLOATS:
+        return value
     if datatype not in _KNOWN:
         msg = f"data type {datatype} is not supported"
         raise DecodeError(msg)
@@ -298,7 +381,22 @@ def body_digest(payload: Payload) -> bytes:
 
     Values are taken as they stood on the wire: a data type that the sender adds may be no type at all.
     """
-    said = tuple(
-        msgspec.structs.replace(metric, is_historical=False, datatype=None) for metric in payload.metrics
-    )
-    return hashlib.blake2b(encode_metrics(said, with_datatype=False), digest_size=16).digest()
+    said = b"".join(_said(metric) for metric in payload.metrics)
+    return hashlib.blake2b(said, digest_size=16).digest()
+
+
+def _said(metric: Metric) -> bytes:
+    """A metric as the digest takes it: as `_encode_metric` writes it, without flag and data type."""
+    value = metric.value
+    plain = metric.name is None and not metric.properties and metric.alias is not None
+    if not plain or metric.timestamp is None or metric.is_null or not isinstance(value, int | float):
+        bare = msgspec.structs.replace(metric, is_historical=False, datatype=None)
+        return encode_metrics((bare,), with_datatype=False)
+    head = b"\x10" + wire.varint(metric.alias or 0) + b"\x18" + wire.varint(metric.timestamp)
+    if isinstance(value, float):
+        body = head + b"\x69" + _DOUBLE.pack(value)
+    elif isinstance(value, bool):
+        body = head + (b"\x70\x01" if value else b"\x70\x00")
+    else:
+        body = head + b"\x58" + wire.varint(value & _U64)
+    return b"\x12" + wire.varint(len(body)) + body

@@ -50,6 +50,16 @@ def parse_topic(text: str) -> Topic | None:
     return Topic(parts[1], kind, parts[3], parts[4] if len(parts) == 5 else "")  # noqa: PLR2004
 
 
+def configuration_topic(park: str, gateway: str) -> str:
+    """Where a gateway's newest signed configuration is retained. Not Sparkplug: an NCMD is never retained."""
+    return f"tanyun/{park}/{gateway}/configuration"
+
+
+def configured_topic(park: str, gateway: str) -> str:
+    """Where a gateway says what became of it, retained."""
+    return f"tanyun/{park}/{gateway}/configured"
+
+
 def state_topic(host: str) -> str:
     """The retained topic on which a primary host says that it is there."""
     return f"{NAMESPACE}/STATE/{host}"

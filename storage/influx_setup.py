@@ -26,6 +26,8 @@ from storage.influx import (
 _SHARDS = {"live": "1d", "history": "4w"}
 """Small enough to drop a day at a time; large enough that years of history open few files."""
 _DAY_S = 24 * 3600
+_DEFAULT: Retention = "history"
+"""Where a query looks that names no policy."""
 
 
 class Found(msgspec.Struct, frozen=True, gc=False):
@@ -103,9 +105,7 @@ def _steps_v2(client: httpx.Client, target: Target) -> Iterator[Step]:
                 f"bucket {DATABASE}/{name}, {_kept(seconds)}",
                 {"method": "POST", "path": "/api/v2/buckets", "json": body},
             )
-        elif [rule.get("everySeconds") for rule in bucket.get("retentionRules", [])] != [
-            r["everySeconds"] for r in rules
-        ]:
+        elif _kept_s(bucket) != seconds:
             path = f"/api/v2/buckets/{bucket['id']}"
             yield (
                 f"retention of bucket {DATABASE}/{name}: {_kept(seconds)}",
@@ -114,21 +114,32 @@ def _steps_v2(client: httpx.Client, target: Target) -> Iterator[Step]:
         yield from _mapping(client, org, name)
 
 
+def _kept_s(bucket: dict[str, Any]) -> int:
+    """For ever is no rule, or, as 2.9 writes it, a rule of 0 seconds."""
+    return sum(int(rule.get("everySeconds", 0)) for rule in bucket.get("retentionRules", []))
+
+
 def _mapping(client: httpx.Client, org: str, name: Retention) -> Iterator[Step]:
-    """The DBRP mapping that InfluxQL needs, when it is not there."""
-    found = (
-        request(client, "GET", "/api/v2/dbrps", params={"orgID": org, "db": DATABASE, "rp": name})
-        .json()
-        .get("content", [])
-    )
+    """The DBRP mapping that InfluxQL needs, when it is not there.
+
+    A server answers by itself for a bucket named `database/policy`, but such a virtual mapping is never the default one, and a
+    query that names no policy, as a list of tag values does, finds nothing.
+    """
+    path, params = "/api/v2/dbrps", {"orgID": org, "db": DATABASE, "rp": name}
+    found = request(client, "GET", path, params=params).json().get("content", [])
     bucket = _bucket(client, org, name)
-    if bucket is not None and any(item["bucketID"] == bucket["id"] for item in found):
+    place = bucket["id"] if bucket else ""
+    known = [item for item in found if item["bucketID"] == place and not item.get("virtual")]
+    default = name == _DEFAULT
+    if known and (known[0].get("default", False) or not default):
         return
-    body = {
-        "orgID": org, "bucketID": bucket["id"] if bucket else "", "database": DATABASE, "retention_policy": name,
-        "default": name == "history",
-    }  # fmt: skip
-    yield f"DBRP mapping {DATABASE}/{name}", {"method": "POST", "path": "/api/v2/dbrps", "json": body}
+    what = f"DBRP mapping {DATABASE}/{name}" + (", the default" if default else "")
+    if known:
+        one, body = f"{path}/{known[0]['id']}", {"default": True}
+        yield what, {"method": "PATCH", "path": one, "params": {"orgID": org}, "json": body}
+    else:
+        names = {"database": DATABASE, "retention_policy": name, "default": default}
+        yield what, {"method": "POST", "path": path, "json": {"orgID": org, "bucketID": place, **names}}
 
 
 def _org_id(client: httpx.Client, target: Target) -> str:

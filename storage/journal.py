@@ -2,7 +2,9 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -279,6 +281,17 @@ class JournalReader:
         query = f"{_FRAME} WHERE gateway=? AND meter=? AND segment > 0 AND t_ms >= ? AND t_ms < ? ORDER BY t_ms, epoch, number"
         for row in self._db.execute(query, (gateway, meter, start_ms, end_ms)).fetchall():
             yield self._stored(row)
+
+    def records(self, meters: Iterable[tuple[str, str]], start_ms: int, end_ms: int) -> list[Record]:
+        """The frames of some meters, each by (gateway, meter), in `[start_ms, end_ms)`, in journal order; a segment is opened once."""
+        query = "SELECT segment, idx FROM frame WHERE gateway=? AND meter=? AND segment > 0 AND t_ms >= ? AND t_ms < ?"
+        places = [place for pair in meters for place in self._db.execute(query, (*pair, start_ms, end_ms))]
+        out: list[Record] = []
+        for segment, group in groupby(sorted(places), itemgetter(0)):
+            row = self._db.execute("SELECT body FROM segment WHERE id=?", (segment,)).fetchone()
+            body = unpack_all(row[0])
+            out += [body[index] for _, index in group]
+        return out
 
     def births(self, gateway: str, meter: str, epoch: int) -> Iterator[StoredFrame]:
         """The births that frames of this epoch decode with, newest first. An alias keeps its meaning within an epoch."""

@@ -8,6 +8,7 @@ import msgspec
 from storage.errors import CorruptError
 
 _HEAD = struct.Struct("<qHI")
+HEAD_BYTES = _HEAD.size
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -22,6 +23,12 @@ def pack(record: Record) -> bytes:
     """received_ms int64, length of topic uint16, length of payload uint32, topic, payload."""
     topic = record.topic.encode()
     return _HEAD.pack(record.received_ms, len(topic), len(record.payload)) + topic + record.payload
+
+
+def whole_size(data: bytes, at: int) -> int:
+    """Bytes of the record that begins at `at`, of which at least `HEAD_BYTES` are there."""
+    _received_ms, topic_size, payload_size = _HEAD.unpack_from(data, at)
+    return HEAD_BYTES + int(topic_size) + int(payload_size)
 
 
 def unpack_all(body: bytes) -> list[Record]:

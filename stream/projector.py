@@ -7,7 +7,7 @@ import logging
 import random
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,6 +25,8 @@ from storage.ledger import LedgerReader
 from storage.line_protocol import point, series
 from storage.months import MonthStore
 from stream.projection.derived import DayBook, Factors
+from stream.projection.documents import closed, revised
+from stream.projection.minutes import Minutes
 from stream.projection.months import MonthBook
 from stream.projection.schema import Tags
 from stream.projection.sources import Chunk, Events, Gauges, Intervals, Source
@@ -39,7 +41,7 @@ is about what a whole request takes."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 DAYS_PER_PASS = 8
 """Days derived before the live end is looked at again."""
-_MARKS: dict[str, Retention] = {"journal": "live", "ledger": "history"}
+_MARKS: dict[str, Retention] = {"journal": "live", "minutes": "live", "ledger": "history"}
 """Source → the retention policy that remembers how far it was projected. When that is less than we know, lines were lost."""
 _MARK_QUERY = "SELECT last(\"floor\") FROM projection WHERE source = '{source}'"
 NEVER = -1
@@ -87,6 +89,7 @@ class Projector:
         self._states = States(park, self._tags, files.own.parent, probes or {})
         self._journal: JournalReader | None = None
         self._ledger: LedgerReader | None = None
+        self._by_minute = False
         self._sources: list[Source] = []
         self._positions: dict[str, Position] = {}
         self._sent: tuple[Future[list[Refused]], Job] | None = None
@@ -116,6 +119,9 @@ class Projector:
             self._ledger = self._open.enter_context(LedgerReader(self._files.ledger))
             self._take_up(Intervals(self._ledger, self._tags))
             self._take_up(Events(self._ledger, self._tags))
+        if not self._by_minute and self._journal is not None and self._ledger is not None:
+            self._by_minute = True
+            self._take_up(Minutes(self._ledger, self._journal, self._park, self._tags, self._clock))
 
     def _take_up(self, source: Source) -> None:
         """A position from an older file of that kind is void: its numbers meant other changes."""
@@ -252,8 +258,12 @@ class Projector:
         with MonthStore(self._files.months, writable=False) as months:
             known = self._store.months()
             new = {key: revision for key, revision in months.newest().items() if known.get(key) != revision}
-            rows = [row for key, revision in new.items() if (row := months.get(*key, revision)) is not None]
-        self._write("history", [line for row in rows for line in self._months.closed(row)])
+            lines = [
+                line
+                for key, newest in new.items()
+                for line in _documents(self._tags, months, key, range(known.get(key, 0) + 1, newest + 1))
+            ]
+        self._write("history", lines)
         self._store.keep_months(new)
 
     def tick(self) -> None:
@@ -302,6 +312,18 @@ class Projector:
         while self.derive():
             pass
         self.tick()
+
+
+def _documents(tags: Tags, months: MonthStore, key: tuple[str, str, str], revisions: range) -> Iterator[str]:
+    """The lines of a month's revisions that are not projected yet, and its figures by the newest."""
+    before = months.get(*key, revisions.start - 1)
+    for revision in revisions:
+        row = months.get(*key, revision)
+        if row is not None:
+            yield from revised(row, before)
+            if revision == revisions[-1]:
+                yield from closed(tags, row)
+        before = row
 
 
 class Loop:

@@ -58,7 +58,9 @@ def restate(
         row = state.index.get(key)
         if row is None or context.role(key) is None:
             continue
-        again = compute(key, stored.checkpoint(*key, from_ms), context, history)
+        outdated = (t_ms for *of, t_ms in results.outdated if tuple(of) == key)
+        kept = stored.checkpoint(*key, min([from_ms, *outdated]))
+        again = compute(key, kept, context, history)
         revise(results, key, again, stored, reason)
         state.arrays[row] = again.state.arrays[0]
         results.progress.append(progress_row(state, row))

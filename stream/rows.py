@@ -88,6 +88,8 @@ def event(state: State, found: list[int]) -> NewLedgerEvent:
     }
     if found[c.E_DELTA]:
         detail["adjustment"] = found[c.E_DELTA]
+    if found[c.E_UNTIL] != found[c.E_TIME]:
+        detail["until_t_ms"] = found[c.E_UNTIL]
     kind = EVENT_KINDS[found[c.E_KIND]]
     return NewLedgerEvent(
         found[c.E_TIME], *state.channels[found[c.E_CHANNEL]].key, kind, detail, found[c.E_NOTED]

@@ -13,7 +13,7 @@ from stream.context import Context, Key
 from stream.entries import Entries, totals, with_swaps
 from stream.kernels import accumulate as a
 from stream.kernels import columns as c
-from stream.rows import closed_rows, event, open_rows, progress_row
+from stream.rows import EVENT_KINDS, closed_rows, event, open_rows, progress_row
 from stream.state import State
 
 I64 = NDArray[np.int64]
@@ -49,6 +49,9 @@ def step(state: State, records: Sequence[Record], context: Context) -> Results:
         touched |= set(found.channels.tolist())
         results.intervals += closed_rows(state, found.rows, context)
         results.events += found.events
+        results.outdated += [
+            (e.meter, e.reading_type, e.t_ms) for e in found.events if e.kind == EVENT_KINDS[c.CONFLICT]
+        ]  # a checkpoint of that very moment had not heard it
         for key, t_ms in found.late.items():
             results.late[key] = min(t_ms, results.late.get(key, t_ms))
         keep_latest(columns, latest, context)

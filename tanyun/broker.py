@@ -20,7 +20,7 @@ from typing import Final, Literal
 from metering.i18n import _
 from metering.mqtt import MESSAGE_BYTES
 from metering.registry import Park
-from metering.topics import NAMESPACE, MessageType
+from metering.topics import NAMESPACE, MessageType, configuration_topic, configured_topic
 
 SERVER_USER: Final = "host"
 LOOPBACK: Final = "127.0.0.1"
@@ -138,8 +138,12 @@ def acl_text(park: Park) -> str:
     group = f"{NAMESPACE}/{park.id}"
     lines = [f"user {SERVER_USER}", f"topic read {group}/#", f"topic readwrite {NAMESPACE}/STATE/+"]
     lines += [f"topic write {group}/{MessageType.NCMD}/+"]
+    lines += [
+        f"topic write {configuration_topic(park.id, '+')}",
+        f"topic read {configured_topic(park.id, '+')}",
+    ]
     for gateway in park.gateways:
-        lines += [f"user {gateway.id}", *(f"topic {right}" for right in _gateway_rights(group, gateway.id))]
+        lines += [f"user {gateway.id}", *(f"topic {right}" for right in _gateway_rights(park.id, gateway.id))]
     return "\n".join(lines) + "\n"
 
 
@@ -211,7 +215,8 @@ def _free_port() -> int:
         return port
 
 
-def _gateway_rights(group: str, gateway: str) -> Iterator[str]:
+def _gateway_rights(park: str, gateway: str) -> Iterator[str]:
+    group = f"{NAMESPACE}/{park}"
     for kind in (MessageType.NBIRTH, MessageType.NDATA, MessageType.NDEATH):
         yield f"write {group}/{kind}/{gateway}"
     for kind in (MessageType.DBIRTH, MessageType.DDATA, MessageType.DDEATH):
@@ -219,6 +224,8 @@ def _gateway_rights(group: str, gateway: str) -> Iterator[str]:
     yield f"read {group}/{MessageType.NCMD}/{gateway}"
     yield f"read {group}/{MessageType.DCMD}/{gateway}/+"
     yield f"read {NAMESPACE}/STATE/+"
+    yield f"read {configuration_topic(park, gateway)}"
+    yield f"write {configured_topic(park, gateway)}"
 
 
 def _run_as() -> list[str]:

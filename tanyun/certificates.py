@@ -1,4 +1,4 @@
-"""A private certificate authority for the broker, made with the openssl program: one CA, one server certificate.
+"""A private certificate authority for the broker, made with the openssl program: one CA, and what it signs.
 
 Gateways trust this CA and nothing else, so no public authority, and no network, is involved.
 """
@@ -8,6 +8,7 @@ import secrets
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -46,11 +47,27 @@ def make_ca(folder: Path, common_name: str) -> bool:
 
 def make_server_certificate(ca: Path, folder: Path, names: list[str]) -> bool:
     """Make `server.key` and `server.crt` unless a good one is there; True when made. BrokerError, OSError."""
-    if _is_good(ca, folder / "server.crt", folder / "server.key", names):
+    if _is_good(ca, folder / "server.crt", folder / "server.key") and _names(folder / "server.crt") == set(
+        _alternatives(names)
+    ):
         return False
+    _sign(ca, folder, "server", lambda scratch: _server_config(scratch, names))
+    return True
+
+
+def make_client_certificate(ca: Path, folder: Path, user: str) -> bool:
+    """Make `client.key` and `client.crt` of a user unless a good one is there; True when made. BrokerError, OSError."""
+    if _is_good(ca, folder / "client.crt", folder / "client.key"):
+        return False
+    _sign(ca, folder, "client", lambda scratch: _client_config(scratch, user))
+    return True
+
+
+def _sign(ca: Path, folder: Path, kind: str, configure: Callable[[Path], Path]) -> None:
+    """A new key and its certificate, as the section `kind` of a configuration says."""
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        config = _server_config(scratch, names)
+        config = configure(scratch)
         _openssl(
             "req",
             "-new",
@@ -64,11 +81,10 @@ def make_server_certificate(ca: Path, folder: Path, names: list[str]) -> bool:
             scratch / "csr",
         )
         _openssl("x509", "-req", "-sha256", "-days", str(SERVER_DAYS), "-in", scratch / "csr", "-CA", ca / "ca.crt",
-                 "-CAkey", ca / "ca.key", "-set_serial", _serial(), "-extfile", config, "-extensions", "server",
+                 "-CAkey", ca / "ca.key", "-set_serial", _serial(), "-extfile", config, "-extensions", kind,
                  "-out", scratch / "crt")  # fmt: skip
-        write_private(folder / "server.key", (scratch / "key").read_text(encoding="ascii"))
-        write_private(folder / "server.crt", (scratch / "crt").read_text(encoding="ascii"))
-    return True
+        write_private(folder / f"{kind}.key", (scratch / "key").read_text(encoding="ascii"))
+        write_private(folder / f"{kind}.crt", (scratch / "crt").read_text(encoding="ascii"))
 
 
 def write_public(path: Path, text: str) -> None:
@@ -82,15 +98,19 @@ def is_host(name: str) -> bool:
     return _is_ip(name) or all(_LABEL.fullmatch(label) for label in name.split("."))
 
 
-def _is_good(ca: Path, certificate: Path, key: Path, names: list[str]) -> bool:
-    """Signed by this CA, for exactly these names, long enough to go, and its key is there."""
+def _is_good(ca: Path, certificate: Path, key: Path) -> bool:
+    """Signed by this CA, long enough to go, and its key is there."""
     if not (certificate.exists() and key.exists()):
         return False
     verified = _answer("verify", "-x509_strict", "-CAfile", ca / "ca.crt", certificate)
     lasting = _answer("x509", "-in", certificate, "-noout", "-checkend", str(RENEW_BEFORE_S))
+    return verified is not None and lasting is not None
+
+
+def _names(certificate: Path) -> set[str]:
+    """The names that a certificate is for."""
     found = _answer("x509", "-in", certificate, "-noout", "-ext", "subjectAltName") or ""
-    entries = {part.strip().replace("IP Address:", "IP:") for part in found.partition("\n")[2].split(",")}
-    return verified is not None and lasting is not None and entries == set(_alternatives(names))
+    return {part.strip().replace("IP Address:", "IP:") for part in found.partition("\n")[2].split(",")}
 
 
 def _alternatives(names: list[str]) -> list[str]:
@@ -118,6 +138,13 @@ def _server_config(scratch: Path, names: list[str]) -> Path:
         "[server]", "basicConstraints = critical, CA:false", "keyUsage = critical, digitalSignature",
         "extendedKeyUsage = serverAuth", "subjectKeyIdentifier = hash", "authorityKeyIdentifier = keyid:always",
         f"subjectAltName = {', '.join(_alternatives(names))}",
+    ])  # fmt: skip
+
+
+def _client_config(scratch: Path, user: str) -> Path:
+    return _config(scratch, user, "", [
+        "[client]", "basicConstraints = critical, CA:false", "keyUsage = critical, digitalSignature",
+        "extendedKeyUsage = clientAuth", "subjectKeyIdentifier = hash", "authorityKeyIdentifier = keyid:always",
     ])  # fmt: skip
 
 

@@ -12,6 +12,27 @@ from metering.i18n import _
 from metering.mqtt import BrokerSettings, is_loopback
 
 
+class OidcSection(Strict):
+    """An OpenID provider at which users may sign in; each is bound to it by `tanyun user add --subject`."""
+
+    issuer: str = Field(pattern=r"^https?://[^?#]+$")
+    name: str = "OpenID"
+    client_id: str
+    client_secret_file: ConfigPath
+    public_url: str = Field(pattern=r"^https?://[^/?#]+$")
+    """Where browsers find this server; the provider sends them back to its path /api/v1/session/oidc/back."""
+    ca_file: ConfigPath | None = None
+
+    @model_validator(mode="after")
+    def _tls_to_the_provider(self) -> "OidcSection":
+        host = urlsplit(self.issuer).hostname or ""
+        if self.issuer.startswith("http:") and not is_loopback(host):
+            raise ValueError(
+                _("issuer must be https: what {host} says is believed because of TLS").format(host=host)
+            )
+        return self
+
+
 class ApiSection(Strict):
     """Where the API and the page listen. Beyond this machine they need TLS."""
 
@@ -20,6 +41,9 @@ class ApiSection(Strict):
     cert_file: ConfigPath | None = None
     """Certificate for HTTPS, e.g. the one that `tanyun broker init --api` makes; with `key_file`."""
     key_file: ConfigPath | None = None
+    ca_file: ConfigPath | None = None
+    """Certificate of the CA that gateways are told to trust when they enrol."""
+    oidc: OidcSection | None = None
     trusted_network: bool = False
     """True: passwords may cross the network to `host` unencrypted, e.g. from a TLS proxy within one machine's containers."""
 

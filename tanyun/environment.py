@@ -1,4 +1,4 @@
-"""The only place that reads the process's environment: language, cache folder, log level."""
+"""The only place that reads the process's environment: language, cache folder, systemd's socket."""
 
 import gettext
 import hashlib
@@ -44,6 +44,15 @@ def _numba() -> str:
         return metadata.version("numba")
     except metadata.PackageNotFoundError:
         return "none"
+
+
+def notify_socket() -> tuple[str | None, float | None]:
+    """Where systemd listens, and how often it wants a sign of life in seconds (sd_notify(3), sd_watchdog_enabled(3))."""
+    interval_us = os.environ.get("WATCHDOG_USEC", "")
+    meant = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+    return os.environ.get("NOTIFY_SOCKET"), int(
+        interval_us
+    ) / 1e6 if interval_us.isdecimal() and meant else None
 
 
 def use_kernel_cache() -> None:

@@ -75,6 +75,8 @@ class Event(NamedTuple):
     t: int
     register: int
     adjustment: int = 0
+    until: int = 0
+    """Time of the last reading that it is about; 0: of the only one."""
 
 
 class Naive:
@@ -277,13 +279,14 @@ class Judge:
     def _total(self, shown: Shown) -> tuple[Total, Fraction]:
         return shown.total, self.declared.segments[self._segment_at(shown.t)].ratio
 
-    def _note(self, kind: str, t: int, register: int, adjustment: int = 0) -> None:
-        self.events.append(Event(kind, *self.key, t, register, adjustment))
+    def _note(self, kind: str, t: int, register: int, adjustment: int = 0, until: int = 0) -> None:
+        self.events.append(Event(kind, *self.key, t, register, adjustment, until))
 
     def _drop(self) -> None:
         if self.candidates:
             first = self.candidates[0]
-            self._note("transient_dropped", first.t, self._under(first, self.segment))
+            until = self.candidates[-1].t if len(self.candidates) > 1 else 0
+            self._note("transient_dropped", first.t, self._under(first, self.segment), until=until)
         self.candidates, self.blocked = [], False
 
     def _settle(self, newest: Shown) -> None:

@@ -201,7 +201,7 @@ class _Search:
             for metric in metrics:
                 if _is(metric, declared, self._reading_type):
                     found = _placed(frame, metric, declared, self._dated)
-                    return found if found is not None and found.t_ms not in self._shifts.dropped else None
+                    return found if found is not None and self._shifts.counts(found.t_ms) else None
         return None
 
 

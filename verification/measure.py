@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
+from metering.dated import moment_ms
 from metering.intervals import Span, to_local
 from metering.registry import Meter, Park
 from metering.units import UNITS
@@ -19,7 +20,7 @@ from verification.checks.v17_inspection import inspections, tolerance_ms
 from verification.completeness import MonthTotal
 from verification.intervals import Summary, days_of, summarize
 from verification.shifts import NO_SHIFTS, SHIFTING, Shifts, shifts_of
-from verification.times import local_ms, midnight_ms
+from verification.times import midnight_ms
 
 _PAGE = 1000
 InspectionKey = tuple[str, str, str]
@@ -132,7 +133,7 @@ def _inspected(
     first, end = (_day(ms, park.tz) for ms in span)
     found = {}
     for fact in inspections(set(meters), facts.of(InspectionFact), first, end):
-        at, tolerance = local_ms(fact.at, park.tz), tolerance_ms()
+        at, tolerance = moment_ms(fact.at, park.tz), tolerance_ms()
         edges = [
             read_edge(journal, meters[fact.meter], fact.reading_type, t, park.tz)
             for t in (at - tolerance, at + tolerance)

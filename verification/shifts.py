@@ -31,8 +31,12 @@ class Shifts(NamedTuple):
     all: tuple[Shift, ...] = ()
     held: tuple[tuple[int, int], ...] = ()
     """(time, position): from here on the total is at least that; its last digit had gone back."""
-    dropped: frozenset[int] = frozenset()
-    """Times of readings that proved transient."""
+    dropped: tuple[tuple[int, int], ...] = ()
+    """(first, last) time of readings that proved transient."""
+
+    def counts(self, t_ms: int) -> bool:
+        """Whether a reading of that time is one that the intervals are drawn through."""
+        return not any(first <= t_ms <= last for first, last in self.dropped)
 
     def position(self, t_ms: int, register: int) -> int:
         """Where a total stands that shows `register` at a time."""
@@ -68,5 +72,7 @@ def shifts_of(events: Iterable[EventRow]) -> Shifts:
         if e.kind in SETTLED | CUTS
     ]
     held = [(e.t_ms, int(e.detail["last_good_position"])) for e in known if e.kind == "last_digit"]
-    dropped = frozenset(e.t_ms for e in known if e.kind == "transient_dropped")
-    return Shifts(tuple(sorted(shifts)), tuple(sorted(held)), dropped)
+    dropped = [
+        (e.t_ms, int(e.detail.get("until_t_ms", e.t_ms))) for e in known if e.kind == "transient_dropped"
+    ]
+    return Shifts(tuple(sorted(shifts)), tuple(sorted(held)), tuple(sorted(dropped)))

@@ -15,7 +15,7 @@ from api.rights import Permission
 from api.routes.readings import total_type
 from api.routes.registry import terms_out
 from api.sources import Sources, SourcesDep
-from api.times import FromQuery, Size, SizeQuery, ToQuery, buckets, parse_range
+from api.times import FromQuery, Size, SizeQuery, ToQuery, buckets, check_cost, parse_range
 from factors.policy import MissingFactor, factor_for
 from metering.i18n import _
 from metering.intervals import Span, iso, month_of
@@ -78,6 +78,7 @@ def emissions(
         total = _electricity_total(meter, reading_type)
         return _meter_emissions(sources, meter, total, span=span, spans=spans, size=size)
     scope = _scope(sources, by, id)
+    check_cost(span, len({flow.key for flow in scope.terms}))
     return EmissionsOut(
         by=by.value, id=scope.id, name=scope.name, size=size.value, zone=sources.park.zone,
         start=iso(span.start_ms, sources.zone), end=iso(span.end_ms, sources.zone),

@@ -14,7 +14,9 @@ from storage.ledger import EventRow, LedgerReader
 
 router = APIRouter(tags=["events"])
 
-AfterQuery = Annotated[int, Query(ge=0, description="Only rows with a greater id.")]
+LARGEST = 2**63 - 1
+"""What SQLite can compare with."""
+AfterQuery = Annotated[int, Query(ge=0, le=LARGEST, description="Only rows with a greater id.")]
 LimitQuery = Annotated[int, Query(ge=1, le=1000)]
 
 

@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, get_args
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import FileResponse, Response
 
-from api.access import require
+from api.access import AccessDep, audit, require
 from api.errors import Problem, unknown
 from api.models import MonthOut, ReportLink
 from api.rights import Permission
@@ -32,7 +32,7 @@ EXTENSIONS: dict[Format, str] = {"pdf": "pdf", "xlsx": "xlsx", "json": "json", "
 MonthPath = Annotated[str, Path(pattern=r"^\d{4}-(0[1-9]|1[0-2])$", description="YYYY-MM.")]
 MonthQuery = Annotated[str | None, Query(pattern=r"^\d{4}-(0[1-9]|1[0-2])$", description="Only this month.")]
 ScopePath = Annotated[str, Path(pattern=ID_PATTERN, description="Enterprise or park id.")]
-RevisionQuery = Annotated[int | None, Query(ge=1, description="Default: the newest.")]
+RevisionQuery = Annotated[int | None, Query(ge=1, le=1_000_000, description="Default: the newest.")]
 
 
 @router.get("/months", summary="Closed months", dependencies=[_VIEW])
@@ -83,7 +83,9 @@ def revisions(sources: SourcesDep, month: MonthPath, kind: Kind, scope: ScopePat
     responses={200: {"content": {key: {} for key in MEDIA_TYPES.values()}, "description": "The report."}},
 )
 def report(
+    request: Request,
     sources: SourcesDep,
+    access: AccessDep,
     *,
     month: MonthPath,
     kind: Kind,
@@ -91,12 +93,13 @@ def report(
     format: Format,
     revision: RevisionQuery = None,
 ) -> FileResponse:
-    """The printed report of a closed month."""
+    """The printed report of a closed month. Who took it stands in the audit log."""
     row = _row(sources, month, kind, scope, revision)
     path = sources.settings.reports / report_name(row, format)
     if not path.is_file():
         detail = _("report {name} has not been printed: run `tanyun report`").format(name=path.name)
         raise Problem(404, "not found", detail, "format")
+    audit(request, access.principal.name, "report.export", path.name, digest=row.digest)
     return FileResponse(path, media_type=MEDIA_TYPES[format], filename=path.name)
 
 

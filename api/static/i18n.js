@@ -84,6 +84,8 @@ const WORDS = {
   chart: ["今日功率曲线，最新 {now}，最高 {max}", "Power today, latest {now}, highest {max}"],
   no_data: ["今日尚无数据", "No data yet today"],
   sign_in: ["登录", "Sign in"],
+  sign_in_with: ["用 {name} 登录", "Sign in with {name}"],
+  oidc_failed: ["未能登录：该账号未在本园区开通，或登录已过期。", "Not signed in: this account is not known in this park, or it took too long."],
   sign_out: ["退出", "Sign out"],
   user_name: ["用户名", "User name"],
   password: ["密码", "Password"],

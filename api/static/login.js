@@ -5,8 +5,12 @@ import { signIn } from "./session.js";
 
 const $ = (id) => document.getElementById(id);
 
+let provider = null;
+
 function build() {
   translatePage();
+  $("oidc").hidden = !provider;
+  $("oidc").textContent = t("sign_in_with", { name: provider ?? "" });
   document.title = `${t("sign_in")} · 碳云 tanyun`;
   $("lang").textContent = lang() === "zh" ? "EN" : "中";
   $("lang").setAttribute("aria-label", t("to_language"));
@@ -46,4 +50,12 @@ $("lang").addEventListener("click", () => {
 });
 
 build();
+if (new URLSearchParams(location.search).get("failed") === "oidc") say(t("oidc_failed"));
+fetch("/api/v1/session/ways")
+  .then((answer) => answer.json())
+  .then((ways) => {
+    provider = ways.oidc;
+    build();
+  })
+  .catch(() => {});
 document.documentElement.dataset.ready = "true";

@@ -10,7 +10,9 @@ usage() {
   cat <<'TEXT'
 sudo deploy/gateway/install.sh --credentials gw-1
 
-  --credentials DIR    the gateway's folder from the server (/etc/tanyun/broker/gateways/ID): password, CA, edge.toml
+  --credentials DIR    the gateway's folder from the server (/etc/tanyun/broker/gateways/ID): password, CA, edge.toml, and
+                       updates.pub.pem where the gateway is to take configurations from the server
+  --serial             let the agent open serial ports (RS-485): a drop-in beside the unit
   --renew-credentials  replace password and CA that are here already; edge.toml stays
   --bundle DIR         install from this bundle (scripts/bundle) without a network; by default the one this script lies in
   --no-start           enable the service, do not start it
@@ -21,11 +23,12 @@ Mirrors: PIP_INDEX_URL names a package index; Debian packages come from the mirr
 TEXT
 }
 
-credentials="" renew="" start=yes
+credentials="" renew="" start=yes serial=""
 while [[ $# -gt 0 ]]; do
   case "$1" in
     --credentials) credentials="$(value_of "$@")"; shift ;;
     --renew-credentials) renew=yes ;;
+    --serial) serial=yes ;;
     --bundle) bundle="$(value_of "$@")"; shift ;;
     --no-start) start="" ;;
     --dry-run) dry_run=yes ;;
@@ -41,7 +44,7 @@ user=tanyun-edge
 sign_in() {
   local name
   [[ -f "$credentials/password" && -f "$credentials/edge.toml" ]] || die "$credentials has no password and edge.toml: is it the gateway's folder?"
-  for name in password ca.crt; do
+  for name in password ca.crt client.crt client.key updates.pub.pem; do
     if [[ ! -f "$credentials/$name" ]] || cmp -s "$credentials/$name" "$etc/edge/$name"; then continue; fi
     if [[ -e "$etc/edge/$name" && -z "$renew" ]]; then
       say "kept $etc/edge/$name, which differs from the one in $credentials (replace it with --renew-credentials)"
@@ -52,6 +55,17 @@ sign_in() {
     changed=yes
   done
   config_once "$credentials/edge.toml" "$etc/edge.toml" 0640 root "$user"
+}
+
+# The unit hides devices; who has a serial bus opens these, and nothing else of the machine.
+serial_ports() {
+  local to=/etc/systemd/system/tanyun-edge.service.d/serial.conf
+  printf '%s\n' '[Service]' 'PrivateDevices=no' 'DevicePolicy=closed' 'DeviceAllow=char-ttyUSB rw' 'DeviceAllow=char-ttyACM rw' \
+    'DeviceAllow=char-ttyAMA rw' 'DeviceAllow=char-ttyS rw' 'SupplementaryGroups=dialout' >"$scratch/serial.conf"
+  if cmp -s "$scratch/serial.conf" "$to"; then return; fi
+  run install -D -m 0644 "$scratch/serial.conf" "$to"
+  told "wrote $to"
+  changed=yes
 }
 
 service() {
@@ -83,5 +97,6 @@ documents
 folder 0755 root "$etc"
 folder 0700 "$user" "$etc/edge"
 if [[ -n "$credentials" ]]; then sign_in; fi
+if [[ -n "$serial" ]]; then serial_ports; fi
 service
 say "done. The log: journalctl -u tanyun-edge"

@@ -156,16 +156,6 @@ config_once() {
   told "wrote $to"
 }
 
-# A secret of 256 bits that nobody types: in its file, never on the screen or in an argument.
-secret_once() {
-  local to="$1" owner="$2"
-  if [[ -e "$to" ]]; then return; fi
-  if [[ -z "$dry_run" ]]; then (umask 077 && head -c 32 /dev/urandom | base64 -w 0 | tr -d '=' | tr '+/' '-_' >"$scratch/secret"); fi
-  run install -m 0600 -o "$owner" -g "$owner" "$scratch/secret" "$to"
-  if [[ -z "$dry_run" ]]; then rm -f "$scratch/secret"; fi
-  told "made $to"
-}
-
 # Ours: replaced by every release. What the operator changes belongs into drop-ins.
 units() {
   local unit from to

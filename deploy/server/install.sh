@@ -54,7 +54,7 @@ configuration() {
   folder 0700 mosquitto "$etc/broker/broker"
   folder 0700 tanyun "$etc/broker/host"
   folder 0700 root "$etc/broker/gateways"
-  secret_once "$etc/secrets/api-token" tanyun
+  folder 0700 tanyun "$etc/broker/api"
   config_once "$here/server.toml" "$etc/server.toml" 0640 root tanyun
   if [[ -n "$park" ]]; then config_once "$park" "$etc/park.toml" 0640 root tanyun; fi
 }
@@ -65,12 +65,12 @@ checksum() { { cat "$@" 2>/dev/null || true; } | sha256sum; }
 broker_files() {
   local folder="$etc/broker/broker" before certificate
   before="$(checksum "$folder/acl" "$folder/passwords")"
-  certificate="$(checksum "$folder/server.crt" "$folder/mosquitto.conf")"
-  run "$prefix/venv/bin/tanyun" broker init --data "$etc/broker" --registry "$etc/park.toml" --tls "${names[@]}" >&2 ||
+  certificate="$(checksum "$folder/server.crt" "$folder/mosquitto.conf" "$etc/broker/api/server.crt")"
+  run "$prefix/venv/bin/tanyun" broker init --data "$etc/broker" --registry "$etc/park.toml" --tls --api "${names[@]}" >&2 ||
     die "the broker's files were not written, see above; correct that and run this again"
   if [[ "$(checksum "$folder/acl" "$folder/passwords")" != "$before" ]]; then reload=yes; fi
   # The rest is read at a start only.
-  if [[ "$(checksum "$folder/server.crt" "$folder/mosquitto.conf")" != "$certificate" ]]; then changed=yes; fi
+  if [[ "$(checksum "$folder/server.crt" "$folder/mosquitto.conf" "$etc/broker/api/server.crt")" != "$certificate" ]]; then changed=yes; fi
 }
 
 services() {
@@ -103,6 +103,8 @@ services
 
 say "done. Next:"
 say "  sudo -u tanyun tanyun doctor --config $etc/server.toml"
-say "  carry $etc/broker/gateways/ID to each gateway, and run deploy/gateway/install.sh --credentials ID there"
-say "  the API's token is in $etc/secrets/api-token; keep a copy of $etc/broker/ca.key in a safe place"
+say "  sudo -u tanyun tanyun user add NAME --role administrator --config $etc/server.toml    # nobody can sign in before"
+say "  carry $etc/broker/gateways/ID to each gateway, and run deploy/gateway/install.sh --credentials ID there,"
+say "  or let it fetch them: sudo tanyun gateway invite ID --config $etc/server.toml"
+say "  keep a copy of $etc/broker/ca.key in a safe place"
 if ! has_influx; then say "  InfluxDB and Grafana: docs/go-to-production.md"; fi

@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import random
-import time
 from typing import Final, Protocol
 
 import msgspec
@@ -23,6 +22,8 @@ from edge_agent.buses.frames import (
     tcp_request,
 )
 from edge_agent.buses.line import Connection, Line
+from edge_agent.buses.silence import Silence
+from edge_agent.buses.stations import Station
 from edge_agent.config import Bus
 
 Words = list[int]
@@ -33,11 +34,6 @@ _OWED_S: Final = 60.0
 """An answer that is later than this is not waited for. The slowest device known takes 15 s."""
 _REQUEST_SIZE: Final = 8
 _FENCES: Final = 8
-_FAST_BAUD: Final = 19_200
-_FAST_SILENCE_S: Final = 0.001_75
-_SILENT_CHARACTERS: Final = 3.5
-_LOOP_TICK_S: Final = 0.001
-"""The event loop wakes up at the next whole millisecond."""
 
 
 class Exchange(Protocol):
@@ -48,9 +44,9 @@ class Exchange(Protocol):
         ...
 
 
-def exchange_of(settings: Bus, connection: Connection) -> Exchange:
-    """The framing that a bus's settings name."""
-    return (TcpExchange if settings.kind == "tcp" else RtuExchange)(settings, connection)
+def exchange_of(settings: Bus, connection: Connection, silence: Silence) -> Exchange:
+    """The Modbus framing that a bus's settings name."""
+    return TcpExchange(settings, connection) if settings.kind == "tcp" else RtuExchange(connection, silence)
 
 
 def _judge(ask: Ask, said: Refusal, *, sure: bool = True) -> ReadFailed:
@@ -124,17 +120,10 @@ class RtuExchange:
     everything before it has come or never will.
     """
 
-    def __init__(self, settings: Bus, connection: Connection) -> None:
-        self._connection = connection
-        self._serial = settings.kind == "rtu"
-        bits = 9 + settings.stop_bits + (settings.parity != "none")
-        self._character_s = bits / settings.baud
-        fast = settings.baud > _FAST_BAUD
-        least_s = _FAST_SILENCE_S if fast else _SILENT_CHARACTERS * self._character_s
-        self._silence_s = max(least_s, (settings.pause_ms or 0) / 1000)
-        self._sent_s = 0.0
-        self._owed: dict[int, list[_Sent]] = {}
-        self._before: dict[tuple[int, tuple[int, int]], tuple[Ask, tuple[int, ...]]] = {}
+    def __init__(self, connection: Connection, silence: Silence) -> None:
+        self._connection, self._silence = connection, silence
+        self._owed: dict[Station, list[_Sent]] = {}
+        self._before: dict[tuple[Station, tuple[int, int]], tuple[Ask, tuple[int, ...]]] = {}
         """Unit and signature → the newest reply."""
 
     async def ask(self, ask: Ask, timeout_s: float) -> Words:
@@ -159,26 +148,32 @@ class RtuExchange:
         owed.clear()
         return said
 
-    def _owed_by(self, unit: int) -> list[_Sent]:
+    def _owed_by(self, unit: Station) -> list[_Sent]:
         since_s = asyncio.get_running_loop().time() - _OWED_S
         owed = [sent for sent in self._owed.get(unit, ()) if sent.at_s >= since_s]
         self._owed[unit] = owed
         return owed
 
     async def _fence(self, ask: Ask, owed: list[_Sent], timeout_s: float) -> None:
-        """Ask for something else, until no reply that is owed can be taken for one to `ask`; raises NoAnswer."""
+        """Ask for something else, until that is answered and no reply that is owed can be taken for one to `ask`.
+
+        Its own answer is waited for even where all others have come: it would be the next thing to be taken for another's.
+        Raises NoAnswer.
+        """
         fence = min(_fences(ask), key=lambda one: sum(sent.ask.signature == one.signature for sent in owed))
-        line, _sent, until_s = await self._send(fence, owed, timeout_s)
-        while _among(ask, owed):
+        line, sent, until_s = await self._send(fence, owed, timeout_s)
+        while sent in owed:
             for frame in take_rtu_frames(line.heard, fence):
                 _settle(frame, owed)
-            if _among(ask, owed) and not await line.listen(until_s):
+            if sent in owed and not await line.listen(until_s):
+                if not _among(ask, owed):
+                    return
                 raise NoAnswer(f"unit {ask.unit} still owes the answer to an earlier request")
 
     async def _send(self, ask: Ask, owed: list[_Sent], timeout_s: float) -> tuple[Line, _Sent, float]:
         """Send on a silent line; also until when to wait."""
         line = await self._connection.line()
-        await self._quiet(line, timeout_s)
+        await self._silence.wait(line, timeout_s)
         for frame in take_rtu_frames(line.heard, ask):
             _settle(frame, owed)
         line.heard.clear()
@@ -186,10 +181,8 @@ class RtuExchange:
         sent = _Sent(ask, now_s)
         owed.append(sent)
         self._connection.write(rtu_request(ask))
-        if not self._serial:  # Bytes in a TCP stream take their time elsewhere.
-            return line, sent, now_s + timeout_s
-        self._sent_s = now_s + _REQUEST_SIZE * self._character_s
-        return line, sent, self._sent_s + timeout_s + rtu_reply_size(ask.count) * self._character_s
+        sent_s = self._silence.sent(now_s, _REQUEST_SIZE)
+        return line, sent, sent_s + timeout_s + self._silence.taking(rtu_reply_size(ask.count))
 
     async def _reply(
         self, line: Line, sent: _Sent, owed: list[_Sent], until_s: float
@@ -201,26 +194,13 @@ class RtuExchange:
             said = next((text for frame in frames if (text := _said(frame, sent, owed)) is not None), None)
             if said is None and not await line.listen(until_s):
                 raise NoAnswer(f"no answer from unit {sent.ask.unit} in time")
-        await self._quiet(line, until_s - line.now())
+        await self._silence.wait(line, until_s - line.now())
         for frame in [*frames, *take_rtu_frames(line.heard, sent.ask)]:
             again = answer(sent.ask, frame.pdu) if frame.unit == sent.ask.unit else None
             if isinstance(again, tuple) and again != said:
                 owed.append(sent)
                 raise NoAnswer(f"unit {sent.ask.unit} gives two answers to one request")
         return said
-
-    async def _quiet(self, line: Line, patience_s: float) -> None:
-        """Wait until the line has been silent for as long as a frame ends with; a line that babbles on is an error."""
-        give_up_s = line.now() + max(patience_s, 0) + self._silence_s
-        while (wait_s := max(line.heard_s, self._sent_s) + self._silence_s - line.now()) > 0:
-            if line.now() > give_up_s:
-                raise NoAnswer("the line is never silent")
-            if wait_s > _LOOP_TICK_S:
-                await asyncio.sleep(wait_s - _LOOP_TICK_S)
-            elif self._serial:
-                time.sleep(wait_s)  # noqa: ASYNC251  under a millisecond; the loop would round it up, 3 % of a line at 19200
-            else:
-                await asyncio.sleep(wait_s)
 
 
 def _fences(ask: Ask) -> list[Ask]:

@@ -9,6 +9,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from edge_agent.buses.stations import Station
+
 _READS: Final = (3, 4)
 _EXCEPTION: Final = 0x80
 _MBAP: Final = struct.Struct(">HHHB")
@@ -27,7 +29,7 @@ class Desynchronised(Exception):
 class Ask(msgspec.Struct, frozen=True, gc=False):
     """One read."""
 
-    unit: int
+    unit: Station
     fc: int
     addr: int
     count: int
@@ -48,7 +50,7 @@ class Frame(NamedTuple):
     """A sound frame; `transaction` is 0 where the envelope has none."""
 
     transaction: int
-    unit: int
+    unit: Station
     pdu: bytes
 
 
@@ -116,7 +118,7 @@ def take_rtu_frames(heard: bytearray, ask: Ask) -> list[Frame]:
     It stops where the reply to `ask` seems to have begun and is not all there.
     """
     echo = rtu_request(ask)
-    begun = bytes((ask.unit, ask.fc, 2 * ask.count))
+    begun = echo[:2] + bytes((2 * ask.count,))
     frames: list[Frame] = []
     at = taken = 0
     while at + _SHORTEST_RTU <= len(heard):

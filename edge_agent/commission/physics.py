@@ -128,7 +128,10 @@ def _powers(values: Values) -> list[Check]:
 
 
 def phase_apparent(values: Values) -> list[float] | None:
-    """U × I of each phase."""
+    """U × I of each phase; of the one phase of a meter that has no other."""
+    names = [name for name in values if name.startswith(("voltage_l", "current_l"))]
+    if sorted(names) == ["current_l1", "voltage_l1"]:
+        return [abs(values["voltage_l1"] * values["current_l1"])]
     voltages, currents = by_phase(values, "voltage"), by_phase(values, "current")
     if voltages is None or currents is None:
         return None

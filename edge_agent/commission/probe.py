@@ -8,6 +8,7 @@ from enum import StrEnum
 import msgspec
 
 from edge_agent.bus import ReadFailed, Refused
+from edge_agent.buses.stations import Station
 from edge_agent.commission.alternatives import Evidence, Mistake, explain, judge_words
 from edge_agent.commission.physics import NOMINAL_V, SECONDARY_V, Check, Expected, Outcome, Values
 from edge_agent.commission.read import Reader, single, values_of
@@ -95,17 +96,22 @@ def expected_voltages(profile: Profile, nominal_v: float | None = None, pt: floa
 
 
 async def probe_meter(
-    bus: Reader, unit: int, profile: Profile, expected: Expected, timing: Timing, clamp: Clamp | None = None
+    bus: Reader,
+    station: Station,
+    profile: Profile,
+    expected: Expected,
+    timing: Timing,
+    clamp: Clamp | None = None,
 ) -> Probe:
     """Read twice and judge; where physics is broken, read again with a margin and try the likely mistakes."""
     registers = profile.registers
     blocks = plan(registers, profile.limits)
-    evidence = await _evidence(bus, unit, [(block, *single(block)) for block in blocks], timing)
+    evidence = await _evidence(bus, station, [(block, *single(block)) for block in blocks], timing)
     checks = judge_words(registers, evidence, expected)
     mistakes: list[list[Mistake]] = []
     if _verdict(checks) is Verdict.DOES_NOT_FIT:
         windows = [window for block in blocks for window in _windows(block, profile.limits)]
-        mistakes = explain(registers, await _evidence(bus, unit, windows, timing), expected)
+        mistakes = explain(registers, await _evidence(bus, station, windows, timing), expected)
     values = values_of(registers, evidence.after)
     ratio = _ratio(profile, values, clamp)
     verdict = Verdict.DOES_NOT_FIT if ratio.state is RatioState.CONTRADICTED else _verdict(checks)
@@ -120,36 +126,40 @@ def _verdict(checks: Iterable[Check]) -> Verdict:
     return Verdict.FITS if Outcome.HELD in outcomes else Verdict.NOT_JUDGED
 
 
-async def _evidence(bus: Reader, unit: int, windows: Sequence[Sequence[Block]], timing: Timing) -> Evidence:
+async def _evidence(
+    bus: Reader, station: Station, windows: Sequence[Sequence[Block]], timing: Timing
+) -> Evidence:
     """Two readings. A window is read at once, or in the parts that follow it; ReadFailed when the unit is silent."""
-    before, first_s, readable = await _read(bus, unit, windows, timing)
+    before, first_s, readable = await _read(bus, station, windows, timing)
     await timing.pause(timing.seconds)
-    after, last_s, _blocks = await _read(bus, unit, [(block,) for block in readable], timing, again=True)
+    after, last_s, _blocks = await _read(bus, station, [(block,) for block in readable], timing, again=True)
     # Each word has its own time; all blocks are read in the same order, so the spans are nearly equal.
     return Evidence(before, after, last_s - first_s)
 
 
 async def _read(
-    bus: Reader, unit: int, windows: Sequence[Sequence[Block]], timing: Timing, *, again: bool = False
+    bus: Reader, station: Station, windows: Sequence[Sequence[Block]], timing: Timing, *, again: bool = False
 ) -> tuple[dict[tuple[int, int], int], float, list[Block]]:
     """The words, the middle of the time it took, and what could be read. What answered once must do so again."""
     words: dict[tuple[int, int], int] = {}
     readable: list[Block] = []
     start_s = timing.clock()
     for whole, *parts in windows:
-        error = await _take(bus, unit, whole, words)
+        error = await _take(bus, station, whole, words)
         if error is None:
             readable.append(whole)
             continue
         if again or not (words or isinstance(error, Refused)):
             raise error
-        readable += [part for part in parts if await _take(bus, unit, part, words) is None]
+        readable += [part for part in parts if await _take(bus, station, part, words) is None]
     return words, (start_s + timing.clock()) / 2, readable
 
 
-async def _take(bus: Reader, unit: int, block: Block, words: dict[tuple[int, int], int]) -> ReadFailed | None:
+async def _take(
+    bus: Reader, station: Station, block: Block, words: dict[tuple[int, int], int]
+) -> ReadFailed | None:
     try:
-        read = await bus.read(unit, block)
+        read = await bus.read(station, block)
     except ReadFailed as error:
         return error
     words.update({(block.fc, block.addr + offset): word for offset, word in enumerate(read)})

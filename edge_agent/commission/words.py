@@ -5,10 +5,8 @@ from collections.abc import Sequence
 from edge_agent.commission.alternatives import Group, Mistake
 from edge_agent.commission.physics import Check, Outcome
 from edge_agent.commission.probe import Ratio, RatioState, Verdict
+from edge_agent.commission.proof import UNPROVEN, Comparison, Proof, Why
 from metering.i18n import _
-
-UNPROVEN = "变比未证实 / ratio unproven"
-"""In both languages wherever it appears: sheets and reports repeat it."""
 
 
 def check_label(check: Check) -> str:
@@ -109,3 +107,29 @@ def mistake_sentence(mistake: Mistake) -> str:
 def explanation(mistakes: Sequence[Mistake]) -> str:
     """Mistakes that only together explain what was read."""
     return _("; and ").join(mistake_sentence(mistake) for mistake in mistakes)
+
+
+def why_sentence(why: Why) -> str:
+    """One reason why a ratio is not proven, with its cure."""
+    return {
+        "no_ratio": _("no ratio was entered: give --ct, or --direct for a meter without current transformers"),
+        "no_comparison": _("nothing was read elsewhere: a clamp (--clamp-a) or the utility's meter (--utility-kw, --utility-kwh)"),
+        "too_coarse": _("the meter showed too little to compare: repeat under load"),
+        "pt_needs_utility": _("a clamp says nothing of the voltage transformer: compare with the utility's meter"),
+        "disagrees": _("what was read elsewhere is not the meter's value times the ratio"),
+        "no_photo": _("there is no photo of the name plate (--photo)"),
+    }[why]  # fmt: skip
+
+
+def comparison_sentence(item: Comparison, proof: Proof) -> str:
+    """One comparison in numbers."""
+    source = {
+        "clamp": _("clamp on {phase}"),
+        "utility_power": _("utility meter, power"),
+        "utility_energy": _("utility meter, energy"),
+    }[item.kind].format(phase=item.phase.upper())
+    ratio = item.ratio_of(*proof.ratios.to_apply)
+    text = _("{source}: {reference:.5g} {unit}; meter {shown:.5g} {unit} × {ratio} = {expected:.5g} {unit}")
+    expected = float(item.shown) * float(ratio)
+    return text.format(source=source, reference=item.reference, unit=item.unit, shown=item.shown,
+                       ratio=ratio, expected=expected)  # fmt: skip

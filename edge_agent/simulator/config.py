@@ -218,6 +218,9 @@ def _profile_mistakes(config: SimulatorConfig) -> Iterator[str]:
 
 def _fit_mistakes(key: str, meter: MeterSpec, profile: Profile) -> Iterator[str]:
     types = {register.reading_type for register in profile.registers}
+    if profile.protocol != "modbus" or profile.sunspec is not None:
+        yield _("{key}.profile: the simulator serves Modbus meters at fixed addresses only").format(key=key)
+        return
     undriven = sorted(types - TOTALS - GAUGES)
     if undriven:
         text = _("{key}.profile: the simulator cannot drive {names}")

@@ -23,6 +23,8 @@ class Electrics:
     nominal_v: int
     reactive_permille: int
     """Reactive power per active power."""
+    single_phase: bool = False
+    """Everything flows through l1."""
 
 
 def gauges(electrics: Electrics, power_w: int, t_ms: int) -> Mapping[str, float]:
@@ -43,6 +45,8 @@ def gauges(electrics: Electrics, power_w: int, t_ms: int) -> Mapping[str, float]
         values[f"voltage_{phase}"] = voltage
         values[f"current_{phase}"] = apparent * part / 3 / voltage
         values[f"power_active_{phase}"] = power_w * part / 3
+    if electrics.single_phase:
+        values["current_l1"], values["power_active_l1"] = apparent / values["voltage_l1"], float(power_w)
     return values
 
 

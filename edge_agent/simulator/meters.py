@@ -6,7 +6,8 @@ from fractions import Fraction
 from hashlib import sha256
 from typing import NamedTuple
 
-from edge_agent.profile import Profile, Register, load_profile
+from edge_agent.profile import Field, Profile, Register, load_profile
+from edge_agent.profile_model import fields_of
 from edge_agent.registers import decode, encode
 from edge_agent.simulator import shapes
 from edge_agent.simulator.config import (
@@ -40,6 +41,10 @@ from metering.units import UNITS
 
 _LEAP_YEAR_SLOTS = 366 * DAY_SLOTS
 _SHAPES = {"factory": shapes.factory, "office": shapes.office, "pv": shapes.pv}
+
+
+Placed = list[tuple[Field, list[int]]]
+"""Fields of a register, each with its words."""
 
 
 class Flows(NamedTuple):
@@ -100,7 +105,8 @@ class SimulatedMeter:
             else:
                 words = self._gauge_words(register, shown)
             first, area = areas[register.fc]
-            area[register.addr - first : register.end - first] = words
+            for field, own in words:
+                area[field.addr - first : field.end - first] = own
         return areas
 
     def check(self, t_ms: int) -> str | None:
@@ -126,7 +132,7 @@ class SimulatedMeter:
         position = flow.position(t_ms)
         return position * self.electrics.reactive_permille // 1000 if quantity == "reactive" else position
 
-    def _gauge_words(self, register: Register, shown: Mapping[str, float]) -> list[int]:
+    def _gauge_words(self, register: Register, shown: Mapping[str, float]) -> Placed:
         raw = register.sign * shown[register.reading_type] / float(self.steps[register.reading_type])
         return _words(register, raw if register.type.startswith("float") else round(raw))
 
@@ -158,13 +164,14 @@ def expected_totals(config: SimulatorConfig, t_ms: int) -> dict[tuple[str, str],
 def _meter(seed: str, spec: MeterSpec, profile: Profile, flows: Flows) -> SimulatedMeter:
     areas: dict[int, tuple[int, int]] = {}
     for fc in {register.fc for register in profile.registers}:
-        registers = [register for register in profile.registers if register.fc == fc]
-        first = min(register.addr for register in registers)
-        areas[fc] = (first, max(register.end for register in registers) - first)
+        fields = [field for field in fields_of(profile.registers) if field.fc == fc]
+        first = min(field.addr for field in fields)
+        areas[fc] = (first, max(field.end for field in fields) - first)
     draw = sha256(f"{seed}\n{spec.id}\nreactive".encode()).digest()[0]
-    electrics = Electrics(
-        seed, spec.id, spec.nominal_v, draw // 16 if profile.kind == "pv_inverter" else 180 + draw
-    )
+    permille = draw // 16 if profile.kind == "pv_inverter" else 180 + draw
+    shown = {register.reading_type for register in profile.registers}
+    single = "voltage_l1" in shown and "voltage_l2" not in shown
+    electrics = Electrics(seed, spec.id, spec.nominal_v, permille, single)
     steps = {register.reading_type: _step(register, spec) for register in profile.registers}
     return SimulatedMeter(spec, profile, flows, electrics, areas, steps)
 
@@ -179,23 +186,30 @@ def _step(register: Register, spec: MeterSpec) -> Fraction:
     return step * ratio
 
 
-def _total_words(register: Register, count: int) -> list[int]:
-    count = count % register.modulus if register.modulus else count
+def _total_words(register: Register, count: int) -> Placed:
+    count = count % register.rollover if register.rollover else count
     if register.resolution is None:
         return _words(register, count)
     # Division, not multiplication, by a power of ten: 29 / 100 is 0.29, 29 * 0.01 is not.
     raw = count * 10**register.resolution if register.resolution >= 0 else count / 10**-register.resolution
-    words = encode(register, float(raw))
-    carried = decode(register, words)
+    placed = _words(register, float(raw))
+    carried = decode(register, placed[0][1])
     if carried is None or round(carried * 10.0**-register.resolution) != count:
         message = f"{register.reading_type}: {register.type} no longer tells {count} counts apart"
         raise OverflowError(message)
-    return words
+    return placed
 
 
-def _words(register: Register, raw: float) -> list[int]:
+def _words(register: Register, raw: float) -> Placed:
+    """The words of every field of a register: it alone holds the value, or a part of the other sign does."""
+    values: dict[Field, float] = dict.fromkeys(register.fields, 0)
+    opposite = next((part for part in register.parts if part.factor < 0), None)
+    if raw < 0 and opposite is not None:
+        values[opposite] = -raw
+    else:
+        values[register] = raw
     try:
-        return encode(register, raw)
+        return [(field, encode(field, value)) for field, value in values.items()]
     except OverflowError as error:
         message = f"{register.reading_type}: {raw} does not fit {register.type}"
         raise OverflowError(message) from error

@@ -13,11 +13,11 @@ from pymodbus.constants import ExcCodes
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from edge_agent.clock import system_now_ms
 from edge_agent.profile import Forbidden
 from edge_agent.simulator.config import ServerSpec, SimulatorConfig
 from edge_agent.simulator.meters import Area, SimulatedMeter, build_meters, check_meters
 from edge_agent.simulator.stepclock import StepClock
+from edge_agent.system_time import wall_ms as system_now_ms
 
 _log = logging.getLogger(__name__)
 

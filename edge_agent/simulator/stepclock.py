@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeGuard
 
-from edge_agent.clock import system_now_ms
+from edge_agent.system_time import wall_ms as system_now_ms
 from metering.intervals import QUARTER_MS, quarter_start
 
 _log = logging.getLogger(__name__)

@@ -1,7 +1,6 @@
 """What holds: facts of one state of the registry, asked by kind, subject and day."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date
 from itertools import zip_longest
 from typing import TypeVar
@@ -12,15 +11,29 @@ Kind = TypeVar("Kind", bound=Fact)
 Lasting = TypeVar("Lasting", bound=State)
 
 
-@dataclass(frozen=True, slots=True)
 class Facts:
-    """Every fact that is not withdrawn, each in its newest form."""
+    """Every fact that is not withdrawn, each in its newest form. Never changes."""
 
-    all: Sequence[Fact] = ()
+    def __init__(self, facts: Iterable[Fact] = ()) -> None:
+        self.all: Sequence[Fact] = tuple(facts)
+        self._by_kind: dict[str, list[Fact]] = {}
+        self._by_subject: dict[tuple[str, str], list[Fact]] = {}
+        for fact in self.all:
+            self._by_kind.setdefault(fact.KIND, []).append(fact)
+            self._by_subject.setdefault((fact.KIND, fact.subject), []).append(fact)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Facts) and self.all == other.all
+
+    def __hash__(self) -> int:
+        return hash(self.all)
 
     def of(self, kind: type[Kind], subject: str | None = None) -> list[Kind]:
         """All facts of a kind, of one subject or of all; states with their earlier and later ones."""
-        return [fact for fact in self.all if isinstance(fact, kind) and subject in (None, fact.subject)]
+        found = (
+            self._by_kind.get(kind.KIND) if subject is None else self._by_subject.get((kind.KIND, subject))
+        )
+        return [fact for fact in found or () if isinstance(fact, kind)]
 
     def in_force(self, kind: type[Lasting], subject: str, day: date, key: str = "") -> Lasting | None:
         """The state of a subject on a day: the newest that began by then, unless its end has come."""

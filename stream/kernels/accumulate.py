@@ -323,11 +323,14 @@ def forget(s: I64) -> None:
 
 @kernel
 def drop_candidate(at: int, terms: I64, s: I64, events: I64, k: int) -> int:
-    """What was pending has proved transient."""
+    """What was pending has proved transient. What comes late between its readings may judge them otherwise."""
     if s[c.PENDING] == c.NONE:
         return k
     s[c.PENDING] = c.NONE
-    return note(events, k, terms[at, c.T_CHANNEL], s[c.CANDIDATE_T], c.TRANSIENT, s[c.CANDIDATE_R], s, 0)
+    forget(s)
+    k = note(events, k, terms[at, c.T_CHANNEL], s[c.CANDIDATE_T], c.TRANSIENT, s[c.CANDIDATE_R], s, 0)
+    events[k - 1, c.E_UNTIL] = s[c.WITNESS_T]
+    return k
 
 
 @kernel
@@ -339,7 +342,7 @@ def note(events: I64, k: int, channel: int, t: int, kind: int, register: int, s:
         s[c.LAST_T],
         s[c.LAST_POS],
     )
-    events[k, c.E_DELTA], events[k, c.E_NOTED] = delta, s[c.HEARD_T]
+    events[k, c.E_DELTA], events[k, c.E_NOTED], events[k, c.E_UNTIL] = delta, s[c.HEARD_T], t
     return k + 1
 
 

@@ -29,9 +29,9 @@ CHANNEL, START, END, OPENING, CLOSING, COVERED, EDGE_READ, WORST = range(8)
 ROW_COLUMNS = 8
 
 # An event. E_POSITION is the register that was read, E_DELTA what it adds to the position over the register,
-# E_NOTED the time of the entry that made it known.
-E_CHANNEL, E_TIME, E_KIND, E_POSITION, E_LAST_T, E_LAST_POS, E_DELTA, E_NOTED = range(8)
-EVENT_COLUMNS = 8
+# E_NOTED the time of the entry that made it known, E_UNTIL the last of the readings that it is about.
+E_CHANNEL, E_TIME, E_KIND, E_POSITION, E_LAST_T, E_LAST_POS, E_DELTA, E_NOTED, E_UNTIL = range(9)
+EVENT_COLUMNS = 9
 (
     LATE, CONFLICT, PENDING_FALL, PENDING_RISE, TRANSIENT, LAST_DIGIT,
     ROLLOVER, STEP_BACK, RESET, UNEXPLAINED, EXCHANGE, RATIO_CHANGE,

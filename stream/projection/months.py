@@ -1,21 +1,14 @@
-"""Months: to date from the days derived, with forecast; and, once closed, as their frozen document says."""
+"""Open months: to date from the days derived, with forecast."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
-
-import msgspec
 
 from metering.intervals import QUARTER_MS, Span, local_month, month_of
 from metering.registry import Park
 from storage.line_protocol import Field, point
-from storage.months import MonthRow
 from stream.projection.derived import Bucket, DayBook, Factors, grams
-from stream.projection.schema import GRAM, METHODS, Scope, Tags
+from stream.projection.schema import METHODS, Scope, Tags
 from stream.projection.store import DayRow, ProjectorStore
 
-OUTCOMES = ("PASS", "PASS_WITH_FINDINGS", "FAIL", "INSUFFICIENT_DATA")
-"""Their places are the field's values."""
-_METHOD_OF_USE = {"enterprise": "national", "park": "provincial"}
 _KG_TO_UG_PER_WH = 1_000_000
 
 
@@ -115,27 +108,6 @@ class MonthBook:
         if line is not None:
             yield line
 
-    def closed(self, row: MonthRow) -> Iterator[str]:
-        """A closed month, from its document alone."""
-        document = msgspec.json.decode(row.document)
-        formula = {term["role"] for term in document["formula"]}
-        totals = [m for m in document["meters"] if m["role"] in formula and m["unit"] == "Wh"]
-        common: list[tuple[str, Field]] = [
-            ("closed", 1), ("revision", row.revision), ("outcome", OUTCOMES.index(row.outcome)),
-            ("completeness", _completeness(totals)),
-            ("findings", sum(check["outcome"] != "PASS" for check in document["checks"])),
-            ("estimated_wh", sum(int(m["estimated_wh"]) for m in totals)),
-        ]  # fmt: skip
-        for line in document["emissions"]:
-            figures = [
-                ("energy_wh", _number(line["energy_wh"])),
-                ("emission_g", _number(line["emission_ug"], GRAM)),
-            ]
-            key = self._tags.boundary("month", row.scope_kind, row.scope_id, _METHOD_OF_USE[line["use"]])
-            text = point(key, [*common, *figures], document["start_ms"])
-            if text is not None:
-                yield text
-
 
 def _energy(rows: Iterable[DayRow]) -> int:
     return sum(row.energy for row in rows)
@@ -148,12 +120,3 @@ def _present(rows: Iterable[DayRow]) -> int:
 def _quarters(scope: Scope, rows: Iterable[DayRow]) -> int:
     """Quarters' worth of intervals, at least one: what a mean power is taken over."""
     return max(1, round(_present(rows) / len(scope.formula)))
-
-
-def _completeness(totals: list[dict[str, Any]]) -> float | None:
-    expected = sum(line["points_expected"] for line in totals)
-    return sum(line["points_read"] for line in totals) / expected if expected else None
-
-
-def _number(text: str | None, per: int = 1) -> float | None:
-    return None if text is None else int(text) / per

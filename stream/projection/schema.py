@@ -1,6 +1,8 @@
 """Measurements, tags and their bounds. Tag values are ids of the registry and fixed words, so the number of series is bounded."""
 
+from collections.abc import Sequence
 from functools import cache
+from typing import Protocol
 
 from factors.table import FactorTable
 from metering.intervals import QUARTER_MS
@@ -13,8 +15,15 @@ SIZES = ("15m", "hour", "day", "month")
 """Sizes of a boundary's buckets."""
 METHODS = ("national", "provincial")
 """By the nation's average factor (enterprises report it), by the province's (the park's inventory)."""
-EVENT_KINDS = ("late_reading", "conflicting_reading", "pending_fall", "pending_rise", "transient_dropped")
+EVENT_KINDS = (
+    "late_reading", "conflicting_reading", "pending_fall", "pending_rise", "transient_dropped", "rollover", "reset", "step_back",
+    "last_digit", "exchange", "frozen", "ratio_change", "unexplained", "restated",
+)  # fmt: skip
 ROLES = ("ingest", "stream", "projector", "api")
+ACCOUNTS = ("standard", "location_national", "location_provincial", "market")
+"""Methods of a closed month's account."""
+MOST_KINDS = 64
+"""Kinds of energy, and of intensities, of one month."""
 REMOVED = "removed"
 """Instead of a gateway, enterprise or role: results of a meter that the registry no longer has."""
 GRAM = 1_000_000
@@ -22,6 +31,25 @@ GRAM = 1_000_000
 GRAMS_PER_TONNE = 1_000_000
 Flow = tuple[str, str, int]
 """(meter, reading type, sign): what one total adds to a formula."""
+
+
+class Piece(Protocol):
+    """What a minute is added up from."""
+
+    @property
+    def energy(self) -> int:
+        """Base units."""
+        ...
+
+    @property
+    def emission_ug(self) -> int | None:
+        """None without a factor."""
+        ...
+
+    @property
+    def estimated(self) -> int:
+        """Of the energy, what has an estimated shape."""
+        ...
 
 
 class Tags:
@@ -46,11 +74,11 @@ class Tags:
         """The head of a reading's line."""
         return single(series("reading", self.place(meter_id) | {"reading_type": reading_type}), "value")
 
-    def _interval(self, meter_id: str, reading_type: str) -> str:
+    def _interval(self, meter_id: str, reading_type: str, size: str = "15m") -> str:
         meter = self._meters.get(meter_id)
         role = meter.roles.get(reading_type, REMOVED) if meter is not None else REMOVED
         return series(
-            "interval", self.place(meter_id) | {"role": role, "reading_type": reading_type, "size": "15m"}
+            "interval", self.place(meter_id) | {"role": role, "reading_type": reading_type, "size": size}
         )
 
     def event(self, meter_id: str, kind: str) -> str:
@@ -65,6 +93,14 @@ class Tags:
     def _boundary(self, measurement: str, scope_kind: str, scope: str, method: str, size: str = "") -> str:
         """A series of a scope; `boundary` has a size, the others have none."""
         return series(measurement, {"scope_kind": scope_kind, "scope": scope, "method": method, "size": size})
+
+    def minute_line(self, key: tuple[str, str], start_ms: int, pieces: Sequence[Piece]) -> str:
+        """A minute of a total, from one piece or two."""
+        energy, estimated = sum(piece.energy for piece in pieces), sum(piece.estimated for piece in pieces)
+        emissions = [piece.emission_ug for piece in pieces if piece.emission_ug is not None]
+        emission = f",emission_g={sum(emissions) / GRAM!r}" if len(emissions) == len(pieces) else ""
+        head = self.interval(*key, "1m")
+        return f"{head} energy={float(energy)!r}{emission},estimated={float(estimated)!r} {start_ms}"
 
     def interval_line(self, row: QuarterRow) -> str:
         """Written by hand: it is the bulk of the history. All numbers are integers below 2^62, so all are finite."""
@@ -116,18 +152,24 @@ def series_bound(park: Park, table: FactorTable) -> dict[str, int]:
     """Measurement → the most series it can ever have for this registry. State series grow with the meters, nothing with time."""
     meters, totals = len(park.meters), sum(len(meter.roles) for meter in park.meters)
     gauges = sum(item.kind is Kind.GAUGE for item in READING_TYPES.values())
-    methods = (len(park.enterprises) + 1) * len(METHODS)
+    scopes_ = len(park.enterprises) + 1
+    methods = scopes_ * len(METHODS)
     return {
         "reading": meters * gauges,
         "gateway": len(park.gateways),
         "meter_state": meters,
         "pipeline": len(ROLES),
-        "interval": totals,
+        "interval": 2 * totals,
         "boundary": methods * len(SIZES),
         "forecast": methods,
         "balance": meters,
         "month": methods,
+        "account": scopes_ * len(ACCOUNTS),
+        "energy_type": scopes_ * MOST_KINDS,
+        "intensity": scopes_ * MOST_KINDS,
+        "revision": scopes_,
+        "change": scopes_,
         "factor": methods * len(table.factors),
         "event": meters * len(EVENT_KINDS),
-        "projection": 2,
+        "projection": 3,
     }

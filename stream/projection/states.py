@@ -9,6 +9,7 @@ from metering.registry import Park
 from storage.journal import JournalReader
 from storage.ledger import LedgerReader
 from storage.line_protocol import Field, point, series
+from stream.projection.clocks import Clocks
 from stream.projection.schema import ROLES, Tags
 
 TICK_S = 15.0
@@ -20,6 +21,7 @@ class States:
 
     def __init__(self, park: Park, tags: Tags, data: Path, probes: Mapping[str, Callable[[], bool]]) -> None:
         self._park, self._data, self._probes = park, data, probes
+        self._clocks = Clocks()
         self._gateways = {gateway.id: series("gateway", {"gateway": gateway.id}) for gateway in park.gateways}
         self._meters = {meter.id: series("meter_state", tags.place(meter.id)) for meter in park.meters}
         self._roles = {role: series("pipeline", {"role": role}) for role in ROLES}
@@ -44,11 +46,20 @@ class States:
     def _of_gateways(self, journal: JournalReader, now_ms: int) -> Iterator[tuple[str, Fields]]:
         """Also those that never spoke: they are offline, and have no age."""
         known = {row.gateway: row for row in journal.gateways()}
+        ahead_s = self._clocks.ahead_s(journal)
         for gateway, key in self._gateways.items():
             row = known.get(gateway)
             age_s = (now_ms - row.last_t_ms) / 1000 if row is not None and row.last_t_ms else None
             online, number = (row.online, row.number) if row is not None else (False, 0)
-            yield key, [("online", online), ("backlog_age_s", age_s), ("accepted_frames", number)]
+            yield (
+                key,
+                [
+                    ("online", online),
+                    ("backlog_age_s", age_s),
+                    ("accepted_frames", number),
+                    ("clock_ahead_s", ahead_s.get(gateway)),
+                ],
+            )
 
     def _of_meters(self, ledger: LedgerReader, now_ms: int) -> Iterator[tuple[str, Fields]]:
         seen: dict[str, int] = {}

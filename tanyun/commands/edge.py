@@ -2,17 +2,28 @@
 
 import asyncio
 import signal
+import time
 from pathlib import Path
 
 import click
 
-from edge_agent import agent
-from edge_agent.config import load_config
+from edge_agent.agent import Running
+from edge_agent.config import EdgeConfig, load_config
+from edge_agent.live import Live, look
+from edge_agent.loopback import serve
+from edge_agent.notify import Notifier, keep_notified
+from edge_agent.updates.channel import Updates
+from edge_agent.updates.run import in_force, updates_of
+from edge_agent.updates.run import run as run_through
 from metering.i18n import _
 from tanyun.commands.common import errors_as_sentences, start_logging
-from tanyun.commands.edge_site import SITE_COMMANDS
-from tanyun.commands.edge_status import edge_config_option
+from tanyun.commands.edge_commission import commission
+from tanyun.commands.edge_export import export_frames
+from tanyun.commands.edge_site import probe, read, scan
+from tanyun.commands.edge_status import edge_config_option, status
+from tanyun.commands.enrol import enrol
 from tanyun.commands.text import example
+from tanyun.environment import VERSION, notify_socket
 
 
 @click.group(
@@ -37,14 +48,29 @@ def run(config_file: Path) -> None:
     with errors_as_sentences():
         config = load_config(config_file)
         config.broker.password()
-        asyncio.run(_run(config_file))
+        updates = updates_of(config)
+        asyncio.run(_run(config, updates))
 
 
-async def _run(config_file: Path) -> None:
-    stop = asyncio.Event()
+async def _run(installed: EdgeConfig, updates: Updates | None) -> None:
+    stop, notifier, started_ms = asyncio.Event(), Notifier(*notify_socket()), time.time_ns() // 1_000_000
+
+    def end() -> None:
+        notifier.say("STOPPING=1")
+        stop.set()
+
+    async def watch(running: Running) -> None:
+        await keep_notified(notifier, running)
+
+    async def show(running: Running) -> None:
+        def live() -> Live:
+            return look(running, started_ms, VERSION, in_force(updates))
+
+        await serve(live, running.config.outbox.path, running.config.metrics.port)
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await agent.run(load_config(config_file), stop)
+        asyncio.get_running_loop().add_signal_handler(number, end)
+    await run_through(installed, updates, stop, [watch, show])
 
 
 @edge.command(
@@ -62,5 +88,5 @@ def check(config_file: Path) -> None:
             file=config_file, meters=len(config.meters), buses=len(config.buses)))  # fmt: skip
 
 
-for command in SITE_COMMANDS:
+for command in (enrol, scan, read, probe, commission, status, export_frames):
     edge.add_command(command)

@@ -21,11 +21,10 @@ from edge_agent.commission.probe import (
     expected_voltages,
     probe_meter,
 )
-from edge_agent.commission.read import Reader, RegisterReading, open_bus, read_registers
+from edge_agent.commission.read import Reader, RegisterReading, identified, open_bus, read_registers
 from edge_agent.commission.scan import Found, scan_units
 from edge_agent.config import Bus, EdgeConfig, PolledMeter, load_config
-from edge_agent.plan import select
-from edge_agent.profile import Profile, bundled_profiles, load_profile
+from edge_agent.profile import Family, Profile, fixed_profiles, load_profile
 from metering.i18n import _
 from tanyun.commands.common import (
     errors_as_sentences,
@@ -35,7 +34,7 @@ from tanyun.commands.common import (
     print_table,
     start_logging,
 )
-from tanyun.commands.edge_status import edge_config_option, status
+from tanyun.commands.edge_status import edge_config_option
 from tanyun.commands.text import example
 from tanyun.supervisor import EX_CONFIG
 
@@ -56,8 +55,13 @@ _UNITS: Final = range(1, 248)
 def read(meter: str, config_file: Path, as_json: bool) -> None:
     """Read a meter."""
     with errors_as_sentences():
-        bus, polled, profile = _meter(config_file, meter)
-    rows = _on(bus, lambda line: read_registers(line, polled.unit, profile))
+        _config, bus, polled, model = meter_of(config_file, meter)
+
+    async def visit(line: Reader) -> tuple[Profile, list[RegisterReading]]:
+        profile = await identified(line, polled, model)
+        return profile, await read_registers(line, polled.station, profile)
+
+    profile, rows = on_bus(bus, visit)
     if as_json:
         print_json({"meter": meter, "profile": profile.name, "registers": msgspec.to_builtins(rows)})
     else:
@@ -115,10 +119,10 @@ def scan(
     """Scan a bus."""
     with errors_as_sentences():
         config = load_config(config_file)
-        profiles = [load_profile(name) for name in bundled_profiles()]
+        profiles = [load_profile(name) for name in fixed_profiles()]
     bus = _bus(config, bus_id).model_copy(update={"timeout_s": timeout_s, "retries": 0})
     expected = Expected((nominal_v,)) if nominal_v else Expected()
-    found = _on(bus, lambda line: _scan(line, units, profiles, expected))
+    found = on_bus(bus, lambda line: _scan(line, units, profiles, expected))
     if as_json:
         answers = [{**msgspec.to_builtins(item), "meter": _name(config, bus_id, item.unit)} for item in found]
         print_json({"bus": bus_id, "first": units[0], "last": units[-1], "found": answers})
@@ -214,16 +218,19 @@ def probe(
 ) -> None:
     """Probe a meter."""
     with errors_as_sentences():
-        bus, polled, profile = _meter(config_file, meter)
+        _config, bus, polled, model = meter_of(config_file, meter)
     clamp = None if clamp_a is None else Clamp(clamp_a, clamp_phase, ct)
-    expected = expected_voltages(profile, nominal_v, pt)
-    found = _on(
-        bus, lambda line: probe_meter(line, polled.unit, profile, expected, Timing(seconds), clamp)
-    )  # fmt: skip
+
+    async def visit(line: Reader) -> tuple[Profile, Probe]:
+        profile = await identified(line, polled, model)
+        expected = expected_voltages(profile, nominal_v, pt)
+        return profile, await probe_meter(line, polled.station, profile, expected, Timing(seconds), clamp)
+
+    profile, found = on_bus(bus, visit)
     if as_json:
         print_json({"meter": meter, "profile": profile.name, **_probe_document(found)})
     else:
-        _print_probe(found)
+        print_probe(found)
     sys.exit(0 if found.verdict is Verdict.FITS else 1)
 
 
@@ -236,7 +243,7 @@ def _probe_document(found: Probe) -> dict[str, object]:
     return {**document, **texts}
 
 
-def _print_probe(found: Probe) -> None:
+def print_probe(found: Probe) -> None:
     head = [_("check"), _("result"), _("numbers")]
     rows = [
         [words.check_label(check), words.outcome_word(check.outcome), _numbers(check.numbers)]
@@ -261,8 +268,8 @@ def _numbers(numbers: Mapping[str, float]) -> str:
     return "  ".join(f"{name}={value:.5g}" for name, value in numbers.items())
 
 
-def _meter(config_file: Path, meter: str) -> tuple[Bus, PolledMeter, Profile]:
-    """A configured meter, its bus, and its profile without what its `read` leaves out."""
+def meter_of(config_file: Path, meter: str) -> tuple[EdgeConfig, Bus, PolledMeter, Profile | Family]:
+    """The configuration, a meter in it, its bus, and its profile, or the family that it has yet to be identified in."""
     config = load_config(config_file)
     polled = next((item for item in config.meters if item.id == meter), None)
     if polled is None:
@@ -273,12 +280,7 @@ def _meter(config_file: Path, meter: str) -> tuple[Bus, PolledMeter, Profile]:
             ),
             EX_CONFIG,
         )
-    profile = config.profiles()[meter]
-    return (
-        _bus(config, polled.bus),
-        polled,
-        profile.model_copy(update={"registers": select(profile, polled.read)}),
-    )
+    return config, _bus(config, polled.bus), polled, config.profiles()[meter]
 
 
 def _bus(config: EdgeConfig, bus_id: str) -> Bus:
@@ -289,7 +291,7 @@ def _bus(config: EdgeConfig, bus_id: str) -> Bus:
     return found
 
 
-def _on(settings: Bus, ask: Callable[[Reader], Awaitable[Answer]]) -> Answer:
+def on_bus(settings: Bus, ask: Callable[[Reader], Awaitable[Answer]]) -> Answer:
     """Ask on a bus that is closed afterwards; a silent meter or line is a sentence and exit code 1."""
     start_logging("WARNING")
 
@@ -304,6 +306,3 @@ def _on(settings: Bus, ask: Callable[[Reader], Awaitable[Answer]]) -> Answer:
             "{bus}: {error}. Check power, wiring (A and B), unit number and baud rate; is the agent using the line?"
         )
         fail(text.format(bus=settings.id, error=error))
-
-
-SITE_COMMANDS = (scan, read, probe, status)

@@ -1,4 +1,4 @@
-"""`tanyun edge status`: what the gateway holds and what the server has."""
+"""`tanyun edge status`: how the meters answer, what the gateway holds and what the server has."""
 
 import time
 from collections.abc import Callable
@@ -10,6 +10,8 @@ import msgspec
 
 from edge_agent.commission.status import OutboxStatus, outbox_status
 from edge_agent.config import EdgeConfig, load_config
+from edge_agent.live import Live, LiveDevice
+from edge_agent.loopback import ask
 from edge_agent.outbox import OutboxError
 from metering.i18n import _
 from tanyun.commands.common import errors_as_sentences, fail, json_option, print_json, print_table
@@ -30,9 +32,10 @@ def edge_config_option(function: Function) -> Function:
 
 @click.command(
     "status",
-    short_help=_("Show what the gateway holds and what the server has."),
-    help=_("Show the backlog, the newest poll and each meter's newest frame, from the outbox on disk. "
-           "Works while the agent runs and when it does not; changes nothing.")
+    short_help=_("Show how the meters answer, and what the server has."),
+    help=_("Show how each meter answers (success, latency, last error) and clock and disk, as the running agent says, and the backlog, "
+           "the newest poll and each meter's newest frame, from the outbox on disk. Works when the agent does not run, too; "
+           "changes nothing.")
          + example("tanyun edge status --config /etc/tanyun/edge.toml", "tanyun edge status --json"),
 )  # fmt: skip
 @edge_config_option
@@ -52,7 +55,7 @@ def status(config_file: Path, as_json: bool) -> None:
         )
     except OutboxError as error:
         fail(str(error))
-    now_ms = time.time_ns() // 1_000_000
+    now_ms, live = time.time_ns() // 1_000_000, _live(config)
     if as_json:
         document = msgspec.to_builtins(found)
         print_json(
@@ -61,10 +64,19 @@ def status(config_file: Path, as_json: bool) -> None:
                 "t_ms": now_ms,
                 "backlog_age_s": _age_s(found.oldest_unacked_ms, now_ms),
                 **document,
+                "agent": None if live is None else msgspec.to_builtins(live),
             }
         )
         return
     _print_status(config, found, now_ms)
+    if live is None:
+        click.echo(
+            _(
+                "The agent does not run, or does not answer this user: how meters answer, and its clock, are not known."
+            )
+        )
+    else:
+        _print_live(live, now_ms)
 
 
 def _print_status(config: EdgeConfig, found: OutboxStatus, now_ms: int) -> None:
@@ -84,6 +96,41 @@ def _print_status(config: EdgeConfig, found: OutboxStatus, now_ms: int) -> None:
     print_table(
         head, [[item.meter, _ago(item.t_ms, now_ms), str(item.number or "-")] for item in found.meters]
     )
+
+
+def _live(config: EdgeConfig) -> Live | None:
+    """The agent of this gateway; what another one says on a copied outbox is not its."""
+    live = ask(config.outbox.path)
+    return live if live is not None and live.gateway == config.gateway else None
+
+
+def _print_live(live: Live, now_ms: int) -> None:
+    click.echo()
+    rows = {
+        _("session"): _("in session: the server takes frames") if live.in_session else _("none: broker or server is away"),
+        _("clock"): _clock(live),
+        _("traffic this month"): f"{live.traffic_bytes / 1e6:.1f} MB",
+        _("disk"): _("{free:.1f} GB free of {size:.1f} GB").format(free=live.disk.free_bytes / 1e9, size=live.disk.size_bytes / 1e9),
+        _("configuration"): f"{live.configuration.number} {live.configuration.state}",
+    }  # fmt: skip
+    print_table([_("agent"), live.version], [[name, value] for name, value in rows.items()])
+    click.echo()
+    head = [_("meter"), _("bus"), _("success"), _("latency"), _("answered"), _("last error")]
+    print_table(head, [_device_row(item, now_ms) for item in live.devices])
+
+
+def _clock(live: Live) -> str:
+    if not live.clock_source:
+        return _("not trusted yet: {count} frames wait for the time").format(count=live.held)
+    error = "" if live.clock_error_ms is None else f" ± {live.clock_error_ms} ms"
+    return f"{live.clock_source}{error}"
+
+
+def _device_row(item: LiveDevice, now_ms: int) -> list[str]:
+    share = "-" if item.success_ratio is None else f"{100 * item.success_ratio:.0f} %"
+    latency = "-" if item.latency_s is None else f"{1000 * item.latency_s:.0f} ms"
+    error = "-" if item.error is None else f"{_ago(item.error_ms, now_ms)}: {item.error}"
+    return [item.meter, f"{item.bus}/{item.unit}", share, latency, _ago(item.answered_ms, now_ms), error]
 
 
 def _age_s(t_ms: int | None, now_ms: int) -> float | None:

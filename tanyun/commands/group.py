@@ -8,17 +8,23 @@ from tanyun.commands import (
     demo,
     doctor,
     edge,
+    enrol,
     evidence,
     evidence_head,
+    gateway_push,
     grafana,
     influx,
+    journal,
     month,
+    month_check,
     month_life,
     people,
+    profile,
     registry,
     report,
     roles,
     secrets,
+    sheets,
     simulator,
     tables,
     warm,
@@ -51,9 +57,15 @@ SUBCOMMANDS = (evidence_head.head, month_life.status)
 """Commands of groups that live in files of their own; importing the file adds them."""
 
 for command in (
-    demo.demo, edge.edge, roles.ingest, roles.stream, roles.api, roles.serve, month.month, report.report, report.seal_key,
-    registry.registry, delivery.delivery,
-    evidence.evidence, tables.meters, doctor.doctor, warm.warm, simulator.simulator, secrets.broker,
+    demo.demo, edge.edge, roles.ingest, journal.journal, roles.stream, roles.api, roles.serve, month.month, report.report,
+    report.seal_key, registry.registry, delivery.delivery,
+    evidence.evidence, tables.meters, enrol.gateway, doctor.doctor, warm.warm, simulator.simulator, secrets.broker, profile.profile,
     influx.influx, influx.projector, grafana.grafana, people.user, people.key, people.audit,
 ):  # fmt: skip
     root.add_command(command)
+for command in (sheets.add, sheets.sheet):
+    tables.meters.add_command(command)
+for command in (month_check.check_command, month_check.watch_command):
+    month.month.add_command(command)
+for command in (gateway_push.keygen, gateway_push.push, gateway_push.state):
+    enrol.gateway.add_command(command)

@@ -227,6 +227,8 @@ def _heads(config: ServerConfig) -> dict[str, int]:
     if config.journal.exists():
         with JournalReader(config.journal) as journal:
             heads["journal"] = journal.last_segment()
+    if heads.keys() >= {"ledger", "journal"}:
+        heads["minutes"] = heads["ledger"]
     return heads
 
 

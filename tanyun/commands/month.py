@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from metering.i18n import _
+from metering.intervals import previous_month
 from storage.months import MonthRow, MonthStore
 from tanyun.commands.common import (
     config_option,
@@ -85,6 +86,14 @@ def close(
     return rows
 
 
+def insist_on_month(text: str) -> None:
+    """Leave with a sentence when a text is no month."""
+    try:
+        previous_month(text)
+    except ValueError:
+        fail(_("{month!r} is not a month: write YYYY-MM, e.g. 2026-10").format(month=text), 2)
+
+
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
@@ -112,13 +121,12 @@ def close_command(
     """Close a month."""
     from verification.close import MonthClosedError, MonthNotReadyError  # noqa: PLC0415
 
+    insist_on_month(wanted)
     with errors_as_sentences():
         try:
             rows = close(config_file, wanted, reason, allow_incomplete)
         except (MonthNotReadyError, MonthClosedError) as error:
             fail(str(error))
-        except ValueError:
-            fail(_("{month!r} is not a month: write YYYY-MM, e.g. 2026-10").format(month=wanted), 2)
     if as_json:
         print_json([_summary(row) for row in rows])
     else:

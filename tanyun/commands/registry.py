@@ -1,8 +1,6 @@
 """`tanyun registry`: facts that a month needs beside readings; sheets in and out, history, nothing overwritten."""
 
-import os
-import pwd
-import time
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,7 +8,8 @@ import click
 
 from metering.i18n import _
 from metering.registry import Park
-from storage.facts.kinds import KINDS
+from storage.audit import AuditLog, Event
+from storage.facts.kinds import KINDS, Fact
 from storage.facts.state import Facts
 from storage.registry import FactRow, RegistryReader, RegistryWriter, Revision
 from tanyun.commands.common import (
@@ -23,6 +22,8 @@ from tanyun.commands.common import (
     print_table,
 )
 from tanyun.commands.text import example
+from tanyun.config import ServerConfig
+from tanyun.people import now_ms, operating_user
 
 _VALUE_WIDTH = 60
 
@@ -35,12 +36,26 @@ def facts_of(path: Path, at: int | None = None) -> tuple[Facts, Revision]:
         return reader.facts(at), reader.head(at)
 
 
-def os_user() -> str:
-    """Who runs this command, as the system knows them."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())
+class AuditedBy:
+    """The audit log as the registry tells it: one entry per fact."""
+
+    def __init__(self, log: AuditLog) -> None:
+        self._log = log
+
+    def record(self, *, actor: str, action: str, subject: str, detail: Mapping[str, object]) -> None:
+        """Write down one change."""
+        self._log.append(
+            Event(actor=actor, action=action, target=subject, address="local", detail=detail), now_ms()
+        )
+
+
+def change(
+    config: ServerConfig, why: str, facts: Sequence[Fact] = (), withdrawn: Sequence[Fact] = ()
+) -> tuple[Revision, Revision]:
+    """Write to the registry and the audit log; (the revision before, the one that holds now)."""
+    with AuditLog(config.audit) as log, RegistryWriter(config.facts, AuditedBy(log)) as writer:
+        before = writer.head()
+        return before, writer.apply(facts, operating_user(), why, now_ms(), withdrawn)
 
 
 @click.group(
@@ -87,9 +102,8 @@ def _write(out: Path, data: bytes) -> None:
 @click.argument("file", type=click.Path(path_type=Path, exists=True))
 @config_option
 @click.option("--why", required=True, help=_("Reason of the change; kept with every fact."))
-@click.option("--who", help=_("Who changes it; the user of this machine by default."))
 @click.option("--dry-run", is_flag=True, help=_("Only check; store nothing."))
-def import_command(file: Path, config_file: Path, why: str, who: str | None, dry_run: bool) -> None:
+def import_command(file: Path, config_file: Path, why: str, dry_run: bool) -> None:
     """Import facts."""
     from storage.facts import sheets  # noqa: PLC0415
 
@@ -103,9 +117,7 @@ def import_command(file: Path, config_file: Path, why: str, who: str | None, dry
         if dry_run:
             click.echo(_("{count} facts are in order; nothing was stored").format(count=len(facts)))
             return
-        with RegistryWriter(config.facts) as writer:
-            before = writer.head()
-            after = writer.apply(facts, who or os_user(), why, time.time_ns() // 1_000_000)
+        before, after = change(config, why, facts)
     if after == before:
         click.echo(_("nothing new: revision {number} holds").format(number=after.number))
     else:
@@ -218,10 +230,7 @@ def _line(row: FactRow, park: Park) -> list[str]:
     "--valid-from", default="", help=_("Which one, where several hold one after another (YYYY-MM-DD).")
 )
 @click.option("--why", required=True, help=_("Reason of the change; kept with every fact."))
-@click.option("--who", help=_("Who changes it; the user of this machine by default."))
-def withdraw(
-    kind: str, subject: str, key: str, config_file: Path, valid_from: str, why: str, who: str | None
-) -> None:
+def withdraw(kind: str, subject: str, key: str, config_file: Path, valid_from: str, why: str) -> None:
     """Withdraw a fact."""
     with errors_as_sentences():
         config, _park = load_server(config_file)
@@ -233,6 +242,5 @@ def withdraw(
         if len(found) != 1:
             text = _("{count} facts fit; `tanyun registry show {kind} --subject {subject}` lists them")
             fail(text.format(count=len(found), kind=kind, subject=subject))
-        with RegistryWriter(config.facts) as writer:
-            after = writer.apply([], who or os_user(), why, time.time_ns() // 1_000_000, withdrawn=found)
+        _before, after = change(config, why, withdrawn=found)
     click.echo(_("withdrawn; the registry is at revision {number}").format(number=after.number))

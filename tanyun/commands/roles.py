@@ -6,7 +6,9 @@ from datetime import datetime
 from pathlib import Path
 
 import click
+from pydantic import SecretStr
 
+from api.settings import ApiSettings, OidcSettings
 from metering.i18n import _
 from metering.intervals import MINUTE_MS
 from tanyun.commands.common import (
@@ -129,7 +131,6 @@ def run_api(config_file: Path) -> None:
     import uvicorn  # noqa: PLC0415
 
     from api.app import create_app  # noqa: PLC0415
-    from api.settings import ApiSettings  # noqa: PLC0415
     from api.sources import system_clock  # noqa: PLC0415
     from tanyun.desk import desk_of  # noqa: PLC0415
 
@@ -138,7 +139,8 @@ def run_api(config_file: Path) -> None:
         config, _park = load_server(config_file)
         settings = ApiSettings(
             park=config.registry, ledger=config.ledger, journal=config.journal, months=config.months,
-            reports=config.reports, users=config.users, audit=config.audit, facts=config.facts,
+            reports=config.reports, users=config.users, audit=config.audit, facts=config.facts, daily_checks=config.daily_checks,
+            ca=config.api.ca_file, oidc=_oidc(config),
         )  # fmt: skip
         uvicorn.run(
             create_app(settings, desk=desk_of(config, system_clock)),
@@ -148,17 +150,30 @@ def run_api(config_file: Path) -> None:
         )  # fmt: skip
 
 
+def _oidc(config: ServerConfig) -> OidcSettings | None:
+    """The API's settings of the OpenID provider, with its secret; OSError when the secret's file cannot be read."""
+    section = config.api.oidc
+    if section is None:
+        return None
+    secret = section.client_secret_file.read_text(encoding="utf-8").strip()
+    return OidcSettings(
+        issuer=section.issuer, name=section.name, client_id=section.client_id, client_secret=SecretStr(secret),
+        public_url=section.public_url, ca_file=section.ca_file,
+    )  # fmt: skip
+
+
 _DELIVERY_EVERY_S = "300"
 
 
 def server_children(
     config_file: Path, logs: Path, *, projector: bool = False, delivery: bool = False
 ) -> list[Child]:
-    """Ingest, stream and API as supervised processes; projector and delivery where they are configured."""
+    """Ingest, stream, API and the checks of the open month as supervised processes; projector and delivery where configured."""
     roles: dict[str, tuple[str, ...]] = {
         "ingest": ("ingest", "run"),
         "stream": ("stream", "run"),
         "api": ("api", "run"),
+        "checks": ("month", "watch"),
     }
     if projector:
         roles["projector"] = ("projector", "run")

@@ -57,15 +57,23 @@ def broker() -> None:
     metavar="USER",
     help=_("Replace this user's password; the old one ends with the next reload."),
 )
+@click.option("--api", is_flag=True, help=_("Make a certificate for the API too, of the same CA (api/)."))
+@click.option(
+    "--client-certificates", is_flag=True,
+    help=_("Whoever signs in needs a certificate of our CA besides the password; stays so from then on."),
+)  # fmt: skip
 @json_option
 def init(
-    data: Path, registry: Path, tls: bool, names: tuple[str, ...], port: int | None, renew: tuple[str, ...], as_json: bool
+    data: Path, registry: Path, tls: bool, names: tuple[str, ...], port: int | None, renew: tuple[str, ...], api: bool,
+    client_certificates: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Write or update the files."""
     with errors_as_sentences():
         try:
             changes = bring_up_to_date(
-                data.resolve(), load_registry(registry), Wanted(tls, names, port, renew)
+                data.resolve(),
+                load_registry(registry),
+                Wanted(tls, names, port, renew, api, client_certificates),
             )
         except BrokerError as error:
             fail(str(error), EX_CONFIG)

@@ -20,16 +20,23 @@ from tanyun.commands.common import (
 from tanyun.commands.text import example
 
 
-@click.command(
-    short_help=_("List the meters, their roles and how far they are accounted."),
+@click.group(
+    invoke_without_command=True,
+    short_help=_("List the meters; take a commissioned one into the registry."),
     help=_("List the meters of the park with the role of each total, the latest total in base units (Wh, varh, L, kJ) "
-           "and the time up to which it is accounted.")
-         + example("tanyun meters --config server.toml", "tanyun meters --json"),
+           "and the time up to which it is accounted. The commands below take commissioning sheets.")
+         + example("tanyun meters --config server.toml", "tanyun meters --json", "tanyun meters add tx-main.json"),
 )  # fmt: skip
 @config_option
 @json_option
-def meters(config_file: Path, as_json: bool) -> None:
-    """List meters."""
+@click.pass_context
+def meters(context: click.Context, config_file: Path, as_json: bool) -> None:
+    """List meters, unless one of the commands is called."""
+    if context.invoked_subcommand is None:
+        _list(config_file, as_json)
+
+
+def _list(config_file: Path, as_json: bool) -> None:
     with errors_as_sentences():
         config, park = load_server(config_file)
         progress: dict[tuple[str, str], ProgressRow] = {}

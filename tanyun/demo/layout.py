@@ -211,6 +211,10 @@ password_file = "{broker.users[gateway].relative_to(data)}"
 [outbox]
 path = "outbox-{gateway}.db"
 
+[publish]
+totals_every_s = {LIVE_POLL_S}
+monthly_mb = 0
+
 [clock]
 source = "stepped"
 port = {ports["clock"]}

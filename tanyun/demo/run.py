@@ -15,8 +15,10 @@ from metering.registry import Park
 from storage.ledger import LedgerReader
 from storage.months import MonthRow, MonthStore
 from tanyun.commands.month import close
+from tanyun.commands.registry import change
 from tanyun.commands.report import write_all
 from tanyun.config import load_server_config
+from tanyun.demo.facts import facts
 from tanyun.demo.layout import Layout
 from tanyun.demo.watch import ClockWatch, Progress
 from tanyun.supervisor import Supervisor
@@ -113,6 +115,7 @@ class Course:
     def _close(self, month: str) -> None:
         started = time.perf_counter()
         if not self._is_closed(month):
+            self._register(month)
             close(self._layout.server_config, month, None, allow_incomplete=False)
         paths = write_all(self._layout.server_config, month, self._layout.out)
         seconds = time.perf_counter() - started
@@ -120,6 +123,11 @@ class Course:
             month=month, count=len(paths), seconds=seconds))  # fmt: skip
         for row in self._rows(month):
             self._summarise(row)
+
+    def _register(self, month: str) -> None:
+        """Fill in what people would: the registry's facts of the month."""
+        with LedgerReader(self._config.ledger) as ledger:
+            change(self._config, "demo", facts(self._layout.park, month, ledger))
 
     def _rows(self, month: str) -> list[MonthRow]:
         with MonthStore(self._config.months, writable=False) as months:

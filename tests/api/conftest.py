@@ -331,6 +331,12 @@ def serve(files: ParkFiles) -> Serve:
 
 
 @pytest.fixture(scope="session")
+def serve_app() -> Callable[[FastAPI], AbstractContextManager[str]]:
+    """Serves any application on a free port."""
+    return _served
+
+
+@pytest.fixture(scope="session")
 def client(serve: Serve, bearer: dict[str, str]) -> Iterator[httpx.Client]:
     """A machine that may do what an operator of the park may."""
     with serve() as url, httpx.Client(base_url=url, headers=bearer) as found:

@@ -8,7 +8,10 @@ from fastapi import APIRouter, FastAPI
 
 from api.access import insist_on_rules, public, require
 from api.body_limit import LIMIT_BYTES
+from api.errors import Problem
 from api.rights import Permission
+from api.times import check_cost
+from metering.intervals import HOUR_MS, Span
 
 OPEN = ["/", "/docs", "/login", "/static/app.js", "/api/v1/health/live", "/api/v1/health/ready"]
 GUARDED = [
@@ -113,3 +116,25 @@ def test_an_application_with_a_route_that_has_no_rule_does_not_start() -> None:
 
     with pytest.raises(TypeError, match="/three"):
         insist_on_rules(app)
+
+
+@pytest.mark.parametrize(
+    ("totals", "days", "good"), [(1, 400, True), (336, 31, True), (337, 31, False), (40, 400, False)]
+)
+def test_no_answer_is_summed_from_more_than_a_million_intervals(totals: int, days: int, good: bool) -> None:
+    span = Span(0, days * 24 * HOUR_MS)
+    if good:
+        check_cost(span, totals)
+    else:
+        with pytest.raises(Problem, match="at most 1000000"):
+            check_cost(span, totals)
+
+
+def test_the_park_of_a_year_is_too_much_where_it_has_many_totals(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.times.MAX_READ", 1000)
+    query = {"by": "park", "from": "2026-10-01", "to": "2026-11-01"}
+    answer = client.get("/api/v1/emissions", params=query)
+    assert (answer.status_code, answer.json()["parameter"]) == (422, "to")
+    assert client.get("/api/v1/emissions", params={"by": "park", "from": "2026-11-20"}).status_code == 200

@@ -141,6 +141,13 @@ def test_whoever_guesses_a_name_from_everywhere_delays_strangers_for_half_a_minu
     assert guard.wait_s("ann", "192.0.2.2", known=False) == 0
 
 
+def test_one_guesser_cannot_keep_strangers_out() -> None:
+    guard = LoginGuard(lambda: 0.0)
+    for _attempt in range(1000):
+        guard.wait_s("ann", "192.0.2.1", known=False)
+    assert guard.wait_s("ann", "192.0.2.2", known=False) == 0
+
+
 def test_one_network_cannot_try_many_names() -> None:
     guard = LoginGuard(lambda: 0.0)
     waits = [guard.wait_s(f"user{i}", f"2001:db8::{i:x}", known=False) for i in range(30)]
@@ -229,6 +236,12 @@ def test_the_audit_log_tells_failed_logins_and_cannot_be_changed_by_any_route(
     for method in ("POST", "PUT", "PATCH", "DELETE"):
         assert browser.ask(method, "/api/v1/audit", json={}, headers=headers).status_code == 405
     assert PASSWORD not in json.dumps(rows)
+
+
+def test_who_takes_a_report_stands_in_the_audit_log(browser: Browser, park: Any) -> None:
+    browser.sign_in("ann")
+    assert browser.ask("GET", "/api/v1/reports/2026-10/enterprise/ent-a/pdf").status_code == 200
+    assert ("ann", "report.export", "ok") in audited(park)
 
 
 @pytest.mark.parametrize(

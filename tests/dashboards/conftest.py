@@ -1,6 +1,5 @@
-"""The real InfluxDB 1.6.7, and a month of a park in it."""
+"""A real InfluxDB, and a month of a park in it."""
 
-import shutil
 import time
 from collections.abc import Iterator
 
@@ -8,22 +7,20 @@ import pytest
 
 from tests.dashboards.month import DAY, HOUR, PARK, history, live
 from tests.dashboards.store import Store
-from tests.fakes.influx import Influxd
+from tests.fakes.influx import KINDS, InfluxDB, influxdb
 
 
-@pytest.fixture(scope="session")
-def influx_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@pytest.fixture(scope="session", params=KINDS)
+def influxd(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxDB]:
     """An InfluxDB for these tests."""
-    if shutil.which("influxd") is None:
-        pytest.skip("no influxd here (Debian: apt install influxdb)")
-    with Influxd(tmp_path_factory.mktemp("influx")) as server:
-        yield server.url
+    with influxdb(request.param, tmp_path_factory.mktemp("influx")) as server:
+        yield server
 
 
 @pytest.fixture
-def store(influx_url: str) -> Iterator[Store]:
+def store(influxd: InfluxDB) -> Iterator[Store]:
     """An empty serving store."""
-    empty = Store(influx_url)
+    empty = Store(influxd)
     yield empty
     empty.close()
 
@@ -35,9 +32,9 @@ def now_ms() -> int:
 
 
 @pytest.fixture(scope="module")
-def month_store(influx_url: str, now_ms: int) -> Iterator[Store]:
+def month_store(influxd: InfluxDB, now_ms: int) -> Iterator[Store]:
     """A month of the park until now."""
-    full = Store(influx_url)
+    full = Store(influxd)
     full.write("live", live(PARK, now_ms - 3 * HOUR, now_ms))
     full.write("history", history(PARK, now_ms - 31 * DAY, now_ms))
     yield full

@@ -53,7 +53,7 @@ def states(meters: tuple[Meter, ...], start: int, end: int, step: int) -> Iterat
     """Gateways, meters and services."""
     for t in range(start, end, step):
         for gateway in {meter.gateway for meter in meters}:
-            yield f"gateway,gateway={gateway} online=1.0,backlog_age_s=12.0,accepted_frames={float(t // 15_000)} {t}"
+            yield f"gateway,gateway={gateway} online=1.0,backlog_age_s=12.0,clock_ahead_s=-0.2,accepted_frames={float(t // 15_000)} {t}"
         for meter in meters:
             yield f"meter_state,{meter.tags} age_s=12.0,pending=0.0,failed_share=0.002 {t}"
         for role in ROLES:
@@ -136,6 +136,36 @@ def months(meters: tuple[Meter, ...], newest: int, closed: int = 5) -> Iterator[
                 yield f"factor,{head},factor_id=cn-{method}-2023 kg_per_kwh={grams / 1000} {t}"
 
 
+def documents(meters: tuple[Meter, ...], newest: int, closed: int = 5) -> Iterator[str]:
+    """What closed months say beyond their figures; the last of them is revised."""
+    for back in range(1, closed + 1):
+        t = newest - back * 30 * DAY
+        for kind, scope in scopes(meters):
+            head = f"scope_kind={kind},scope={scope}"
+            for method in ("standard", "location_national", "location_provincial", "market"):
+                yield f"account,{head},method={method} direct_g=9000000.0,electricity_g=1000000.0,heat_g=5000.0,including_g=10005000.0 {t}"
+            yield f"energy_type,{head},kind=electricity consumed=28000.0,standard_coal_kg=3441.2 {t}"
+            yield f"intensity,{head},kind=output_value value=0.0123,target=0.011 {t}"
+            yield f"revision,{head} revision=1.0,outcome=0.0,energy_wh=27000000.0,emission_g=1.0,changes=0.0 {t + 1}"
+            if back == 1:
+                yield (
+                    f"revision,{head} revision=2.0,outcome=1.0,energy_wh=28000000.0,emission_g=2.0,energy_wh_change=1000000.0,"
+                    f'emission_g_change=1.0,changes=1.0,reason="late readings" {t + 2}'
+                )
+                yield f'change,{head} revision=2.0,path="energy.purchased_wh",old="27000000",new="28000000" {t + 2000}'
+
+
+def minutes(meters: tuple[Meter, ...], start: int, end: int) -> Iterator[str]:
+    """Minutes."""
+    for t in range(start - start % MINUTE, end, MINUTE):
+        for i, meter in enumerate(meters):
+            energy = 667 * wobble(t, i)
+            yield (
+                f"interval,{meter.tags},role={meter.role},reading_type=energy_import_total,size=1m "
+                f"energy={energy:.1f},emission_g={energy * 0.5306:.2f},estimated=0.0 {t}"
+            )
+
+
 def events(meters: tuple[Meter, ...], start: int, end: int) -> Iterator[str]:
     """A late reading a day."""
     for i, t in enumerate(range(start, end, DAY)):
@@ -147,6 +177,7 @@ def live(meters: tuple[Meter, ...], start: int, end: int, step: int = MINUTE) ->
     """The retention policy `live`."""
     yield from readings(meters, start, end, step)
     yield from states(meters, start, end, step)
+    yield from minutes(meters, start, end)
 
 
 def history(meters: tuple[Meter, ...], start: int, end: int) -> Iterator[str]:
@@ -161,4 +192,5 @@ def history(meters: tuple[Meter, ...], start: int, end: int) -> Iterator[str]:
     yield from forecasts(meters, start, end - DAY, 6 * HOUR)
     yield from balances(meters, start, end)
     yield from months(meters, end - 20 * DAY)
+    yield from documents(meters, end - 20 * DAY)
     yield from events(meters, start, end)

@@ -6,6 +6,9 @@ from typing import Any
 
 import httpx
 
+from storage.influx_setup import init
+from tests.fakes.influx import InfluxDB
+
 Labels = dict[str, str]
 _BATCH = 5000
 
@@ -20,24 +23,18 @@ class Series:
 
 
 class Store:
-    """The database `tanyun` with its two retention policies on an InfluxDB."""
+    """What `tanyun influx init` makes on an InfluxDB, empty; read and written as Grafana's plugin does."""
 
-    def __init__(self, url: str) -> None:
-        self._http = httpx.Client(base_url=url, timeout=60)
-        self._create()
+    def __init__(self, server: InfluxDB) -> None:
+        sign = {"Authorization": f"Token {server.target.secret}"} if server.target.secret else {}
+        self._http = httpx.Client(base_url=server.url, timeout=60, headers=sign)
+        self._server = server
         self.reset()
 
     def reset(self) -> None:
-        """Empty, which is faster than a new database."""
-        self._http.post("/query", params={"db": "tanyun", "q": "DROP SERIES FROM /.*/"}).raise_for_status()
-
-    def _create(self) -> None:
-        for statement in (
-            "CREATE DATABASE tanyun",
-            "CREATE RETENTION POLICY live ON tanyun DURATION 35d REPLICATION 1 SHARD DURATION 7d",
-            "CREATE RETENTION POLICY history ON tanyun DURATION INF REPLICATION 1 SHARD DURATION 30d DEFAULT",
-        ):
-            self._http.post("/query", params={"q": statement}).raise_for_status()
+        """Empty."""
+        self._server.forget()
+        init(self._server.target)
 
     def write(self, policy: str, lines: Iterable[str]) -> None:
         """Write lines with stamps in milliseconds."""

@@ -32,8 +32,9 @@ class Case:
     policy: str = "live"
 
 
-def gateway(now: int, online: float = 1.0, backlog: float = 10.0) -> Lines:
-    return [f"gateway,gateway=gw1 online={online},backlog_age_s={backlog},accepted_frames=9.0 {now - 15_000}"]
+def gateway(now: int, online: float = 1.0, backlog: float = 10.0, ahead: float = -0.1) -> Lines:
+    fields = f"online={online},backlog_age_s={backlog},clock_ahead_s={ahead},accepted_frames=9.0"
+    return [f"gateway,gateway=gw1 {fields} {now - 15_000}"]
 
 
 def meter(now: int, age: float, **of_gateway: float) -> Lines:
@@ -128,7 +129,10 @@ CASES: dict[str, list[Case]] = {
         Case(lambda n: gateway(n, backlog=2400.0), lambda n: gateway(n, backlog=600.0), GW),
         Case(lambda n: gateway(n, backlog=2400.0), lambda n: gateway(n, online=0.0, backlog=2400.0), GW),
     ],
-    "gateway-clock": [Case(lambda n: gateway(n, backlog=-300.0), lambda n: gateway(n, backlog=-5.0), GW)],
+    "gateway-clock": [
+        Case(lambda n: gateway(n, ahead=300.0), lambda n: gateway(n, ahead=2.0), GW),
+        Case(lambda n: gateway(n, ahead=-90.0), lambda n: gateway(n, backlog=90_000.0), GW),
+    ],
     "meter-silent": [
         Case(lambda n: meter(n, 1200.0), lambda n: meter(n, 300.0), M),
         Case(lambda n: meter(n, 1200.0), lambda n: meter(n, 1200.0, online=0.0), M),

@@ -48,6 +48,14 @@ last = 2027-02-11
 enterprise = "hengjing"
 first = 2027-02-01
 last = 2027-02-15
+[[site_plans]]
+name = "north"
+title = "北区"
+image = "public/img/north.png"
+[[site_plans.places]]
+gateway = "gw-hengjing"
+x = 12.5
+y = 40
 """
 
 
@@ -96,7 +104,7 @@ def state(server: Grafana) -> Any:
 def test_a_push_puts_everything_there_and_a_second_one_changes_nothing(server: Grafana, config: Path) -> None:
     first = push(config)
     assert set(first) == {"create"}
-    assert set(server.dashboards) == set(rendered.BOARDS)
+    assert set(server.dashboards) == {*rendered.BOARDS, "tanyun-plan-north"}
     assert {name for _, name in server.groups} == {
         "tanyun-fleet",
         "tanyun-energy",
@@ -169,7 +177,9 @@ def test_what_we_no_longer_want_goes_and_only_that(server: Grafana, config: Path
         "meta": {"folderUid": names.FOLDER},
     }
     server.dashboards["tanyun-old"] = old
-    assert push(config)["delete"] == ["tanyun-old", "tanyun-hengjing-dingding", "tanyun-shutdown-hengjing"]
+    assert push(config)["delete"] == [
+        "tanyun-old", "tanyun-plan-north", "tanyun-hengjing-dingding", "tanyun-shutdown-hengjing",
+    ]  # fmt: skip
     assert set(push(config)) == {"same"}
 
 

@@ -114,7 +114,9 @@ def test_every_secret_that_is_read_is_made() -> None:
 def test_the_configurations_are_valid() -> None:
     settings = pytest.importorskip("dashboards.settings").GrafanaSettings
     config = load_server_config(COMPOSE / "config" / "server.toml")
-    assert config.api.token_file is not None
+    assert config.api.trusted_network  # published on loopback only
+    server = load_server_config(COMPOSE.parent / "server" / "server.toml")
+    assert server.api.cert_file is not None
     assert config.influx is not None
     grafana = load_toml(COMPOSE / "config" / "grafana.toml", settings)
     assert grafana.influx.user == "grafana"

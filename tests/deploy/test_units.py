@@ -90,6 +90,12 @@ def test_a_unit_starts_a_command_that_there_is(unit: Path) -> None:
     assert words == [unit.stem.removeprefix("tanyun-"), "run", "--config", config]
 
 
+def test_the_agent_says_when_it_is_ready_and_is_started_again_when_it_hangs() -> None:
+    service = parsed(UNITS / "tanyun-edge.service")["Service"]
+    assert (service["Type"], service["WatchdogSec"], service["Restart"]) == ("notify", "120", "always")
+    assert "AF_UNIX" in service["RestrictAddressFamilies"]
+
+
 def test_only_the_stream_may_make_code_and_it_has_no_network() -> None:
     writable = [unit.stem for unit in SERVICES if parsed(unit)["Service"]["MemoryDenyWriteExecute"] != "yes"]
     assert writable == ["tanyun-stream"]

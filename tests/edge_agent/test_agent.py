@@ -96,6 +96,9 @@ user = "gw"
 password_file = "secrets/mqtt-gw"
 [outbox]
 path = "outbox.db"
+[publish]
+totals_every_s = 1
+monthly_mb = 0
 [clock]
 source = "stepped"
 port = {ends.clock_port}

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from edge_agent import births
+from edge_agent.device import Device, make_device
 from edge_agent.outbox import Frame, Outbox
-from edge_agent.poller import Device, make_device
 from edge_agent.profile import Profile, bundled_profiles, load_profile
 from metering.protobuf_wire import uint_field
 from metering.sparkplug import encode
@@ -44,6 +44,11 @@ def node_birth(outbox: Outbox) -> Any:
 def device_birth(outbox: Outbox, device: Device) -> Any:
     _meter, declared = outbox.declaration(device.declaration)
     return parse(encode(births.dbirth(declared, outbox.epoch, device.latest, T)))
+
+
+def serial_of(device: Device) -> set[str]:
+    """The metric of the serial number, where the profile has one and the meter is known."""
+    return {"serial"} if device.identity is not None and device.identity.serial is not None else set()
 
 
 def raw(device: Device) -> list[tuple[Any, int, int | float]]:
@@ -102,15 +107,21 @@ def test_a_meter_birth_declares_what_its_raw_values_mean(outbox: Outbox, devices
     """tck-id-payloads-propertyset-keys-array-size, -propertyset-values-array-size, -metric-propertyvalue-type-req."""
     for device in devices:
         metrics = {metric.name: metric for metric in device_birth(outbox, device).metrics}
-        assert set(metrics) == {"Frame/Epoch", "Frame/Number", *(r.reading_type for r in device.registers)}
+        assert set(metrics) == {
+            "Frame/Epoch",
+            "Frame/Number",
+            "Frame/Time Source",
+            *(r.name for r in device.registers),
+            *serial_of(device),
+        }
         for register in device.registers:
-            sets = metrics[register.reading_type].properties
+            sets = metrics[register.name].properties
             assert len(sets.keys) == len(sets.values)
             assert all(item.type in {4, 10, 12} for item in sets.values)
-            found = properties_of(metrics[register.reading_type])
+            found = properties_of(metrics[register.name])
             assert (found["engUnit"], _signed(found["scale"])) == (register.unit, register.scale)
             assert found["profile"] == f"{device.profile.name}@{device.profile.revision}"
-            assert found.get("modulus") == (None if register.modulus is None else str(register.modulus))
+            assert found.get("modulus") == register.rollover
 
 
 def test_a_meter_birth_carries_the_newest_values_with_their_own_times(
@@ -122,10 +133,10 @@ def test_a_meter_birth_carries_the_newest_values_with_their_own_times(
             metric.is_null for metric in device_birth(outbox, device).metrics if metric.name != "Frame/Epoch"
         )
         readings = raw(device)
-        device.latest.update({register.reading_type: (t_ms, value) for register, t_ms, value in readings})
+        device.latest.update({register.name: (t_ms, value) for register, t_ms, value in readings})
         metrics = {metric.name: metric for metric in device_birth(outbox, device).metrics}
         for register, t_ms, value in readings:
-            metric = metrics[register.reading_type]
+            metric = metrics[register.name]
             assert (metric.timestamp, _typed(metric, register.datatype)) == (t_ms, value)
 
 
@@ -144,7 +155,7 @@ def test_a_frame_carries_aliases_values_and_times_and_nothing_that_the_birth_sai
         found = {names[metric.alias]: metric for metric in payload.metrics}
         assert (value_of(found["Frame/Epoch"]), value_of(found["Frame/Number"])) == (outbox.epoch, 42)
         for register, t_ms, value in raw(device):
-            metric = found[register.reading_type]
+            metric = found[register.name]
             assert (metric.timestamp, _typed(metric, register.datatype)) == (t_ms, value)
 
 

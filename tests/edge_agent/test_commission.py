@@ -31,7 +31,7 @@ from edge_agent.commission.scan import Found, scan_units
 from edge_agent.commission.status import outbox_status
 from edge_agent.config import Bus
 from edge_agent.outbox import Draft, Outbox, OutboxError
-from edge_agent.profile import Profile, Register, bundled_profiles, load_profile
+from edge_agent.profile import Pattern, Profile, Register, fixed_profiles, load_profile
 from edge_agent.registers import encode
 from edge_agent.simulator.config import SimulatorConfig, parse_config
 from edge_agent.simulator.meters import Area, SimulatedMeter, build_meters
@@ -41,6 +41,9 @@ from tanyun.commands.group import root
 
 NOON_MS = 1_793_592_000_000 + 4 * 3_600_000
 SECONDARY, FLOATS, LONGS = "acrel_dtsd1352", "eastron_sdm630", "schneider_iem3000"
+JUDGED = [name for name in fixed_profiles() if load_profile(name).kind in {"electricity", "pv_inverter"}]
+TOO_LITTLE = {"goodwe_dt", "sungrow_sg_string_grid"}
+"""Of two words they have no more than a total and perhaps a power: nothing tells swapped words within seconds."""
 UNITS_OF = {SECONDARY: 1, FLOATS: 2, LONGS: 3}
 
 
@@ -171,7 +174,7 @@ def alone(name: str) -> SimulatorConfig:
     return parse_config({"seed": "s", "servers": [{"gateway": "g", "port": 0}], "meters": [meter]})
 
 
-@pytest.mark.parametrize("name", bundled_profiles())
+@pytest.mark.parametrize("name", JUDGED)
 def test_every_bundled_profile_fits_the_meter_that_it_describes(name: str) -> None:
     found = probed(load_profile(name), 1, config=alone(name))
     assert found.verdict is Verdict.FITS, [check for check in found.checks if check.outcome is Outcome.BROKEN]
@@ -193,7 +196,7 @@ def test_a_wrong_order_of_words_or_bytes_is_named(name: str, mistake: str, chang
     assert told.group == "all"
 
 
-@pytest.mark.parametrize("name", bundled_profiles())
+@pytest.mark.parametrize("name", [name for name in JUDGED if name not in TOO_LITTLE])
 def test_ten_seconds_are_enough_to_see_swapped_words_in_every_bundled_profile(name: str) -> None:
     def swapped(item: Register) -> dict[str, str]:
         return {"word_order": "low_first" if item.word_order == "high_first" else "high_first"}
@@ -385,7 +388,7 @@ def test_every_reading_shows_its_words_beside_its_value() -> None:
             update={"addr": 390, "reading_type": "reactive_import_total"}
         )
         silent = profile.registers[2].model_copy(
-            update={"reading_type": "temperature_1", "invalid": (0,), "addr": 370}
+            update={"reading_type": "temperature_1", "invalid": (Pattern(value=0),), "addr": 370}
         )
         wider = profile.model_copy(update={"registers": (*profile.registers, broken, silent)})
         async with ModbusServers(config.servers, build_meters(config).values(), now.ms) as servers:
@@ -417,7 +420,7 @@ def scanned(config: SimulatorConfig, names: list[str]) -> dict[int, Found | None
 
 
 def test_a_scan_finds_the_units_and_the_profiles_that_fit() -> None:
-    found = scanned(park(), bundled_profiles())
+    found = scanned(park(), fixed_profiles())
     assert [unit for unit, item in found.items() if item is not None] == [1, 2, 3]
     for name, unit in UNITS_OF.items():
         item = found[unit]

@@ -3,11 +3,13 @@
 import random
 import resource
 import signal
+import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_agent.config import OutboxSettings
 from edge_agent.outbox import Draft, Outbox, OutboxError
+from edge_agent.ring import used_bytes
 from tests.fakes.gateway import toy_profile
 
 REPO = Path(__file__).parents[2]
@@ -38,7 +42,7 @@ def feed(outbox: Outbox, count: int, size: int = 8, at_once: int = 1) -> None:
 
 
 def held(outbox: Outbox) -> dict[int, bytes]:
-    return {frame.number: frame.body for frame in outbox.after(0, 1_000_000)}
+    return {frame.number: frame.body for frame in outbox.after(0, 1_000_000)[0]}
 
 
 WRITER = """
@@ -129,6 +133,130 @@ def test_an_ack_beyond_the_newest_frame_marks_no_future_frame(tmp_path: Path) ->
         feed(outbox, 3)
         outbox.acknowledge("j", outbox.epoch, 1 << 61)
         assert (outbox.acked, outbox.backlog()) == (3, 0)
+
+
+def mixed(outbox: Outbox, polls: int, size: int = 400) -> None:
+    """Polls of ten frames; the first of every tenth poll's are totals of a quarter hour, all others are not."""
+    for poll in range(polls):
+        outbox.append([Draft(1, poll, bytes(size), keep=poll % 10 == 0) for _ in range(10)], poll)
+
+
+def test_a_full_ring_gives_up_live_readings_before_any_total_the_server_lacks(tmp_path: Path) -> None:
+    with opened(tmp_path / "o.db", 1_000_000) as outbox:
+        mixed(outbox, 900)
+        frames = outbox.after(0, 100_000)[0]
+        assert [f.t_ms for f in frames if f.keep] == [t for t in range(0, 900, 10) for _ in range(10)]
+        assert outbox.lost == 0
+        assert outbox.thinned == outbox.last - len(frames) > 5000
+        live = [f.number for f in frames if not f.keep]
+        assert live
+        assert min(live) > outbox.evicted.thinned_to
+    with opened(tmp_path / "o.db", 1_000_000) as outbox:
+        assert outbox.thinned == outbox.evicted.thinned > 5000
+
+
+def test_only_when_nothing_else_is_left_totals_go_and_are_counted_as_lost(tmp_path: Path) -> None:
+    with opened(tmp_path / "o.db", 1_000_000) as outbox:
+        feed(outbox, 4_000, 400, 50)
+        first = outbox.after(0, 1)[0][0].number
+        assert (outbox.lost, outbox.evicted.lost_to) == (first - 1, first - 1)
+        assert outbox.thinned == 0
+
+
+def test_acked_frames_go_first_and_then_nothing_is_lost(tmp_path: Path) -> None:
+    with opened(tmp_path / "o.db", 1_000_000) as outbox:
+        for _ in range(60):
+            feed(outbox, 100, 400, 50)
+            outbox.acknowledge("j", outbox.epoch, outbox.last - 50)
+        assert (outbox.lost, outbox.thinned) == (0, 0)
+        assert outbox.after(0, 1)[0][0].number > 1
+
+
+def test_six_months_of_32_meters_fit_into_the_default_ring() -> None:
+    """Whole frames of a large profile, every quarter hour; one day is written and weighed."""
+    with tempfile.TemporaryDirectory() as folder, opened(Path(folder) / "o.db") as outbox:
+        for _ in range(96):
+            outbox.append([Draft(1, 1, bytes(600)) for _ in range(32)], 1)
+        used = used_bytes(outbox._db)
+    assert used * 184 < OutboxSettings(path=Path("o")).max_bytes / 4
+
+
+def test_few_bytes_are_written_to_the_card_for_each_reading(tmp_path: Path) -> None:
+    """What write(2) was given, the log and its checkpoints included; 32 meters of 25 readings, at 17 bytes each."""
+    polls, readings = 200, 25
+    with opened(tmp_path / "o.db") as outbox:
+        before = written()
+        for poll in range(polls):
+            outbox.append([Draft(1, poll, bytes(17 * readings)) for _ in range(32)], poll)
+    assert (written() - before) / (polls * 32 * readings) < 100
+
+
+def written() -> int:
+    """Bytes this process has handed to write(2) and its kin (proc(5), wchar)."""
+    for line in Path("/proc/self/io").read_text(encoding="ascii").splitlines():
+        if line.startswith("wchar"):
+            return int(line.split()[1])
+    raise AssertionError
+
+
+VERSION_1 = """
+CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE frame(
+  number INTEGER PRIMARY KEY, declaration INTEGER NOT NULL, t_ms INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE TABLE alias(
+  alias INTEGER PRIMARY KEY, meter TEXT NOT NULL, name TEXT NOT NULL, declaration TEXT NOT NULL,
+  UNIQUE(meter, name, declaration));
+CREATE TABLE declaration(
+  id INTEGER PRIMARY KEY, meter TEXT NOT NULL, birth BLOB NOT NULL, UNIQUE(meter, birth));
+INSERT INTO meta VALUES('epoch', 7), ('acked', 1), ('journal_id', 'j'), ('last', 2), ('polled_ms', 2);
+INSERT INTO declaration VALUES(1, 'm1', x'01');
+INSERT INTO frame VALUES(1, 1, 1, x'aa'), (2, 1, 2, x'bb');
+PRAGMA user_version=1;
+"""
+"""As the first release wrote it."""
+
+
+def test_an_outbox_of_the_first_release_goes_on_with_all_its_frames(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "o.db")) as db:
+        db.executescript(VERSION_1)
+    for _ in range(2):
+        with opened(tmp_path / "o.db") as outbox:
+            assert (outbox.epoch, outbox.acked, outbox.last, outbox.journal_id) == (7, 1, 2, "j")
+            assert held(outbox) == {1: b"\xaa", 2: b"\xbb"}
+            assert all(frame.keep for frame in outbox.after(0, 9)[0])
+    with opened(tmp_path / "o.db") as outbox:
+        feed(outbox, 1)
+        assert list(held(outbox)) == [1, 2, 3]
+
+
+def test_readings_that_wait_for_the_time_get_their_numbers_when_it_is_known(tmp_path: Path) -> None:
+    with opened(tmp_path / "o.db") as outbox:
+        outbox.hold("a", [Draft(1, 10, b"x"), Draft(1, 10, b"y", keep=False)])
+        outbox.hold("b", [Draft(1, 5, b"z")])
+    with opened(tmp_path / "o.db") as outbox:
+        assert (outbox.held, outbox.last) == (3, 0)
+        assert outbox.held_boots() == [("b", 5), ("a", 10)]
+        waiting = outbox.held_after(0, 2)
+        assert [(item.boot, item.draft.body, item.draft.keep) for item in waiting] == [
+            ("a", b"x", True),
+            ("a", b"y", False),
+        ]
+        outbox.release(waiting[-1].id, [item.draft for item in waiting])
+        assert (outbox.held, outbox.last, held(outbox)) == (1, 2, {1: b"x", 2: b"y"})
+
+
+def test_an_epoch_of_1970_is_named_again_before_its_first_frame(tmp_path: Path) -> None:
+    now = 1_793_462_400_000
+    with opened(tmp_path / "o.db") as outbox:
+        outbox.epoch = 5_000 << 16
+        outbox.date_epoch(now)
+        dated = outbox.epoch
+        assert dated >> 16 == now
+        feed(outbox, 1)
+        outbox.date_epoch(now * 2)
+        assert outbox.epoch == dated
+    with opened(tmp_path / "o.db") as outbox:
+        assert outbox.epoch == dated
 
 
 @pytest.mark.parametrize(("size", "at_once"), [(400, 50), (40_000, 1)])
@@ -222,7 +350,7 @@ def test_a_declaration_is_kept_beside_the_frames_made_under_it(tmp_path: Path) -
         outbox.append([Draft(old, 1, b"a"), Draft(new, 2, b"b")], 2)
     with opened(tmp_path / "o.db") as outbox:
         assert outbox.declare("m1", b"new") == new
-        births = [outbox.declaration(frame.declaration) for frame in outbox.after(0, 9)]
+        births = [outbox.declaration(frame.declaration) for frame in outbox.after(0, 9)[0]]
         assert births == [("m1", b"old"), ("m1", b"new")]
 
 

@@ -14,8 +14,11 @@ import pytest
 from pyModbusTCP.constants import EXP_ILLEGAL_FUNCTION
 from pyModbusTCP.server import DataHandler, ModbusServer
 
+from edge_agent.device import Device, make_device
 from edge_agent.outbox import Outbox
-from edge_agent.poller import Device, Poller, make_device
+from edge_agent.poller import Poller
+from edge_agent.timekeeper import Offset
+from metering.frames import TimeSource
 from tests.fakes.gateway import config_for, toy_profile
 from tests.fakes.modbus_peer import Request, frame, modbus_peer, refusal, reply
 from tests.fakes.sparkplug_proto import parse, value_of
@@ -43,6 +46,12 @@ class HandClock:
 
     def now_ms(self) -> int:
         return self._now
+
+    def read_ms(self) -> int:
+        return self._now
+
+    def offset(self) -> Offset:
+        return Offset(0, TimeSource.NTP)
 
     async def next_poll(self, period_ms: int) -> int:
         assert period_ms == self.period_ms
@@ -77,7 +86,7 @@ class Bench:
         self.clock.due.put_nowait(TICK + self.ticks * 15_000)
         self.ticks += 1
         await asyncio.wait_for(self.clock.done.get(), 20)
-        frames = self.outbox.after(before, 100)
+        frames = self.outbox.after(before, 100)[0]
         if self.clock.period_ms == 15_000:
             assert all(frame.t_ms == self.clock.now_ms() for frame in frames)
         return {

@@ -8,9 +8,10 @@ from threading import Event, Thread
 from typing import Any, Self
 
 from edge_agent.births import readings_body
+from edge_agent.clock import Clock, SystemClock
 from edge_agent.config import EdgeConfig
+from edge_agent.device import Device, make_device
 from edge_agent.outbox import Draft, Outbox
-from edge_agent.poller import Device, make_device
 from edge_agent.profile import Profile, parse_profile
 from edge_agent.publisher import Publisher
 from metering.config import validate
@@ -32,7 +33,7 @@ fc = 3
 type = "uint32"
 unit = "kWh"
 scale = -2
-modulus = 4294967296
+rollover = 4294967296
 source = ["S1"]
 confidence = "A"
 
@@ -75,6 +76,7 @@ def config_for(folder: Path, port: int, names: Sequence[str] = ("m1",), **more: 
         "gateway": "gw",
         "broker": {"port": port, "user": "gw", "password_file": "secrets/mqtt-gw"},
         "outbox": {"path": "outbox.db"},
+        "publish": {"totals_every_s": 1, "monthly_mb": 0},
         "buses": [{"id": "line", "host": "127.0.0.1", "port": 1}],
         "meters": [
             {"id": meter, "bus": "line", "unit": i + 1, "profile": "toy.toml"}
@@ -95,7 +97,10 @@ def draft(device: Device, value: int, t_ms: int) -> Draft:
 class HandFed:
     """A real outbox and publisher in a thread of their own; the test is the poller. A context manager: leaving it stops cleanly."""
 
-    def __init__(self, config: EdgeConfig, profile: Profile | None = None) -> None:
+    def __init__(
+        self, config: EdgeConfig, profile: Profile | None = None, clock: Clock | None = None
+    ) -> None:
+        self.clock = clock or SystemClock()
         self.outbox = Outbox(config.outbox.path, config.outbox.max_bytes)
         profile = profile or toy_profile()
         self.devices = {meter.id: make_device(meter, profile, self.outbox) for meter in config.meters}
@@ -132,7 +137,9 @@ class HandFed:
 
     async def _publish(self) -> None:
         self._stored = asyncio.Event()
-        publisher = Publisher(self._config, self.outbox, list(self.devices.values()), self._stored)
+        publisher = Publisher(
+            self._config, self.outbox, list(self.devices.values()), self._stored, clock=self.clock
+        )
         self._task = asyncio.ensure_future(publisher.run())
         self._ready.set()
         await asyncio.wait([self._task])

@@ -1,11 +1,12 @@
-"""Contract servers for what no package offers: management and write endpoints of InfluxDB 2.x and 3.x, by their HTTP API references.
+"""Contract servers for where no real one is at hand: management and write endpoints of InfluxDB 2.x and 3.x, by their HTTP API references.
 
-They show that we ask rightly; that the real servers answer so has to be tried on them.
+2.x answers as the real 2.9.1 was seen to (tests/fakes/influx.py); 3.x has only been read about.
 """
 
 import gzip
 import json
 from collections import defaultdict
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any, Self
@@ -76,6 +77,7 @@ class InfluxV2(_Api):
         super().__init__()
         self.buckets: dict[str, int] = {}
         self.mappings: dict[tuple[str, str], str] = {}
+        self.default = ("", "")
         self.lines: dict[str, set[str]] = defaultdict(set)
 
     def answer(self, method: str, path: str, query: dict[str, str], body: bytes) -> Answer:  # noqa: PLR0911  one per endpoint
@@ -90,16 +92,15 @@ class InfluxV2(_Api):
             case "POST", "/api/v2/buckets":
                 return self._create(json.loads(body))
             case "GET", "/api/v2/dbrps":
-                wanted = (query["db"], query["rp"])
-                return 200, {
-                    "content": [
-                        {"bucketID": _id(name)} for key, name in self.mappings.items() if key == wanted
-                    ]
-                }
+                return 200, {"content": list(self._mapped(query["db"], query["rp"]))}
             case "POST", "/api/v2/dbrps":
                 return self._map(json.loads(body))
             case "POST", "/api/v2/write":
                 return self._write(query, body.decode())
+            case "PATCH", _ if path.startswith("/api/v2/dbrps/"):
+                database, _, policy = path.removeprefix("/api/v2/dbrps/").partition(".")
+                self.default = database, policy
+                return 200, {}
             case "PATCH", _:
                 name = path.removeprefix("/api/v2/buckets/").replace(".", "/")
                 self.buckets[name] = _seconds(json.loads(body))
@@ -111,8 +112,16 @@ class InfluxV2(_Api):
         return {
             "id": _id(name),
             "name": name,
-            "retentionRules": [{"type": "expire", "everySeconds": seconds}] if seconds else [],
+            "retentionRules": [{"type": "expire", "everySeconds": seconds}],
         }
+
+    def _mapped(self, database: str, policy: str) -> Iterator[dict[str, Any]]:
+        """A bucket named `database/policy` has a virtual mapping, never a default one, until it gets a real one."""
+        name = f"{database}/{policy}"
+        real = (database, policy) in self.mappings
+        if name in self.buckets:
+            default = real and self.default == (database, policy)
+            yield {"id": _id(name), "bucketID": _id(name), "default": default, "virtual": not real}
 
     def _create(self, wanted: dict[str, Any]) -> Answer:
         assert wanted["orgID"] == "0a"
@@ -123,6 +132,8 @@ class InfluxV2(_Api):
         name = wanted["bucketID"].replace(".", "/")
         assert name in self.buckets
         self.mappings[wanted["database"], wanted["retention_policy"]] = name
+        if wanted["default"]:
+            self.default = wanted["database"], wanted["retention_policy"]
         return 201, {}
 
     def _write(self, query: dict[str, str], text: str) -> Answer:

@@ -48,6 +48,9 @@ class PrimaryHost:
 
     def __init__(self, port: int, password: str, journal: str = "journal-a") -> None:
         self.journal, self.silent, self.deaf = journal, False, False
+        self.timeless = False
+        """Answers no time request."""
+        self.now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
         self.heard: list[Heard] = []
         self.stored: dict[int, Stored] = {}
         self._births: dict[str, dict[int, str]] = {}
@@ -100,6 +103,18 @@ class PrimaryHost:
         now = time.time_ns() // 1_000_000
         self.command(Ack_Journal=self.journal, Ack_Epoch=epoch, Ack_Number=number, Ack_Time=now)
 
+    def tell_time(self, nonce: int) -> None:
+        """Answer a time request as ingest does."""
+        epoch = max(self.stored, default=0)
+        last = self.stored[epoch].last if epoch else 0
+        self.command(
+            Ack_Journal=self.journal,
+            Ack_Epoch=epoch,
+            Ack_Number=last,
+            Ack_Time=self.now_ms(),
+            Ack_Nonce=nonce,
+        )
+
     def lose_journal(self, journal: str, keep: int = 0) -> None:
         """Another journal in place of this one, with the first `keep` frames of each outbox (a restored backup)."""
         with self._changed:
@@ -121,6 +136,11 @@ class PrimaryHost:
     def has(self, count: int) -> Callable[[], bool]:
         """True once the outbox that was heard last is stored up to `count`."""
         return lambda: bool(self.stored) and self.stored[max(self.stored)].last >= count
+
+    @property
+    def newest_epoch(self) -> int:
+        """The highest epoch."""
+        return max(self.stored)
 
     @property
     def newest(self) -> Stored:
@@ -150,13 +170,17 @@ class PrimaryHost:
             names = {metric.name or known.get(metric.alias, ""): metric for metric in payload.metrics}
             heard = Heard(parts[2], meter, payload, names, message.topic, message.qos, message.retain)
             self.heard.append(heard)
-            if parts[2].endswith("DATA") and not self.deaf:
+            if "Frame/Time Request" in heard.names and not self.timeless:
+                self.tell_time(heard.value("Frame/Time Request"))
+            elif parts[2].endswith("DATA") and not self.deaf:
                 self._store(heard)
             self._changed.notify_all()
 
     def _store(self, heard: Heard) -> None:
         """Go-back-N, as ingest does it."""
         epoch, number, lost = (heard.value(f"Frame/{name}") for name in ("Epoch", "Number", "Lost From"))
+        if epoch is None:
+            return
         stored = self.stored.setdefault(epoch, Stored())
         if number == stored.last + 1 or (lost is not None and lost <= stored.last + 1 <= number):
             if lost is not None:

@@ -7,12 +7,14 @@ import asyncio
 import os
 import struct
 import tty
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from tests.fakes.modbus_peer import Answer, Request
 
 _SIZE = 8
+Serve = Callable[[asyncio.StreamReader, int | asyncio.StreamWriter, Any], Awaitable[None]]
 _WRITE = struct.Struct(">BBHH")
 
 
@@ -47,18 +49,26 @@ async def _serve(reader: asyncio.StreamReader, wire: int | asyncio.StreamWriter,
             heard = await reader.readexactly(_SIZE)
             request = Request(0, *_WRITE.unpack_from(heard))
             assert heard == rtu_bytes(request), "the client sends a broken request"
-            for part in answer(request):
-                if isinstance(part, float):
-                    await asyncio.sleep(part)
-                elif isinstance(wire, int):
-                    os.write(wire, part)
-                else:
-                    wire.write(part)
+            await say(wire, answer(request))
+
+
+async def say(wire: int | asyncio.StreamWriter, parts: Iterable[bytes | float]) -> None:
+    """Bytes to send, and seconds to wait between them."""
+    for part in parts:
+        if isinstance(part, float):
+            await asyncio.sleep(part)
+        elif isinstance(wire, int):
+            os.write(wire, part)
+        else:
+            wire.write(part)
 
 
 @asynccontextmanager
-async def pty_peer(answer: Answer) -> AsyncIterator[str]:
-    """Serve behind a pseudo terminal, whose path is returned, until the context ends. Then the path is dead."""
+async def pty_peer(answer: Any, serve: Serve | None = None) -> AsyncIterator[str]:
+    """Serve behind a pseudo terminal, whose path is returned, until the context ends. Then the path is dead.
+
+    `serve`: another protocol than Modbus RTU, with answers of its own kind.
+    """
     master, slave = os.openpty()
     tty.setraw(slave)
     reader = asyncio.StreamReader()
@@ -66,7 +76,7 @@ async def pty_peer(answer: Answer) -> AsyncIterator[str]:
     pipe, _protocol = await loop.connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(os.dup(master), "rb", buffering=0)
     )
-    serving = asyncio.ensure_future(_serve(reader, master, answer))
+    serving = asyncio.ensure_future((serve or _serve)(reader, master, answer))
     try:
         yield os.ttyname(slave)
     finally:
@@ -81,17 +91,17 @@ async def pty_peer(answer: Answer) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def rtu_over_tcp_peer(answer: Answer) -> AsyncIterator[int]:
+async def rtu_over_tcp_peer(answer: Any, serve: Serve | None = None) -> AsyncIterator[int]:
     """Serve RTU frames in a TCP stream on a free loopback port, which is returned, until the context ends."""
     writers: set[asyncio.StreamWriter] = set()
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writers.add(writer)
-        await _serve(reader, writer, answer)
+        await (serve or _serve)(reader, writer, answer)
         writers.discard(writer)
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

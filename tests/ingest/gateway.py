@@ -14,6 +14,7 @@ from storage.segment import Record
 NOW_MS = 1_790_000_000_000
 EPOCH = 7
 EPOCH_ALIAS, NUMBER_ALIAS, LOST_ALIAS, TOTAL_ALIAS, POWER_ALIAS = 1, 2, 3, 10, 11
+THINNED_ALIAS, REQUEST_ALIAS = 4, 5
 U64 = DataType.UINT64
 
 
@@ -50,6 +51,14 @@ def nbirth(epoch: int = EPOCH, bdseq: int = 0, gateway: str = "gw", t_ms: int = 
         Metric(name=frames.FRAME_EPOCH, alias=EPOCH_ALIAS, timestamp=t_ms, datatype=U64, value=epoch),
         Metric(name=frames.FRAME_NUMBER, alias=NUMBER_ALIAS, timestamp=t_ms, datatype=U64, is_null=True),
         Metric(name=frames.LOST_FROM, alias=LOST_ALIAS, timestamp=t_ms, datatype=U64, is_null=True),
+        Metric(
+            name=frames.FRAME_THINNED,
+            alias=THINNED_ALIAS,
+            timestamp=t_ms,
+            datatype=DataType.BOOLEAN,
+            is_null=True,
+        ),
+        Metric(name=frames.TIME_REQUEST, alias=REQUEST_ALIAS, timestamp=t_ms, datatype=U64, is_null=True),
     ]
     return record(MessageType.NBIRTH, metrics, gateway=gateway, t_ms=t_ms)
 
@@ -106,11 +115,18 @@ def frame(
     return record(MessageType.DDATA, [*numbered(number, epoch), *said], meter, gateway, t_ms)
 
 
-def lost(first: Any, last: Any, epoch: int = EPOCH) -> Record:
+def lost(first: Any, last: Any, epoch: int = EPOCH, *, thinned: bool = False) -> Record:
     """The frame that declares a range lost, itself included."""
-    return record(
-        MessageType.NDATA, [*numbered(last, epoch), Metric(alias=LOST_ALIAS, timestamp=NOW_MS, value=first)]
-    )
+    said = [*numbered(last, epoch), Metric(alias=LOST_ALIAS, timestamp=NOW_MS, value=first)]
+    if thinned:
+        said.append(Metric(alias=THINNED_ALIAS, timestamp=NOW_MS, value=True))
+    return record(MessageType.NDATA, said)
+
+
+def time_request(nonce: Any, t_ms: int = NOW_MS) -> Record:
+    """What a gateway asks that may not know the time."""
+    body = encode(Payload((Metric(alias=REQUEST_ALIAS, timestamp=t_ms, value=nonce),), timestamp=t_ms))
+    return Record(str(Topic("p", MessageType.NDATA, "gw")), body, NOW_MS)
 
 
 def ndeath(bdseq: int = 0, gateway: str = "gw", t_ms: int = NOW_MS) -> Record:

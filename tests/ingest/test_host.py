@@ -25,6 +25,7 @@ from tests.ingest.gateway import (
     nbirth,
     ndeath,
     record,
+    time_request,
     total,
 )
 
@@ -382,3 +383,36 @@ def test_whatever_the_network_does_every_frame_is_stored_once_and_in_order(
     refused = [item.number for item in kept if item is not None]
     assert ingest.numbers() == [n for n in range(1, count + 1) if n not in bad]
     assert refused == sorted(bad & set(range(1, count + 1)))
+
+
+@pytest.mark.parametrize("t_ms", [5_000, NOW_MS, NOW_MS + 86_400_000])
+def test_a_time_request_is_answered_whatever_its_own_clock_says_and_stored_nowhere(
+    ingest: Ingest, t_ms: int
+) -> None:
+    commit, answer = ingest.hear(frame(1), time_request(4711, t_ms), time_request(4712, t_ms))
+    assert answer.times == {"gw": (EPOCH, 4712)}
+    assert len(commit.entries) == 1
+    assert commit.quarantined == []
+    assert ingest.hear(frame(2))[1].times == {}
+
+
+def test_a_lost_range_that_has_grown_is_no_conflict_with_what_is_stored(ingest: Ingest) -> None:
+    ingest.hear(*(frame(n) for n in range(1, 6)), lost(6, 9))
+    for again in (lost(6, 9), lost(3, 9), lost(2, 4)):
+        commit, answer = ingest.hear(again)
+        assert (reasons(commit), kinds(commit), answer.new_epochs) == ([], [], set())
+        assert answer.acks == {("gw", EPOCH)}
+    commit, _answer = ingest.hear(lost(4, 12))
+    assert kinds(commit) == ["frames_lost"]
+    assert ingest.acked() == 12
+
+
+def test_thinned_ranges_of_one_commit_are_one_event(ingest: Ingest) -> None:
+    said = [frame(1), lost(2, 4, thinned=True), frame(5), lost(6, 9, thinned=True), frame(10)]
+    commit, _answer = ingest.hear(*said)
+    [event] = commit.events[1:]
+    assert (event.kind, event.detail) == (
+        "frames_thinned",
+        {"epoch": EPOCH, "first": 2, "last": 9, "frames": 7},
+    )
+    assert ingest.acked() == 10

@@ -1,6 +1,7 @@
-"""The clients against real servers: influxd 1.6.7, and victoria-metrics for the v2 write path."""
+"""The clients against real servers: InfluxDB, and victoria-metrics for the v2 write path."""
 
 import json
+import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import pytest
 
 from storage.errors import StoreError
 from storage.influx import (
+    RETENTIONS,
     InfluxDeniedError,
     InfluxDownError,
     InfluxMissingError,
@@ -23,81 +25,97 @@ from storage.influx import (
     major_of,
 )
 from storage.influx_setup import examine, init
-from tests.fakes.influx import Influxd, VictoriaMetrics
+from tests.fakes.influx import KINDS, AnyWriter, InfluxDB, VictoriaMetrics, influxdb
 from tests.fakes.influx_api import InfluxV2, InfluxV3
 
 DAY_MS = 24 * 3_600_000
 T_MS = 1_795_000_000_000
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Influxd]:
-    with Influxd(tmp_path) as running:
+VERSIONS = {"debian": ("1.6.7", "1"), "1": ("1.", "1"), "2": ("2.", "2")}
+
+
+@pytest.fixture(params=KINDS)
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[InfluxDB]:
+    with influxdb(request.param, tmp_path) as running:
         yield running
 
 
 @pytest.fixture
-def writer(server: Influxd) -> Iterator[WriterV1]:
-    init(Target(server.url))
-    opened = WriterV1(Target(server.url))
+def writer(server: InfluxDB) -> Iterator[AnyWriter]:
+    init(server.target)
+    opened = connect(server.target)
     yield opened
     opened.close()
 
 
-def test_the_server_says_its_version_itself(server: Influxd) -> None:
-    assert detect(Target(server.url)).startswith("1.6.7")
-    assert major_of(Target(server.url)) == "1"
-    opened = connect(Target(server.url))
-    assert isinstance(opened, WriterV1)
+def test_the_server_says_its_version_itself(server: InfluxDB) -> None:
+    version, major = VERSIONS[server.kind]
+    assert detect(server.target).startswith(version)
+    assert major_of(server.target) == examine(server.target).major == major
+    opened = connect(server.target)
+    assert type(opened) is (WriterV1 if major == "1" else WriterV2)
     opened.close()
 
 
-def test_init_makes_what_is_missing_corrects_what_is_wrong_and_then_does_nothing(server: Influxd) -> None:
-    target = Target(server.url)
-    assert examine(target).missing == init(target) != []
+def test_init_makes_what_is_missing_corrects_what_is_wrong_and_then_does_nothing(server: InfluxDB) -> None:
+    target = server.target
+    made = init(target)
+    assert made
     assert init(target) == examine(target).missing == []
-    altered = urllib.parse.urlencode({"q": 'ALTER RETENTION POLICY "live" ON "tanyun" DURATION 3d'}).encode()
-    with urllib.request.urlopen(f"{server.url}/query", altered):  # noqa: S310
-        assert init(target) == ["retention policy live, 35 days"]
+    server.shorten("live", days=3)
+    [corrected] = examine(target).missing
+    assert "35 days" in corrected
+    assert init(target) == [corrected]
     assert examine(target).missing == []
 
 
-def test_a_point_written_twice_is_one_point_with_the_later_value(writer: WriterV1) -> None:
+def test_influxql_answers_for_both_policies_once_init_has_run(writer: AnyWriter) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    for policy in RETENTIONS:
+        assert writer.write(policy, [f"m,p={policy} v=1.0 {now_ms}"]) == []
+    for policy in RETENTIONS:
+        assert [row["p"] for row in writer.query(policy, "SELECT v, p FROM m")] == [policy]
+        both = writer.query("history", f'SELECT last(v) AS v FROM "tanyun"."{policy}"."m" GROUP BY p')  # noqa: S608
+        assert [(row["p"], row["v"]) for row in both] == [(policy, 1)]
+
+
+def test_a_point_written_twice_is_one_point_with_the_later_value(writer: AnyWriter) -> None:
     assert writer.write("history", ["m,a=b v=1.0 5", "m,a=b v=2.0 6"]) == []
     assert writer.write("history", ["m,a=b v=3.0 5"]) == []
     assert [(row["time"], row["v"]) for row in writer.query("history", "SELECT v FROM m")] == [(5, 3), (6, 2)]
 
 
-def test_bad_lines_are_found_one_by_one_and_all_others_are_stored(writer: WriterV1) -> None:
+def test_bad_lines_are_found_one_by_one_and_all_others_are_stored(writer: AnyWriter) -> None:
     lines = [f"m,a=b v={i}.0 {i}" for i in range(1000)]
     lines[17], lines[800] = "m,a=b v= 17", "m,a=b v=1i 800"
     assert [refused.line for refused in writer.write("history", lines)] == [lines[17], lines[800]]
     assert writer.query("history", "SELECT count(v) FROM m")[0]["count"] == 998
 
 
-def test_lines_that_are_too_old_are_refused_at_once(writer: WriterV1) -> None:
+def test_lines_that_are_too_old_are_refused_at_once(writer: AnyWriter) -> None:
     lines = [f"m,a=b v=1.0 {i}" for i in range(6000)]
     refused = writer.write("live", lines)
     assert [item.line for item in refused] == lines
-    assert "beyond retention policy" in refused[0].reason
+    assert "retention policy" in refused[0].reason
 
 
-def test_a_missing_database_or_policy_is_told_apart_from_a_server_that_is_down(server: Influxd) -> None:
-    writer = WriterV1(Target(server.url))
+def test_a_missing_database_or_policy_is_told_apart_from_a_server_that_is_down(server: InfluxDB) -> None:
+    writer = connect(server.target)
+    for policy in RETENTIONS:
+        with pytest.raises(InfluxMissingError):
+            writer.write(policy, ["m v=1.0 1"])
+        with pytest.raises(InfluxMissingError):
+            writer.query(policy, "SELECT v FROM m")
+    init(server.target)
+    server.drop("live")
     with pytest.raises(InfluxMissingError):
-        writer.write("history", ["m v=1.0 1"])
-    with pytest.raises(InfluxMissingError):
-        writer.query("history", "SELECT v FROM m")
-    with (
-        urllib.request.urlopen(f"{server.url}/query", b"q=CREATE DATABASE tanyun"),  # noqa: S310
-        pytest.raises(InfluxMissingError),
-    ):
         writer.write("live", ["m v=1.0 1"])
     server.kill()
     with pytest.raises(InfluxDownError):
         writer.write("history", ["m v=1.0 1"])
     with pytest.raises(InfluxDownError):
-        detect(Target(server.url))
+        detect(server.target)
     writer.close()
 
 
@@ -171,13 +189,16 @@ def test_buckets_and_mappings_are_made_once_on_2() -> None:
         assert examine(target).major == "2"
         assert init(target) == [
             "bucket tanyun/live, 35 days", "DBRP mapping tanyun/live",
-            "bucket tanyun/history, for ever", "DBRP mapping tanyun/history",
+            "bucket tanyun/history, for ever", "DBRP mapping tanyun/history, the default",
         ]  # fmt: skip
         assert server.buckets == {"tanyun/live": 35 * DAY_MS // 1000, "tanyun/history": 0}
         assert server.mappings == {("tanyun", "live"): "tanyun/live", ("tanyun", "history"): "tanyun/history"}
         assert init(target) == examine(target).missing == []
         server.buckets["tanyun/live"] = 60
         assert init(target) == ["retention of bucket tanyun/live: 35 days"]
+        server.default = ("tanyun", "live")
+        assert init(target) == ["DBRP mapping tanyun/history, the default"]
+        assert init(target) == []
 
 
 def test_a_wrong_token_or_organization_is_said_so_on_2() -> None:

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from influxdb_client.client.write.point import Point
 
-from storage.influx import Target, WriterV1
+from storage.influx import connect
 from storage.influx_setup import init
 from storage.line_protocol import MAX_T_MS, escaped, point, series, single
-from tests.fakes.influx import Influxd
+from tests.fakes.influx import KINDS, AnyWriter, influxdb
 
 NASTY = [
     "plain", "总进线 1", "a,b", "a=b", "a b", 'quote"quote', "back\\slash", "two\\\\ x", "é€😀", "#hash", "'single'", "a\\ b",
@@ -21,24 +21,24 @@ NASTY = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def writer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WriterV1]:
+@pytest.fixture(scope="module", params=KINDS)
+def writer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnyWriter]:
     folder: Path = tmp_path_factory.mktemp("influxd")
-    with Influxd(folder) as server:
-        init(Target(server.url))
-        opened = WriterV1(Target(server.url))
+    with influxdb(request.param, folder) as server:
+        init(server.target)
+        opened = connect(server.target)
         yield opened
         opened.close()
 
 
-def test_texts_of_the_corpus_come_back_as_they_went(writer: WriterV1) -> None:
+def test_texts_of_the_corpus_come_back_as_they_went(writer: AnyWriter) -> None:
     lines = [point(series("corpus", {"t": text}), [("said", text)], i) for i, text in enumerate(NASTY)]
     assert writer.write("history", [line for line in lines if line]) == []
     rows = sorted(writer.query("history", "SELECT said, t FROM corpus"), key=lambda row: row["time"])
     assert [(row["t"], row["said"]) for row in rows] == [(text, text) for text in NASTY]
 
 
-def test_what_the_grammar_cannot_carry_is_made_harmless(writer: WriterV1) -> None:
+def test_what_the_grammar_cannot_carry_is_made_harmless(writer: AnyWriter) -> None:
     ends = point(series("harmless", {"t": "ends\\", "b": "x"}), [("v", 1)], 1)
     breaks = point(series("harmless", {"t": "two\nlines", "b": "x"}), [("v", 2), ("said", "a\r\nb\0c")], 2)
     assert writer.write("history", [line for line in (ends, breaks) if line]) == []
@@ -46,7 +46,7 @@ def test_what_the_grammar_cannot_carry_is_made_harmless(writer: WriterV1) -> Non
     assert [(row["t"], row["said"]) for row in rows] == [("ends\\ ", None), ("two lines", "a  bc")]
 
 
-def test_numbers_come_back_to_the_last_bit(writer: WriterV1) -> None:
+def test_numbers_come_back_to_the_last_bit(writer: AnyWriter) -> None:
     numbers = [
         0.0,
         -0.0,
@@ -82,7 +82,7 @@ def test_a_tag_without_a_value_is_left_out_and_tags_are_sorted() -> None:
     assert series("m", {"b": "2", "a": "1", "c": ""}) == "m,a=1,b=2"
 
 
-def test_the_last_millisecond_is_taken_and_one_more_is_not(writer: WriterV1) -> None:
+def test_the_last_millisecond_is_taken_and_one_more_is_not(writer: AnyWriter) -> None:
     assert writer.write("history", [f"edge v=1.0 {MAX_T_MS}", f"edge v=1.0 {-MAX_T_MS}"]) == []
     [refused] = writer.write("history", [f"edge v=1.0 {MAX_T_MS + 1}"])
     assert "time outside range" in refused.reason

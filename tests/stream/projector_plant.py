@@ -133,12 +133,11 @@ class Plant:
         self.journal.commit(Commit(entries=list(entries), gateways=[state]), self.now_ms)
 
     @contextmanager
-    def projector(self, writer: Writer, url: str = "") -> Iterator[Projector]:
+    def projector(self, writer: Writer, target: Target | None = None) -> Iterator[Projector]:
         """A projector that makes its database when it is missing."""
-        target = Target(url)
         with Projector(
             self.park, self.files, writer, FactorTable.load(), lambda: self.now_ms,
-            prepare=lambda: init(target) if url else None,
+            prepare=lambda: init(target) if target else None,
         ) as projector:  # fmt: skip
             projector.start()
             yield projector
@@ -154,6 +153,12 @@ class Plant:
                     len({r.start_ms - r.start_ms % QUARTER_MS for r in rows}),
                 )
         return {key: value for key, value in found.items() if value[1]}
+
+    def points(self) -> dict[tuple[str, str, int], tuple[float, float]]:
+        """Every 15-minute interval of the ledger: its energy and revision."""
+        with LedgerReader(self.files.ledger) as ledger:
+            rows = [line for key in ENERGY for line in ledger.quarters(*key, 0, 1 << 62)]
+        return {(r.meter, r.reading_type, r.start_ms): (r.energy, r.revision) for r in rows}
 
     def close(self) -> None:
         """Close the files."""

@@ -50,7 +50,8 @@ def test_a_scale_that_is_no_whole_number_stays_exact() -> None:
 
 
 @pytest.mark.parametrize(
-    ("modulus", "known"), [(10**8, 10**8), (1 << 32, 1 << 32), (0, 0), (-5, 0), (1 << 62, 0), ("8 digits", 0), ("1000", 1000)]
+    ("modulus", "known"),
+    [(10**8, 10**8), (1 << 32, 1 << 32), (0, 0), (-5, 0), (1 << 62, 0), ("8 digits", 0), ("1000", 1000)],
 )
 def test_a_declared_modulus_is_taken_up_when_it_can_be_one(modulus: Property, known: int) -> None:
     (binding,) = bound(declared("energy_import_total", "kWh", modulus=modulus)).values()

@@ -1,5 +1,7 @@
-"""The projector against the real influxd 1.6.7: what Grafana reads is what ledger, journal and closed months say."""
+"""The projector against real InfluxDB servers: what Grafana reads is what ledger, journal and closed months say."""
 
+import json
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -9,11 +11,11 @@ import pytest
 
 from factors.table import FactorTable
 from metering.intervals import QUARTER_MS, to_ms
-from storage.influx import Target, WriterV1
+from storage.influx import RETENTIONS, connect
 from storage.ledger import NewLedgerEvent
 from storage.months import MonthRow, MonthStore
 from stream.projection.schema import series_bound
-from tests.fakes.influx import Influxd
+from tests.fakes.influx import KINDS, AnyWriter, InfluxDB, influxdb
 from tests.stream.projector_plant import (
     DAY_MS,
     ENERGY,
@@ -32,17 +34,17 @@ NATIONAL, PROVINCIAL = 0.5306, 0.6553
 """kg/kWh of the average factors of 2023: nation, Anhui."""
 
 
-@pytest.fixture(scope="module")
-def influxd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Influxd]:
-    with Influxd(tmp_path_factory.mktemp("influxd")) as server:
+@pytest.fixture(scope="module", params=KINDS)
+def influxd(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxDB]:
+    with influxdb(request.param, tmp_path_factory.mktemp("influxd")) as server:
         yield server
 
 
 @pytest.fixture
-def writer(influxd: Influxd) -> Iterator[WriterV1]:
-    opened = WriterV1(Target(influxd.url))
+def writer(influxd: InfluxDB) -> Iterator[AnyWriter]:
+    opened = connect(influxd.target)
     yield opened
-    opened._client.post("/query", data={"q": "DROP DATABASE tanyun"})
+    influxd.forget()
     opened.close()
 
 
@@ -53,12 +55,12 @@ def plant(tmp_path: Path) -> Iterator[Plant]:
     made.close()
 
 
-def project(plant: Plant, writer: WriterV1, influxd: Influxd) -> None:
-    with plant.projector(writer, influxd.url) as projector:
+def project(plant: Plant, writer: AnyWriter, influxd: InfluxDB) -> None:
+    with plant.projector(writer, influxd.target) as projector:
         projector.catch_up()
 
 
-def sums(writer: WriterV1) -> dict[tuple[str, str], tuple[int, int]]:
+def sums(writer: AnyWriter) -> dict[tuple[str, str], tuple[int, int]]:
     rows = writer.query(
         "history", "SELECT sum(energy), count(energy) FROM interval GROUP BY meter, reading_type"
     )
@@ -69,12 +71,12 @@ def where(**tags: str) -> str:
     return " AND ".join(f"{key} = '{value}'" for key, value in tags.items())
 
 
-def boundary(writer: WriterV1, fields: str = "*", **tags: str) -> list[dict[str, Any]]:
+def boundary(writer: AnyWriter, fields: str = "*", **tags: str) -> list[dict[str, Any]]:
     chosen = where(**{"method": "national", "scope_kind": "enterprise", **tags})
     return writer.query("history", f"SELECT {fields} FROM boundary WHERE {chosen}")  # noqa: S608
 
 
-def test_every_series_adds_up_to_the_ledger(plant: Plant, writer: WriterV1, influxd: Influxd) -> None:
+def test_every_series_adds_up_to_the_ledger(plant: Plant, writer: AnyWriter, influxd: InfluxDB) -> None:
     for day in range(3):
         plant.commit(quarters(MONTH_MS + day * DAY_MS, 96))
     project(plant, writer, influxd)
@@ -82,7 +84,7 @@ def test_every_series_adds_up_to_the_ledger(plant: Plant, writer: WriterV1, infl
 
 
 def test_an_interval_carries_tags_of_the_registry_and_floats(
-    plant: Plant, writer: WriterV1, influxd: Influxd
+    plant: Plant, writer: AnyWriter, influxd: InfluxDB
 ) -> None:
     plant.commit(
         [row(("gate", IMPORT), MONTH_MS, 1000, quality=2, coverage_ms=QUARTER_MS // 2, edge_read=False)]
@@ -99,7 +101,7 @@ def test_an_interval_carries_tags_of_the_registry_and_floats(
 
 
 def test_a_restatement_overwrites_and_an_older_revision_never_comes_back(
-    plant: Plant, writer: WriterV1, influxd: Influxd
+    plant: Plant, writer: AnyWriter, influxd: InfluxDB
 ) -> None:
     key = ("gate", IMPORT)
     plant.commit([row(key, MONTH_MS, 100), row(key, MONTH_MS + QUARTER_MS, 100)])
@@ -107,13 +109,13 @@ def test_a_restatement_overwrites_and_an_older_revision_never_comes_back(
     plant.commit([row(key, MONTH_MS, 60, revision=2)])
     project(plant, writer, influxd)
     assert sums(writer) == {key: (160, 2)}
-    with plant.projector(writer, influxd.url) as projector:
+    with plant.projector(writer, influxd.target) as projector:
         projector.start(rebuild=True)
         projector.catch_up()
     assert sums(writer) == plant.sums() == {key: (160, 2)}
 
 
-def test_parts_of_an_interval_are_one_point(plant: Plant, writer: WriterV1, influxd: Influxd) -> None:
+def test_parts_of_an_interval_are_one_point(plant: Plant, writer: AnyWriter, influxd: InfluxDB) -> None:
     key, cut = ("gate", IMPORT), MONTH_MS + QUARTER_MS // 3
     first = row(key, MONTH_MS, 100, end_ms=cut, coverage_ms=QUARTER_MS // 3, edge_read=False)
     plant.commit([first, row(key, cut, 11, end_ms=MONTH_MS + QUARTER_MS, part=1, coverage_ms=0, quality=2)])
@@ -123,7 +125,7 @@ def test_parts_of_an_interval_are_one_point(plant: Plant, writer: WriterV1, infl
 
 
 def test_a_month_adds_up_from_quarters_hours_and_days(
-    plant: Plant, writer: WriterV1, influxd: Influxd
+    plant: Plant, writer: AnyWriter, influxd: InfluxDB
 ) -> None:
     plant.commit(quarters(MONTH_MS - QUARTER_MS, 2 * 96 + 1))
     project(plant, writer, influxd)
@@ -140,7 +142,7 @@ def test_a_month_adds_up_from_quarters_hours_and_days(
     assert (day["time"], day["complete"], day["power_w"]) == (MONTH_MS, 1, 3000)
 
 
-def test_the_park_takes_the_provincial_factor_too(plant: Plant, writer: WriterV1, influxd: Influxd) -> None:
+def test_the_park_takes_the_provincial_factor_too(plant: Plant, writer: AnyWriter, influxd: InfluxDB) -> None:
     plant.commit(quarters(MONTH_MS, 96))
     project(plant, writer, influxd)
     found = boundary(writer, scope_kind="park", scope="p", size="day", method="provincial")
@@ -155,7 +157,7 @@ def test_the_park_takes_the_provincial_factor_too(plant: Plant, writer: WriterV1
 
 
 def test_demand_is_what_the_grid_company_measures_once_the_quarter_is_over(
-    plant: Plant, writer: WriterV1, influxd: Influxd
+    plant: Plant, writer: AnyWriter, influxd: InfluxDB
 ) -> None:
     start = NOW_MS - NOW_MS % QUARTER_MS
     running = [
@@ -169,7 +171,9 @@ def test_demand_is_what_the_grid_company_measures_once_the_quarter_is_over(
     assert (now["energy_wh"], now["power_w"], now["demand_w"]) == (300, None, None)
 
 
-def test_a_meter_without_a_row_is_seen_in_complete(plant: Plant, writer: WriterV1, influxd: Influxd) -> None:
+def test_a_meter_without_a_row_is_seen_in_complete(
+    plant: Plant, writer: AnyWriter, influxd: InfluxDB
+) -> None:
     plant.commit([row(("gate", IMPORT), MONTH_MS, 1000)])
     project(plant, writer, influxd)
     [quarter] = boundary(writer, size="15m", scope="e1")
@@ -178,7 +182,7 @@ def test_a_meter_without_a_row_is_seen_in_complete(plant: Plant, writer: WriterV
     assert day["complete"] == pytest.approx(1 / 192)
 
 
-def test_the_forecast_goes_on_at_this_months_pace(plant: Plant, writer: WriterV1, influxd: Influxd) -> None:
+def test_the_forecast_goes_on_at_this_months_pace(plant: Plant, writer: AnyWriter, influxd: InfluxDB) -> None:
     plant.commit(quarters(MONTH_MS, 10 * 96))
     project(plant, writer, influxd)
     found = writer.query("history", f"SELECT * FROM forecast WHERE {where(scope='e1', method='national')}")  # noqa: S608
@@ -191,7 +195,7 @@ def test_the_forecast_goes_on_at_this_months_pace(plant: Plant, writer: WriterV1
 
 
 def test_a_parents_balance_counts_pv_in_and_export_out(
-    plant: Plant, writer: WriterV1, influxd: Influxd
+    plant: Plant, writer: AnyWriter, influxd: InfluxDB
 ) -> None:
     plant.commit(quarters(MONTH_MS, 1))
     plant.commit([r for r in quarters(MONTH_MS + QUARTER_MS, 1) if r.reading_type != EXPORT])
@@ -203,7 +207,9 @@ def test_a_parents_balance_counts_pv_in_and_export_out(
     assert found["unmetered_share"] == pytest.approx((inflow - outflow) / inflow)
 
 
-def test_an_open_month_becomes_its_closed_document(plant: Plant, writer: WriterV1, influxd: Influxd) -> None:
+def test_an_open_month_becomes_its_closed_document(
+    plant: Plant, writer: AnyWriter, influxd: InfluxDB
+) -> None:
     plant.commit(quarters(MONTH_MS, 96))
     project(plant, writer, influxd)
     query = f"SELECT * FROM month WHERE {where(scope='e1', method='national')} AND time >= {MONTH_MS}ms"  # noqa: S608
@@ -228,7 +234,52 @@ def test_an_open_month_becomes_its_closed_document(plant: Plant, writer: WriterV
     assert (closed["completeness"], closed["estimated_wh"]) == (0.9, 7)
 
 
-def test_a_new_factor_restates_its_open_months(plant: Plant, writer: WriterV1, influxd: Influxd) -> None:
+def test_every_revision_of_a_month_is_kept_beside_the_one_before(
+    plant: Plant, writer: AnyWriter, influxd: InfluxDB
+) -> None:
+    def revision(number: int, energy: int, reason: str | None, *changes: dict[str, str]) -> MonthRow:
+        document = {
+            "start_ms": MONTH_MS, "formula": [{"role": "grid_boundary"}], "checks": [], "meters": [], "changes": changes,
+            "emissions": [{"use": "enterprise", "primary": True, "energy_wh": str(energy), "emission_ug": str(energy * 530_600)}],
+            "totals": [{"use": "market", "direct_ug": "2000000", "electricity_ug": "0", "heat_ug": None, "excluding_ug": "2000000",
+                        "including_ug": "2000000"}],
+            "energy_types": [{"id": "raw_coal", "consumed": "12.5", "standard_coal_kgce": "8.92"}],
+            "intensities": [{"id": "output_value", "value": "1/4", "target": None}],
+        }  # fmt: skip
+        body = json.dumps(document).encode()
+        return MonthRow("2026-11", "enterprise", "e1", number, "PASS", number * 1000, reason, body, "")
+
+    with MonthStore(plant.files.months) as months:
+        months.add([revision(1, 70_000, None)])
+        project(plant, writer, influxd)
+        changed = {"path": "energy.purchased_wh", "old": "70000", "new": "72000"}
+        months.add([revision(2, 72_000, "CT 更正", changed), revision(3, 71_000, "补数")])
+    project(plant, writer, influxd)
+    rows = writer.query("history", "SELECT * FROM revision")
+    assert [(row["time"] - MONTH_MS, row["energy_wh"], row["energy_wh_change"]) for row in rows] == [
+        (1, 70_000, None), (2, 72_000, 2_000), (3, 71_000, -1_000),
+    ]  # fmt: skip
+    assert [(row["reason"], row["changes"], row["closed_at_ms"]) for row in rows[1:]] == [
+        ("CT 更正", 1, 2000), ("补数", 0, 3000),
+    ]  # fmt: skip
+    assert rows[1]["emission_g_change"] == pytest.approx(2_000 * 0.5306)
+    [change] = writer.query("history", "SELECT * FROM change")
+    assert (change["revision"], change["path"], change["old"], change["new"]) == (2, *changed.values())
+    [month] = writer.query("history", f"SELECT * FROM month WHERE {where(scope='e1', method='national')}")  # noqa: S608
+    assert (month["revision"], month["energy_wh"]) == (3, 71_000)
+    [account] = writer.query("history", "SELECT * FROM account")
+    assert (account["method"], account["direct_g"], account.get("heat_g")) == (
+        "market",
+        2,
+        None,
+    )
+    [kind] = writer.query("history", "SELECT * FROM energy_type")
+    assert (kind["kind"], kind["consumed"], kind["standard_coal_kg"]) == ("raw_coal", 12.5, 8.92)
+    [intensity] = writer.query("history", "SELECT * FROM intensity")
+    assert (intensity["kind"], intensity["value"]) == ("output_value", 0.25)
+
+
+def test_a_new_factor_restates_its_open_months(plant: Plant, writer: AnyWriter, influxd: InfluxDB) -> None:
     plant.now_ms = to_ms(datetime(2025, 12, 30, 12, tzinfo=ZONE))
     start = to_ms(datetime(2025, 12, 1, tzinfo=ZONE))
     plant.commit(quarters(start, 96))
@@ -241,7 +292,7 @@ def test_a_new_factor_restates_its_open_months(plant: Plant, writer: WriterV1, i
     assert after["sum"] == pytest.approx(96 * 750 * NATIONAL)
 
 
-def test_events_of_one_moment_are_counted_once(plant: Plant, writer: WriterV1, influxd: Influxd) -> None:
+def test_events_of_one_moment_are_counted_once(plant: Plant, writer: AnyWriter, influxd: InfluxDB) -> None:
     twins = [
         NewLedgerEvent(MONTH_MS, "gate", kind, "late_reading", {"说": 'a "b"'}) for kind in (IMPORT, EXPORT)
     ]
@@ -261,7 +312,7 @@ def test_events_of_one_moment_are_counted_once(plant: Plant, writer: WriterV1, i
 
 
 def test_gauges_are_decoded_as_the_births_before_them_say(
-    plant: Plant, writer: WriterV1, influxd: Influxd
+    plant: Plant, writer: AnyWriter, influxd: InfluxDB
 ) -> None:
     power, voltage = ("power_active", "kW", 1), ("voltage_l1", "V", 2)
     t = NOW_MS - 60_000
@@ -281,20 +332,20 @@ def test_gauges_are_decoded_as_the_births_before_them_say(
 
 
 def test_readings_that_the_store_would_not_keep_are_counted_instead(
-    plant: Plant, writer: WriterV1, influxd: Influxd
+    plant: Plant, writer: AnyWriter, influxd: InfluxDB
 ) -> None:
     plant.now_ms = to_ms(datetime.now(ZONE))
     times = [plant.now_ms - 36 * DAY_MS, plant.now_ms, plant.now_ms + 3 * DAY_MS]
     frames = [plant.frame("gate", t, (1, 1.0)) for t in times]
     plant.store([plant.birth("gate", ("power_active", "W", 1)), *frames])
-    with plant.projector(writer, influxd.url) as projector:
+    with plant.projector(writer, influxd.target) as projector:
         projector.catch_up()
         assert (projector._store.count("dropped"), projector._store.count("refused")) == (2, 0)
     assert [row["time"] for row in writer.query("live", "SELECT value FROM reading")] == [times[1]]
 
 
 def test_states_tell_who_is_silent_behind_or_pending(
-    plant: Plant, writer: WriterV1, influxd: Influxd
+    plant: Plant, writer: AnyWriter, influxd: InfluxDB
 ) -> None:
     plant.now_ms = to_ms(datetime.now(ZONE)) // 1000 * 1000
     last = plant.now_ms - plant.now_ms % QUARTER_MS - QUARTER_MS
@@ -303,6 +354,7 @@ def test_states_tell_who_is_silent_behind_or_pending(
     plant.store([plant.frame("gate", plant.now_ms - 5000, (1, 1.0))])
     project(plant, writer, influxd)
     gateways = {row["gateway"]: row for row in writer.query("live", "SELECT * FROM gateway")}
+    assert (gateways["g1"]["clock_ahead_s"], gateways["g2"]["clock_ahead_s"]) == (0, None)
     assert (gateways["g1"]["online"], gateways["g1"]["backlog_age_s"], gateways["g1"]["accepted_frames"]) == (
         1,
         5,
@@ -319,14 +371,11 @@ def test_states_tell_who_is_silent_behind_or_pending(
 
 
 def test_the_number_of_series_is_bounded_and_time_adds_none(
-    plant: Plant, writer: WriterV1, influxd: Influxd
+    plant: Plant, writer: AnyWriter, influxd: InfluxDB
 ) -> None:
-    def cardinality() -> dict[str, int]:
-        rows = writer.query("history", "SHOW SERIES EXACT CARDINALITY ON tanyun")
-        names = writer._client.get("/query", params={"q": "SHOW SERIES EXACT CARDINALITY ON tanyun"}).json()
-        counts = [entry["values"][0][0] for entry in names["results"][0]["series"]]
-        assert [row["count"] for row in rows] == counts
-        return dict(zip([entry["name"] for entry in names["results"][0]["series"]], counts, strict=True))
+    def cardinality() -> Counter[str]:
+        found = {row["key"] for policy in RETENTIONS for row in writer.query(policy, "SHOW SERIES")}
+        return Counter(key.partition(",")[0] for key in found)
 
     plant.commit(quarters(MONTH_MS, 96), [NewLedgerEvent(MONTH_MS, "gate", IMPORT, "late_reading", {})])
     plant.store([plant.birth("gate", ("power_active", "W", 1)), plant.frame("gate", NOW_MS, (1, 1.0))])
@@ -342,4 +391,5 @@ def test_the_number_of_series_is_bounded_and_time_adds_none(
         project(plant, writer, influxd)
     bound = series_bound(plant.park, FactorTable.load())
     assert cardinality() == first
+    assert first.keys() >= {"reading", "gateway", "interval", "boundary"}, "both policies"
     assert all(count <= bound[name] for name, count in first.items())

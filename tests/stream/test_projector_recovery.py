@@ -6,33 +6,35 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from storage.influx import InfluxDownError, Refused, Retention, Target, WriterV1
+from metering.intervals import to_ms
+from storage.influx import InfluxDownError, Refused, Retention, connect
 from storage.ledger import NewLedgerEvent
 from stream.projection import sources
-from stream.projector import Loop, Projector
-from tests.fakes.influx import Influxd
-from tests.stream.projector_plant import DAY_MS, IMPORT, MONTH_MS, NOW_MS, Plant, quarters, row
+from stream.projector import Loop
+from tests.fakes.influx import KINDS, AnyWriter, InfluxDB, influxdb
+from tests.stream.projector_plant import DAY_MS, IMPORT, MONTH_MS, NOW_MS, ZONE, Plant, quarters, row
 
 KEY = ("gate", IMPORT)
 QUARTER = 15 * 60_000
 ROOT = str(Path(__file__).parents[2])
 
 
-@pytest.fixture
-def influxd(tmp_path: Path) -> Iterator[Influxd]:
+@pytest.fixture(params=KINDS)
+def influxd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[InfluxDB]:
     (tmp_path / "influx").mkdir()
-    with Influxd(tmp_path / "influx") as server:
+    with influxdb(request.param, tmp_path / "influx") as server:
         yield server
 
 
 @pytest.fixture
-def writer(influxd: Influxd) -> Iterator[WriterV1]:
-    opened = WriterV1(Target(influxd.url))
+def writer(influxd: InfluxDB) -> Iterator[AnyWriter]:
+    opened = connect(influxd.target)
     yield opened
     opened.close()
 
@@ -45,7 +47,7 @@ def plant(tmp_path: Path) -> Iterator[Plant]:
     made.close()
 
 
-def sums(writer: WriterV1) -> dict[tuple[str, str], tuple[int, int]]:
+def sums(writer: AnyWriter) -> dict[tuple[str, str], tuple[int, int]]:
     rows = writer.query(
         "history", "SELECT sum(energy), count(energy) FROM interval GROUP BY meter, reading_type"
     )
@@ -79,17 +81,21 @@ class Script:
             raise InfluxDownError("down")
 
     def intervals(self) -> list[int]:
-        """Start times in the order they came."""
-        return [int(line.rpartition(" ")[2]) for line in self.lines if line.startswith("interval,")]
+        """Start times of quarters in the order they came."""
+        return [
+            int(line.rpartition(" ")[2])
+            for line in self.lines
+            if line.startswith("interval,") and ",size=15m" in line
+        ]
 
 
 def test_a_projector_that_is_killed_again_and_again_leaves_no_gap_and_no_double(
-    plant: Plant, writer: WriterV1, influxd: Influxd, tmp_path: Path
+    plant: Plant, writer: AnyWriter, influxd: InfluxDB, tmp_path: Path
 ) -> None:
     for day in range(20):
         plant.commit(quarters(MONTH_MS + day * DAY_MS, 96))
     script = tmp_path / "run.py"
-    script.write_text(_RUN.format(folder=str(plant.folder), url=influxd.url), encoding="utf-8")
+    script.write_text(_RUN.format(folder=str(plant.folder), target=influxd.target), encoding="utf-8")
     for _ in range(4):
         run = subprocess.Popen(
             [sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env={"PYTHONPATH": ROOT}
@@ -100,7 +106,7 @@ def test_a_projector_that_is_killed_again_and_again_leaves_no_gap_and_no_double(
         run.send_signal(signal.SIGKILL)
         run.wait()
         run.stdout.close()
-    with plant.projector(writer, influxd.url) as projector:
+    with plant.projector(writer, influxd.target) as projector:
         left, _ = projector.progress()["ledger"]
         projector.catch_up()
     assert 0 < left < 20
@@ -110,47 +116,62 @@ def test_a_projector_that_is_killed_again_and_again_leaves_no_gap_and_no_double(
 _RUN = """
 from pathlib import Path
 from tests.stream.projector_plant import Plant
-from storage.influx import Target, WriterV1
+from storage.influx import Target, connect
 from stream.projection import sources
 sources.CHUNK_ROWS = 500
 plant = Plant(Path({folder!r}))
-with plant.projector(WriterV1(Target({url!r})), {url!r}) as projector:
+target = {target!r}
+with plant.projector(connect(target), target) as projector:
     projector.tick()
     while projector.advance():
         print("step", flush=True)
 """
 
 
-def test_a_wiped_influxdb_is_filled_to_equality_under_load(
-    plant: Plant, influxd: Influxd, writer: WriterV1
+def test_killed_and_wiped_under_load_influxdb_is_rebuilt_to_equality_with_the_ledger(
+    plant: Plant, influxd: InfluxDB, writer: AnyWriter
 ) -> None:
-    for day in range(6):
-        plant.commit(
-            quarters(MONTH_MS + day * DAY_MS, 96),
-            [NewLedgerEvent(MONTH_MS + day, "gate", IMPORT, "late_reading", {})],
-        )
-    with plant.projector(writer, influxd.url) as projector:
+    """Every point, not only sums: quarters, minutes, events and gauges."""
+    plant.now_ms = to_ms(datetime.now(ZONE)) // QUARTER * QUARTER
+    begin = plant.now_ms - 48 * QUARTER
+    plant.store([plant.birth("gate", ("power_active", "W", 1))])
+    with plant.projector(writer, influxd.target) as projector:
         stop = threading.Event()
-        loop = Loop(projector, lambda seconds: stop.wait(min(seconds, 0.05)))
-        projector.tick()
-        projector.advance()
-        influxd.kill()
-        influxd.wipe()
-        influxd.start()
-        thread = threading.Thread(target=loop.run)
+        thread = threading.Thread(target=Loop(projector, lambda seconds: stop.wait(min(seconds, 0.05))).run)
         thread.start()
-        plant_done = _until(lambda: _left(projector) == 0)
+        for i in range(48):
+            start = begin + i * QUARTER
+            plant.commit(quarters(start, 1), [NewLedgerEvent(start, "gate", IMPORT, "late_reading", {})])
+            plant.commit([row(KEY, start, 1000 + i, revision=2)])
+            plant.store([plant.frame("gate", start + k * 1000, (1, float(i + k))) for k in range(50)])
+            if i in {10, 30}:
+                assert _until(lambda: projector._positions["ledger"].marked > 0), (
+                    "it had written, and knows it"
+                )
+                influxd.kill()
+                influxd.wipe()
+                influxd.start()
+        assert _until(lambda: all(left == 0 for left, _ in projector.progress().values()))
         stop.set()
         thread.join()
-        assert plant_done
+        plant.now_ms += 60_000  # minutes are looked at once a minute
         projector.catch_up()
-    assert sums(writer) == plant.sums()
-    assert writer.query("history", "SELECT count(count) FROM event")[0]["count"] == 6
+    assert points(writer) == plant.points()
+    minutes = writer.query(
+        "live", "SELECT sum(energy), count(energy) FROM interval GROUP BY meter, reading_type"
+    )
+    ledger = plant.sums()
+    assert {(row["meter"], row["reading_type"]): (row["sum"], row["count"] / 15) for row in minutes} == ledger
+    assert writer.query("history", "SELECT count(count) FROM event")[0]["count"] == 48
+    gauges = writer.query("live", "SELECT sum(value), count(value) FROM reading")[0]
+    assert (gauges["sum"], gauges["count"]) == (sum(i + k for i in range(48) for k in range(50)), 48 * 50)
 
 
-def _left(projector: Projector) -> int:
-    position = projector._positions.get("ledger")
-    return 1 if position is None or position.gaps or position.live < 6 or projector._sent is not None else 0
+def points(writer: AnyWriter) -> dict[tuple[str, str, int], tuple[float, float]]:
+    rows = writer.query("history", "SELECT energy, revision FROM interval GROUP BY meter, reading_type")
+    return {
+        (row["meter"], row["reading_type"], row["time"]): (row["energy"], row["revision"]) for row in rows
+    }
 
 
 def _until(done: Any) -> bool:
@@ -163,10 +184,10 @@ def _until(done: Any) -> bool:
 
 
 def test_an_influxdb_restored_from_an_older_copy_gets_what_it_lacks(
-    plant: Plant, influxd: Influxd, writer: WriterV1, tmp_path: Path
+    plant: Plant, influxd: InfluxDB, writer: AnyWriter, tmp_path: Path
 ) -> None:
     plant.commit(quarters(MONTH_MS, 96))
-    with plant.projector(writer, influxd.url) as projector:
+    with plant.projector(writer, influxd.target) as projector:
         projector.catch_up()
         influxd.kill()
         shutil.copytree(influxd.data, tmp_path / "backup")
@@ -185,23 +206,23 @@ def test_an_influxdb_restored_from_an_older_copy_gets_what_it_lacks(
 
 
 def test_a_ledger_that_was_made_again_is_projected_again(
-    plant: Plant, influxd: Influxd, writer: WriterV1
+    plant: Plant, influxd: InfluxDB, writer: AnyWriter
 ) -> None:
     plant.commit([row(KEY, MONTH_MS, 100)])
-    with plant.projector(writer, influxd.url) as projector:
+    with plant.projector(writer, influxd.target) as projector:
         projector.catch_up()
     plant.new_ledger()
     plant.commit([row(KEY, MONTH_MS, 70)])
-    with plant.projector(writer, influxd.url) as projector:
+    with plant.projector(writer, influxd.target) as projector:
         projector.catch_up()
     assert sums(writer) == plant.sums() == {KEY: (70, 1)}
 
 
 def test_lines_that_are_refused_are_kept_aside_and_nothing_waits_for_them(
-    plant: Plant, influxd: Influxd, writer: WriterV1
+    plant: Plant, influxd: InfluxDB, writer: AnyWriter
 ) -> None:
     plant.commit([row(KEY, MONTH_MS, 1)])
-    with plant.projector(writer, influxd.url) as projector:
+    with plant.projector(writer, influxd.target) as projector:
         projector.catch_up()
         assert writer.write("history", [f'event,meter=x count="a text" {MONTH_MS}']) == []
         plant.commit(

@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from datetime import date
 from fractions import Fraction
 
+from metering.intervals import Span
 from metering.roles import Role
 from verification.accounting.bills import printed_sum_differs
 from verification.checks.case import Case, Rule
 from verification.checks.thresholds import limit
 from verification.document import CheckLine, CheckOutcome, half_up
 from verification.lines import BillLine, Evidence
+from verification.ratios import ratios_in
 from verification.times import midnight_ms
 
 RULE = Rule(
@@ -57,12 +59,14 @@ def _limit(case: Case, meter: str) -> Fraction:
 
 
 def _other_multiplier(case: Case, bill: BillLine) -> bool:
-    """The bill's multiplier is not our ratio, although both stand behind the same transformers."""
-    own = {t.meter.id: t.meter.ct * t.meter.pt for t in case.meters if t.electric}
-    return bill.unit == "kWh" and own.get(bill.meter, Fraction(bill.multiplier)) not in (
-        1,
-        Fraction(bill.multiplier),
+    """The bill's multiplier is none of our ratios over its dates, although both stand behind the same transformers."""
+    total = next((t for t in case.meters if (t.meter.id, t.reading_type) == (bill.meter, bill.energy)), None)
+    if total is None or bill.unit != "kWh":
+        return False
+    own = ratios_in(
+        total.meter, bill.energy, Span(_midnight(case, bill.start), _midnight(case, bill.end)), case.zone
     )
+    return own != {1} and Fraction(bill.multiplier) not in own
 
 
 def _evidence(case: Case, bills: list[BillLine]) -> Iterator[Evidence]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from metering.dated import declared_total
+from metering.dated import declared_total, moment_ms
 from metering.units import UNITS
 from storage.facts.kinds import InspectionFact
 from verification.balance import Edge
@@ -12,7 +12,6 @@ from verification.checks.case import Case, Rule
 from verification.checks.thresholds import limit
 from verification.document import CheckLine, CheckOutcome
 from verification.lines import Evidence
-from verification.times import local_ms
 
 RULE = Rule(
     "V17", "现场抽查与冻结示数", "Inspection and frozen totals", "major",
@@ -76,7 +75,7 @@ def _compared(
     first, end = case.books.first.isoformat(), case.books.end.isoformat()
     for fact in inspections(set(meters), facts, first, end):
         declared = declared_total(meters[fact.meter], fact.reading_type, case.zone)
-        per_unit = UNITS[fact.unit].factor * declared.ratio_at(local_ms(fact.at, case.zone))
+        per_unit = UNITS[fact.unit].factor * declared.ratio_at(moment_ms(fact.at, case.zone))
         shown, margin = Fraction(fact.reading) * per_unit, Fraction(fact.resolution) * per_unit
         edges = readings.get((fact.meter, fact.reading_type, fact.at.isoformat()))
         low, high = (edges[0].position, edges[1].position) if edges else (0, 0)
@@ -93,7 +92,7 @@ def _evidence(case: Case, item: _Compared) -> Evidence:
     return Evidence(
         meter=item.fact.meter,
         reading_type=item.fact.reading_type,
-        start_ms=local_ms(item.fact.at, case.zone),
+        start_ms=moment_ms(item.fact.at, case.zone),
         segment=frame.segment if frame else None,
         index=frame.index if frame else None,
         found=f"{item.fact.reading} {item.fact.unit}",

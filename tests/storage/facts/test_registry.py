@@ -114,7 +114,7 @@ def test_a_state_holds_until_its_end_or_the_next_one(fact: Make) -> None:
 
 @given(
     st.lists(
-        st.tuples(st.integers(1, 28), st.integers(0, 20)), min_size=1, max_size=6, unique_by=lambda t: t[0]
+        st.tuples(st.integers(1, 28), st.integers(0, 20)), max_size=6, unique_by=lambda t: t[0]
     )
 )
 def test_states_through_a_span_are_those_in_force_on_some_of_its_days(spans: list[tuple[int, int]]) -> None:

@@ -1,0 +1,190 @@
+"""A meter as this gateway reads it: what it is, what it said last, and under which declaration its readings travel."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from edge_agent.assemble import Assembler, Reading
+from edge_agent.births import DeviceAliases, declaration, device_aliases, readings_body
+from edge_agent.breaker import Breaker
+from edge_agent.buses.errors import ReadFailed, Refused
+from edge_agent.buses.stations import Station
+from edge_agent.config import PolledMeter
+from edge_agent.health import DeviceHealth
+from edge_agent.identify import identify, needs_identifying
+from edge_agent.outbox import Draft, Outbox
+from edge_agent.plan import Block, plan, select
+from edge_agent.profile import Family, Profile, Register
+from edge_agent.reader import BlockBus, Reader
+from edge_agent.serial_number import serial_text
+from metering import frames
+
+log = logging.getLogger("tanyun.edge")
+
+FROZEN_EVERY_S: Final = 6 * 3600.0
+"""Between two reads of the totals that the meter froze itself (ours: they change once a month)."""
+_FROZEN_AGAIN_S: Final = 600.0
+"""Instead, when none of them was answered."""
+GAP_S: Final = 120.0
+"""Nobody exchanges a meter in less (ours). Polls that are farther apart than this are gaps themselves."""
+_SERIAL_TRIES: Final = 3
+"""Some meters are silent about registers that they do not have; each try costs the others a time-out."""
+
+
+class Device(msgspec.Struct):
+    """A meter, the reads that it takes, and its newest readings."""
+
+    meter: PolledMeter
+    profile: Profile | Family
+    """As configured: a family until the meter has said which of its variants it is."""
+    outbox: Outbox
+    registers: tuple[Register, ...] = ()
+    """With the scale and unit of their newest readings."""
+    reader: Reader | None = None
+    """None until the meter is identified."""
+    aliases: DeviceAliases = DeviceAliases(0, 0, {})
+    declaration: int = 0
+    latest: dict[str, tuple[int, int | float | str]] = {}
+    """Metric → (time, raw value) of its newest read, for births."""
+    breaker: Breaker = msgspec.field(default_factory=Breaker)
+    failing: bool = False
+    health: DeviceHealth = msgspec.field(default_factory=DeviceHealth)
+    identity: Profile | None = None
+    """The map that the meter answers, once it is known."""
+    serial: str | None = None
+    told: set[str] = set()
+    """What needs no saying again."""
+    news: bool = False
+    """The serial number was read, and has not travelled since."""
+    serial_tries: int = 0
+    """Tries left to read it. Since the last answer there was a time without one: another meter may hang on the line."""
+    heard_s: float = float("-inf")
+    """Monotonic time of the last answer."""
+    assembler: Assembler = msgspec.field(default_factory=lambda: Assembler(()))
+    frozen: tuple[Reader, Assembler] | None = None
+    frozen_s: float = float("-inf")
+    declared: dict[tuple[Register, ...], tuple[DeviceAliases, int]] = {}
+
+    @property
+    def station(self) -> Station:
+        """Who is asked on the bus."""
+        return self.meter.station
+
+    async def read(
+        self, bus: BlockBus, now_ms: Callable[[], int], *, probe: bool = False
+    ) -> tuple[list[Reading], ReadFailed | None]:
+        """What the meter says now, and the last error. After a gap its serial number is read, too."""
+        try:
+            await self._identified(bus, probe=probe)
+        except ReadFailed as unknown:
+            return [], unknown
+        if self.reader is None:
+            return [], None
+        heard, error = await self.reader.read(bus, now_ms, probe=probe)
+        readings = self.assembler.readings(heard)
+        if not heard:
+            self.heard_s = float("-inf")
+            return [], error
+        if time.monotonic() > self.heard_s + GAP_S:
+            self.serial_tries = _SERIAL_TRIES
+        self.heard_s = time.monotonic()
+        if self.serial_tries:
+            await self._read_serial(bus)
+        return readings + await self._read_frozen(bus, now_ms), error
+
+    def draft(self, readings: Sequence[Reading]) -> Draft:
+        """The frame of a poll. Takes a new declaration where a scale, a unit or the map has changed."""
+        self.declare(self._renewed(readings))
+        self.latest.update({register.name: (t_ms, raw) for register, t_ms, raw in readings})
+        t_ms = max(t_ms for _register, t_ms, _raw in readings)
+        serial = None
+        if self.news and self.serial is not None:
+            serial = self.latest[frames.SERIAL] = (t_ms, self.serial)
+            self.news = False
+        return Draft(self.declaration, t_ms, readings_body(self.aliases, readings, serial))
+
+    def _renewed(self, readings: Iterable[Reading]) -> tuple[Register, ...]:
+        """The declared registers, those that were read as they were read."""
+        said = {register.name: register for register, _t_ms, _raw in readings}
+        if all(said.get(register.name, register) is register for register in self.registers):
+            return self.registers
+        return tuple(said.get(register.name, register) for register in self.registers)
+
+    async def _identified(self, bus: BlockBus, *, probe: bool) -> None:
+        if self.reader is None:
+            self.adopt(await identify(bus, self.station, self.profile, tries=1 if probe else None))
+
+    def adopt(self, profile: Profile) -> None:
+        """Plan and declare by this map."""
+        registers = select(profile, self.meter.read)
+        self.reader = Reader(self.meter.id, self.station, plan(registers, profile.limits))
+        self.assembler = Assembler(registers)
+        frozen = Reader(self.meter.id, self.station, plan(profile.frozen, profile.limits))
+        self.frozen = (frozen, Assembler(profile.frozen)) if profile.frozen else None
+        self.identity = profile
+        self.declare((*registers, *profile.frozen))
+
+    def declare(self, registers: tuple[Register, ...]) -> None:
+        """Let the readings of these registers travel under their declaration, made when it is new."""
+        if self.registers is registers and self.declaration:
+            return
+        if registers not in self.declared:
+            profile = self.identity
+            serial = profile is not None and profile.serial is not None
+            aliases = device_aliases(
+                self.outbox, self.meter.id, profile or self.profile, registers, serial=serial
+            )
+            birth = declaration(aliases, profile or self.profile, registers)
+            self.declared[registers] = aliases, self.outbox.declare(self.meter.id, birth)
+        self.registers = registers
+        self.aliases, self.declaration = self.declared[registers]
+
+    async def _read_serial(self, bus: BlockBus) -> None:
+        self.serial_tries -= 1
+        serial = self.identity.serial if self.identity is not None else None
+        if serial is None:
+            return
+        try:
+            words = await bus.read(self.station, Block(serial.fc, serial.addr, serial.width, ()), tries=1)
+        except ReadFailed as error:
+            if isinstance(error, Refused) or not self.serial_tries:
+                self._say_once(f"serial_unread meter={self.meter.id} error={error}")
+                self.serial_tries = 0
+            return
+        self.serial_tries = 0
+        said = serial_text(serial, words)
+        if said is not None:
+            self._take_serial(said)
+
+    def _say_once(self, text: str) -> None:
+        if text not in self.told:
+            log.warning(text)
+        self.told.add(text)
+
+    def _take_serial(self, serial: str) -> None:
+        if self.serial is not None and serial != self.serial:
+            log.warning("meter_exchanged meter=%s old=%s new=%s", self.meter.id, self.serial, serial)
+            if needs_identifying(self.profile):
+                self.reader = None  # What this one is, it shall say itself before its next reading.
+        self.serial, self.news = serial, True
+
+    async def _read_frozen(self, bus: BlockBus, now_ms: Callable[[], int]) -> list[Reading]:
+        if self.frozen is None or time.monotonic() < self.frozen_s + FROZEN_EVERY_S:
+            return []
+        reader, assembler = self.frozen
+        heard, _error = await reader.read(bus, now_ms, probe=True)
+        self.frozen_s = time.monotonic() - (0 if heard else FROZEN_EVERY_S - _FROZEN_AGAIN_S)
+        return assembler.readings(heard)
+
+
+def make_device(meter: PolledMeter, profile: Profile | Family, outbox: Outbox) -> Device:
+    """A device with its reads planned and its metrics declared; one that must say itself what it is declares no readings yet."""
+    device = Device(meter, profile, outbox)
+    if isinstance(profile, Profile) and not needs_identifying(profile):
+        device.adopt(profile)
+    else:
+        device.declare(())
+    return device

@@ -1,0 +1,1 @@
+"""Commissioning sheets at the server: into the registry, and onto paper."""
