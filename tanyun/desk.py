@@ -160,12 +160,14 @@ class MonthDesk:
         """Begin the life of revisions that have none; the ones before them become restated."""
         wish = Wish(Action.CLOSE, actor, role, self.clock())
         with LifecycleStore(self.lifecycle) as store:
-            seen = store.newest_id()
-            fresh = [row for row in rows if not store.acts(subject_of(row))]
-            acts = [act(subject_of(row), parse(row.document), [], wish) for row in fresh]
-            acts += [done for row in fresh for done in self._carried(row, store)]
-            acts += [done for row in fresh for done in self._restated(row, store, wish)]
-            return store.append(acts, seen)
+            return [done for row in rows for done in self._begin(row, store, wish)]
+
+    def _begin(self, row: MonthRow, store: LifecycleStore, wish: Wish) -> list[Act]:
+        seen = store.newest_id()
+        if store.acts(subject_of(row)):
+            return []
+        closed = act(subject_of(row), parse(row.document), [], wish)
+        return store.append([closed, *self._carried(row, store), *self._restated(row, store, wish)], seen)
 
     def _carried(self, row: MonthRow, store: LifecycleStore) -> Iterator[Act]:
         """Answers of the revision before, to findings that say exactly the same again."""

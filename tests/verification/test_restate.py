@@ -102,7 +102,7 @@ def test_an_answer_is_carried_over_only_when_the_check_says_the_same(plant: Plan
     plant.build()
     row = next(row for row in plant.close() if row.scope_id == "jingmi")
     checks = tuple(
-        msgspec.structs.replace(c, outcome="FINDING" if c.id in {"V06", "V01"} else "PASS")
+        msgspec.structs.replace(c, severity="major", outcome="FINDING" if c.id in {"V06", "V01"} else "PASS")
         for c in parse(row.document).checks
     )
     first = changed(row, checks=checks)
