@@ -12,8 +12,8 @@ from contextlib import suppress
 import msgspec
 
 from edge_agent.births import dbirth, frame_aliases, frame_metrics, nbirth, ndeath, readings_body
+from edge_agent.device import Device
 from edge_agent.outbox import Frame, Outbox
-from edge_agent.poller import Device
 from metering import frames
 from metering.protobuf_wire import uint_field
 from metering.sparkplug import Payload, decode, encode

@@ -19,7 +19,7 @@ from factors.policy import enterprise_policy
 from factors.table import FactorTable
 from metering.intervals import QUARTER_MS, Span, local_month, to_ms
 from metering.registry import Park, parse_registry
-from metering.sparkplug import DataType, Metric, Payload, encode
+from metering.sparkplug import DataType, Metric, Payload, Property, encode
 from storage.facts.state import Facts
 from storage.journal import BirthIndex, Commit, Entry, FrameIndex, JournalReader
 from storage.journal_writer import JournalWriter
@@ -59,15 +59,19 @@ def make_park(meters: int) -> Park:
 
 def entries(park: Park, span: Span) -> Iterator[list[Entry]]:
     """One commit per quarter hour, as a gateway of that size makes them; two hours beyond each edge. Aliases are the gateway's."""
-    properties = {"engUnit": "kWh", "scale": -2}
+    properties: dict[str, Property] = {"engUnit": "kWh", "scale": -2}
     names = ("energy_import_total", "energy_export_total")
+
+    def declared(place: int) -> Iterator[Metric]:
+        for at, name in enumerate(names, start=1):
+            yield Metric(name=name, alias=8 * place + at, datatype=DataType.UINT32, properties=properties)
+        for at, (name, unit) in enumerate(GAUGES.items(), start=3):
+            known: dict[str, Property] = {"engUnit": unit, "scale": 0, "resolution": -1}
+            yield Metric(name=name, alias=8 * place + at, datatype=DataType.FLOAT, properties=known)
+
     births = [
         Entry(
-            Record(f"spBv1.0/bench/DBIRTH/g1/{meter.id}", encode(Payload((
-                *(Metric(name=name, alias=8 * place + at, datatype=DataType.UINT32, properties=properties) for at, name in enumerate(names, start=1)),
-                *(Metric(name=name, alias=8 * place + at, datatype=DataType.FLOAT, properties={"engUnit": unit, "scale": 0, "resolution": -1})
-                  for at, (name, unit) in enumerate(GAUGES.items(), start=3)),
-            ))), 0),
+            Record(f"spBv1.0/bench/DBIRTH/g1/{meter.id}", encode(Payload(tuple(declared(place)))), 0),
             BirthIndex("g1", meter.id, 1),
         )
         for place, meter in enumerate(park.meters)

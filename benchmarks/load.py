@@ -30,8 +30,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._fleet import Gateway
+from edge_agent.device import make_device
 from edge_agent.outbox import Outbox
-from edge_agent.poller import make_device
 from metering.registry import load_registry
 from storage.journal import JournalReader, Offset
 from tanyun.broker import BrokerPlan, plan_broker

@@ -34,18 +34,15 @@ class Swapping(msgspec.Struct, frozen=True):
     opening_segment: int
 
 
-class Context(msgspec.Struct):
-    """Registry and factors. What follows from a declaration is worked out once and kept."""
+class Registry:
+    """The park and everything dated in it. What follows from a declaration is worked out once and kept."""
 
-    park: Park
-    policy: Policy
-    meters: dict[str, Meter] = {}
-    _declared: dict[Key, DeclaredTotal] = {}
-    _terms: dict[Binding, list[Term]] = {}
-    _swaps: dict[Key, list[Swapping]] = {}
-
-    def __post_init__(self) -> None:
-        self.meters = {meter.id: meter for meter in self.park.meters}
+    def __init__(self, park: Park) -> None:
+        self.park = park
+        self.meters: dict[str, Meter] = {meter.id: meter for meter in park.meters}
+        self._declared: dict[Key, DeclaredTotal] = {}
+        self._terms: dict[Binding, list[Term]] = {}
+        self._swaps: dict[Key, list[Swapping]] = {}
 
     def role(self, key: Key) -> str | None:
         """The role of a total; None when the registry gives it none."""
@@ -111,3 +108,11 @@ class Context(msgspec.Struct):
             ]
             out.append([*row, turn if turn < LIMIT else 0])
         return [] if any(max(row[c.T_NUM : c.T_POWER]) >= LIMIT for row in out) else out
+
+
+class Context(Registry):
+    """Registry and factors."""
+
+    def __init__(self, park: Park, policy: Policy) -> None:
+        super().__init__(park)
+        self.policy = policy

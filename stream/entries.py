@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from metering.sparkplug import FLOATS
 from stream.batch import Readings
 from stream.binding import LIMIT
-from stream.context import Context, Key, Swapping, Term
+from stream.context import Key, Registry, Swapping, Term
 from stream.kernels import columns as c
 from stream.state import State
 
@@ -42,7 +42,7 @@ class Entries(NamedTuple):
         )
 
 
-def totals(state: State, columns: Readings, context: Context) -> Entries:
+def totals(state: State, columns: Readings, context: Registry) -> Entries:
     """The readings that are totals with a role, in frame order, each with its channel."""
     table, first = _table(state, columns, context)
     rows = np.flatnonzero(first[columns.which] >= 0)
@@ -56,7 +56,7 @@ def totals(state: State, columns: Readings, context: Context) -> Entries:
     return entries if held.all() else entries.taken(np.flatnonzero(held))
 
 
-def _table(state: State, columns: Readings, context: Context) -> tuple[I64, I64]:
+def _table(state: State, columns: Readings, context: Registry) -> tuple[I64, I64]:
     """(terms, first term of each binding; -1 for what is not totalled)."""
     table: list[Term] = []
     first = np.full(len(columns.binding), -1, np.int64)
@@ -109,7 +109,7 @@ def registers(count: I64, num: I64, den: I64) -> tuple[I64, NDArray[np.bool_]]:
     return out, held
 
 
-def with_swaps(entries: Entries, keys: Mapping[int, Key], state: State, context: Context) -> Entries:
+def with_swaps(entries: Entries, keys: Mapping[int, Key], state: State, context: Registry) -> Entries:
     """The entries with the declared exchanges of their channels (`keys`) in their places.
 
     An exchange comes after every reading of its moment or before, once.

@@ -20,6 +20,8 @@ from stream.history import JournalHistory
 from stream.policy import Policy
 from stream.requests import Answer, Difference, Request, Requests, difference
 from stream.restate import restate
+from stream.sources.replay import Replay
+from stream.sources.source import Source
 from stream.sources.tail import Tail
 from stream.state import State, StateError
 from stream.step import step
@@ -34,11 +36,17 @@ LATE, DECLARED, FACTORS = "late_reading", "declared_anew", "factors"
 class Runner:
     """The embedded run: the local journal's tail into the ledger. One thread, no event loop."""
 
-    def __init__(self, journal: Path, ledger: Path, context: Context) -> None:
+    def __init__(
+        self, journal: Path, ledger: Path, context: Context, end: Offset | None = None, batch: int = 256
+    ) -> None:
+        """With `end`, it recomputes what lies before that place of the journal, and no more; `batch` segments at a time."""
         self._journal = JournalReader(journal)
         self._ledger = LedgerWriter(ledger)
         self._stored = LedgerReader(ledger)
-        self._path, self._source, self._context = journal, Tail(self._journal), context
+        self._path, self._context = journal, context
+        self._source: Source = (
+            Tail(self._journal, batch) if end is None else Replay(self._journal, end, batch)
+        )
         stored = self._ledger.snapshot()
         if stored is not None and stored.journal_id != self._journal.journal_id:
             msg = (
@@ -46,9 +54,10 @@ class Runner:
                 "put the right journal back, or move the ledger file away to rebuild it"
             )
             raise StateError(msg)
-        if stored is not None and stored.cursor.segment > journal.last_segment() + 1:
+        last = self._journal.last_segment()
+        if stored is not None and stored.cursor.segment > last + 1:
             msg = (
-                f"the ledger has read the journal up to segment {stored.cursor.segment - 1}, but it ends at {journal.last_segment()}: "
+                f"the ledger has read the journal up to segment {stored.cursor.segment - 1}, but it ends at {last}: "
                 "an older journal was put back beside a newer ledger; move the ledger file away to rebuild it"
             )
             raise StateError(msg)

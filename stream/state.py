@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.binding import Binding
-from stream.context import Context, Key
+from stream.context import Key, Registry
 from stream.kernels.columns import LAST_POS, LAST_T, PENDING, STATE_COLUMNS, SWAPPED_T
 
 SCHEMA = 3
@@ -17,7 +17,7 @@ class StateError(Exception):
 
 
 class Channel(msgspec.Struct, frozen=True, gc=False):
-    """A total of a meter, with everything declared that its rows were made with (`Context.entries`)."""
+    """A total of a meter, with everything declared that its rows were made with (`Registry.entries`)."""
 
     meter: str
     reading_type: str
@@ -46,7 +46,7 @@ class State:
         """Gateway → alias → binding, from the newest births before the cursor."""
         self.arrays: I64 = np.zeros((0, STATE_COLUMNS), np.int64)
 
-    def channel(self, key: Key, context: Context) -> int:
+    def channel(self, key: Key, context: Registry) -> int:
         """The row of a total, a new one when it is met first."""
         row = self.index.get(key)
         if row is None:
@@ -55,7 +55,7 @@ class State:
             self.arrays = np.vstack([self.arrays, fresh()])
         return row
 
-    def declared_anew(self, context: Context) -> dict[Key, int]:
+    def declared_anew(self, context: Registry) -> dict[Key, int]:
         """Total → the time from which the registry now declares something else than what made its rows.
 
         The channels take up what is declared now; the caller computes them again from there. One that the registry no

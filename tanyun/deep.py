@@ -15,13 +15,12 @@ from metering.i18n import _
 from metering.registry import Park
 from storage.errors import StoreError
 from storage.journal import JournalReader, Offset
-from storage.ledger import IntervalRow, LedgerReader, LedgerWriter
+from storage.ledger import IntervalRow, LedgerReader
 from storage.months import MonthStore, digest_of
-from storage.segment import Record
+from stream.context import Context
 from stream.policy import Policy
 from stream.runner import Runner
 from stream.state import StateError
-from stream.step import Context
 from tanyun.config import ServerConfig
 from tanyun.doctor import Diagnosis
 
@@ -94,18 +93,6 @@ def _holes(db: sqlite3.Connection) -> Iterator[str]:
             yield text.format(gateway=gateway, epoch=epoch, first=first, last=last)
 
 
-class _Until(JournalReader):
-    """The journal as far as a cursor."""
-
-    def __init__(self, path: Path, end: Offset) -> None:
-        super().__init__(path)
-        self._end = end
-
-    def segments(self, cursor: Offset, limit: int) -> list[tuple[int, list[Record]]]:
-        """As always, but nothing from the cursor on."""
-        return super().segments(cursor, min(limit, max(0, self._end.segment - cursor.segment)))
-
-
 def check_ledger(config: ServerConfig, park: Park) -> Diagnosis:
     """Recompute the ledger from the journal up to its own cursor, and compare every closed interval and every position."""
     key = "deep:ledger"
@@ -135,15 +122,13 @@ def check_ledger(config: ServerConfig, park: Park) -> Diagnosis:
 
 def rebuild(journal: Path, ledger: Path, park: Park, end: Offset) -> None:
     """A new ledger from the journal, up to `end` (exclusive)."""
-    reader, writer = _Until(journal, end), LedgerWriter(ledger)
+    policy = Policy(FactorTable.load(), enterprise_policy(), park.tz, datetime.now(park.tz).date())
+    runner = Runner(journal, ledger, Context(park, policy), end)
     try:
-        policy = Policy(FactorTable.load(), enterprise_policy(), park.tz, datetime.now(park.tz).date())
-        runner = Runner(reader, writer, Context(park, policy))
         while runner.advance():
             pass
     finally:
-        reader.close()
-        writer.close()
+        runner.close()
 
 
 def differences(ledger: LedgerReader, other: LedgerReader) -> tuple[list[str], int]:

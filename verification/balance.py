@@ -20,8 +20,8 @@ from metering.registry import Meter
 from metering.sparkplug import FLOATS, Metric, Property, decode, typed_value
 from metering.units import UNITS
 from storage.journal import StoredFrame
+from storage.shifts import NO_SHIFTS, Shift, Shifts
 from verification.document import Adjustment, Balance, Bracket, count_text
-from verification.shifts import NO_SHIFTS, Shift, Shifts
 
 MAX_STEPS = 200
 """Frames looked at on each side of an edge for one that has the total."""

@@ -13,13 +13,13 @@ from storage.facts.kinds import BillFact, InspectionFact, MeterFact
 from storage.facts.state import Facts
 from storage.journal import JournalReader
 from storage.ledger import EventRow, LedgerReader
+from storage.shifts import NO_SHIFTS, all_shifts
 from verification.accounting.bills import BillKey
 from verification.balance import Edge, read_edge, read_month
 from verification.checks.thresholds import limit
 from verification.checks.v17_inspection import inspections, tolerance_ms
 from verification.completeness import MonthTotal
 from verification.intervals import Summary, days_of, summarize
-from verification.shifts import NO_SHIFTS, SHIFTING, Shifts, shifts_of
 from verification.times import midnight_ms
 
 _PAGE = 1000
@@ -94,14 +94,6 @@ def _rated(facts: Facts) -> dict[str, Fraction]:
 def _limit(meter: Meter, rated: dict[str, Fraction]) -> Fraction | None:
     power = rated.get(meter.id) or (None if meter.max_power_w is None else Fraction(meter.max_power_w))
     return None if power is None else limit("V05_margin") * power
-
-
-def all_shifts(ledger: LedgerReader) -> dict[tuple[str, str], Shifts]:
-    """What ever changed a register, by total."""
-    found: dict[tuple[str, str], list[EventRow]] = {}
-    for event in ledger.events_of(SHIFTING):
-        found.setdefault((event.meter, event.reading_type), []).append(event)
-    return {key: shifts_of(events) for key, events in found.items()}
 
 
 def _events(ledger: LedgerReader, span: Span) -> Iterator[EventRow]:

@@ -16,12 +16,15 @@ from metering.registry import Park
 from storage.influx import RETENTIONS
 from storage.journal import JournalReader
 from storage.ledger import IntervalRow, LedgerReader, QuarterRow
+from storage.shifts import NO_SHIFTS, all_shifts
 from stream.batch import Birth, Data, readings, runs, take_birth
 from stream.binding import Binding
+from stream.context import Registry
+from stream.entries import totals
 from stream.kernels.accumulate import EDGE_TOLERANCE_MS
 from stream.projection.schema import Tags
 from stream.projection.sources import Chunk
-from stream.step import positions
+from stream.state import State
 
 CHUNK_ROWS = 4_000
 """Quarters per step."""
@@ -100,6 +103,7 @@ class Minutes:
         self, ledger: LedgerReader, journal: JournalReader, park: Park, tags: Tags, clock: Callable[[], int]
     ) -> None:
         self._ledger, self._journal, self._park, self._tags, self._clock = ledger, journal, park, tags, clock
+        self._registry = Registry(park)
         self._head = 0
         self._looked = -1
 
@@ -127,7 +131,7 @@ class Minutes:
             reads = self._reads(quarter, {row.meter for row in rows}, aliases)
             for row in rows:
                 key = (row.meter, row.reading_type)
-                lines += self._lines(key, quarter, reads[key], known.get(key, (0, 0)))
+                lines += self._lines(key, quarter, reads.get(key, []), known.get(key, (0, 0)))
         return Chunk(until, "live", lines)
 
     def _lines(self, key: Key, quarter: int, reads: Sequence[Read], last: Read) -> Iterator[str]:
@@ -159,15 +163,15 @@ class Minutes:
         known = [(meter.gateway, meter.id) for name in meters if (meter := self._park.meter(name))]
         span = quarter - MEASURED_MS, quarter + QUARTER_MS + MEASURED_MS
         out: dict[Key, list[Read]] = defaultdict(list)
+        state = State()
         for run in runs(self._journal.records(known, *span)):
             if isinstance(run, Data):
-                columns = readings(run, aliases)
-                total = np.array([binding.kind == "total" for binding in columns.binding], np.bool_)
-                rows = np.flatnonzero(total[columns.which]) if columns.binding else columns.which[:0]
-                position, held = positions(columns, rows)
-                for i, at in zip(rows[held].tolist(), position[held].tolist(), strict=True):
-                    binding = columns.binding[columns.which[i]]
-                    out[binding.meter, binding.reading_type].append((int(columns.t[i]), at))
-        for reads in out.values():
-            reads.sort()
-        return out
+                found = totals(state, readings(run, aliases), self._registry)
+                values = (found.channel.tolist(), found.t.tolist(), found.register.tolist())
+                for channel, t_ms, register in zip(*values, strict=True):
+                    out[state.channels[channel].key].append((t_ms, register))
+        shifts = all_shifts(self._ledger)
+        return {
+            key: sorted((t, shifts.get(key, NO_SHIFTS).position(t, register)) for t, register in reads)
+            for key, reads in out.items()
+        }

@@ -13,10 +13,14 @@ class Tail:
     def read(self, cursor: Offset) -> tuple[list[Record], Offset]:
         """The records from `cursor` on and the cursor after them; no records when the journal ends there."""
         records: list[Record] = []
-        for segment, body in self._journal.segments(cursor, self._limit):
+        for segment, body in self.segments(cursor):
             records += body[cursor.index :] if segment == cursor.segment else body
             cursor = Offset(segment + 1, 0)
         return records, cursor
+
+    def segments(self, cursor: Offset) -> list[tuple[int, list[Record]]]:
+        """Whole segments from the cursor's on."""
+        return self._journal.segments(cursor, self._limit)
 
     def backlog(self, cursor: Offset) -> int:
         """Segments not read yet."""

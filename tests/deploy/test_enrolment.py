@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from api.app import create_app
 from api.settings import ApiSettings
+from api.sources import system_clock
 from metering.enrolment import new_code, parse_code
 from metering.mqtt import BrokerSettings
 from metering.registry import load_registry
@@ -99,10 +100,11 @@ def served(server: Server, certificate: Path, key: Path) -> Iterator[None]:
     settings = ApiSettings(
         park=config.registry, ledger=config.ledger, journal=config.journal, months=config.months, reports=config.reports,
         users=config.users, audit=config.audit, ca=config.api.ca_file,
+        facts=config.facts,
     )  # fmt: skip
-    clock = {"clock": lambda: server.now_ms[0]} if server.now_ms else {}
+    clock = (lambda: server.now_ms[0]) if server.now_ms else system_clock
     running = uvicorn.Server(uvicorn.Config(
-        create_app(settings, **clock), host=LOOPBACK, port=server.api, log_level="error", lifespan="off",
+        create_app(settings, clock), host=LOOPBACK, port=server.api, log_level="error", lifespan="off",
         ssl_certfile=certificate, ssl_keyfile=key, timeout_graceful_shutdown=1,
     ))  # fmt: skip
     thread = threading.Thread(target=running.run, daemon=True)

@@ -37,9 +37,10 @@ from metering.topics import parse_topic
 from storage.errors import CorruptError
 from storage.segment import Record, pack, unpack_all
 from stream.batch import I64, decode_columns, plain_columns
+from stream.context import Context
 from stream.kernels import decode as kernel
 from stream.state import State
-from stream.step import Context, step
+from stream.step import step
 from tanyun.config import ServerConfig
 from tests.ingest import gateway as said
 from tests.stream import strategies as plant

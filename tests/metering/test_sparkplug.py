@@ -153,8 +153,11 @@ def test_extremes_of_every_data_type_survive_the_round_trip(datatype: DataType) 
 
 
 EXTREMES: dict[DataType, tuple[Value, ...]] = {
-    **{kind: (-(1 << (bits - 1)), -1, 0, (1 << (bits - 1)) - 1) for kind, bits in SIGNED_BITS.items()},
-    **{kind: (0, 1, (1 << bits) - 1) for kind, bits in UNSIGNED_BITS.items()},
+    **{
+        DataType(kind): (-(1 << (bits - 1)), -1, 0, (1 << (bits - 1)) - 1)
+        for kind, bits in SIGNED_BITS.items()
+    },
+    **{DataType(kind): (0, 1, (1 << bits) - 1) for kind, bits in UNSIGNED_BITS.items()},
     DataType.FLOAT: (0.0, -1.5, math.inf, 3.4028234663852886e38),
     DataType.DOUBLE: (5e-324, -1.7976931348623157e308, -math.inf),
     DataType.BOOLEAN: (True, False),

@@ -17,13 +17,13 @@ from factors.table import FactorTable
 from metering.intervals import MINUTE_MS, QUARTER_MS, to_ms
 from metering.sparkplug import DataType, Metric, Payload, encode
 from storage.influx import connect
-from storage.journal import BirthIndex, Entry, JournalReader
+from storage.journal import BirthIndex, Entry
 from storage.ledger import IntervalRow
 from storage.segment import Record
+from stream.context import Context
 from stream.policy import Policy
 from stream.projection.minutes import Read, minutes
 from stream.runner import Runner
-from stream.step import Context
 from tests.fakes.influx import KINDS, AnyWriter, InfluxDB, influxdb
 from tests.stream.projector_plant import IMPORT, MONTH_MS, ZONE, Plant, row
 
@@ -138,10 +138,10 @@ def birth(meter: str) -> Entry:
 
 def run_stream(plant: Plant) -> None:
     policy = Policy(FactorTable.load(), enterprise_policy(), ZONE, datetime(2026, 11, 20, tzinfo=ZONE).date())
-    with JournalReader(plant.files.journal) as journal:
-        runner = Runner(journal, plant.ledger, Context(plant.park, policy))
-        while runner.advance():
-            pass
+    runner = Runner(plant.files.journal, plant.files.ledger, Context(plant.park, policy))
+    while runner.advance():
+        pass
+    runner.close()
 
 
 def sums_by_quarter(writer: AnyWriter, meter: str) -> dict[int, tuple[float, float]]:

@@ -62,8 +62,8 @@ def entry(record: Record, number: int) -> Entry:
 def running(folder: Path, **plain: object) -> Iterator[Runner]:
     """A runner over the files of a folder; leaving it is a kill between two commits: nothing is said goodbye to."""
     world = context(park(plain=plain) if plain else None)
-    runner = Runner(folder / "journal.sqlite", folder / "ledger.sqlite", world)
-    runner._source._limit = 1  # one segment per batch, so that there is a between
+    # One segment per batch, so that there is a between.
+    runner = Runner(folder / "journal.sqlite", folder / "ledger.sqlite", world, batch=1)
     try:
         yield runner
     finally:

@@ -16,8 +16,8 @@ from metering.roles import Role
 from metering.sparkplug import DataType, Metric, Payload, Property, Value, encode
 from storage.journal import Offset, StoredFrame
 from storage.ledger import EventRow
+from storage.shifts import NO_SHIFTS, Shifts, shifts_of
 from verification.balance import MAX_STEPS, JournalMonth, balance_line, read_edge, read_month
-from verification.shifts import NO_SHIFTS, Shifts, shifts_of
 
 ENERGY, VOLUME = "energy_import_total", "volume_total"
 UTC = ZoneInfo("UTC")

@@ -8,13 +8,12 @@ from metering.intervals import QUARTER_MS, Span
 from storage.journal import JournalReader
 from storage.ledger import LedgerReader
 from storage.segment import Record
+from storage.shifts import NO_SHIFTS, all_shifts
 from stream.runner import Runner
 from tests.stream.strategies import DEVICES, T0, births, context, park, streams
 from tests.stream.test_runner import write_journal
 from tests.stream.test_step import changes
 from verification.balance import read_month
-from verification.measure import all_shifts
-from verification.shifts import NO_SHIFTS
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from storage.ledger import EventRow
+from storage.ledger import EventRow, LedgerReader
 
 SETTLED = frozenset({"rollover", "reset", "step_back"})
 """They hold from their own reading on."""
@@ -76,3 +76,11 @@ def shifts_of(events: Iterable[EventRow]) -> Shifts:
         (e.t_ms, int(e.detail.get("until_t_ms", e.t_ms))) for e in known if e.kind == "transient_dropped"
     ]
     return Shifts(tuple(sorted(shifts)), tuple(sorted(held)), tuple(sorted(dropped)))
+
+
+def all_shifts(ledger: LedgerReader) -> dict[tuple[str, str], Shifts]:
+    """What ever changed a register, by total."""
+    found: dict[tuple[str, str], list[EventRow]] = {}
+    for event in ledger.events_of(SHIFTING):
+        found.setdefault((event.meter, event.reading_type), []).append(event)
+    return {key: shifts_of(events) for key, events in found.items()}

@@ -1,0 +1,36 @@
+"""The source of one worker of several: its share of the meters, from any other source."""
+
+from hashlib import blake2b
+
+from metering.topics import parse_topic
+from storage.journal import Offset
+from storage.segment import Record
+from stream.sources.source import Source
+
+
+def worker_of(gateway: str, meter: str, workers: int) -> int:
+    """Which of `workers` has a meter. The same on every machine and for ever."""
+    digest = blake2b(f"{gateway}/{meter}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest) % workers
+
+
+class Partition:
+    """Passes on what belongs to one worker's meters. Messages of no meter go to everyone."""
+
+    def __init__(self, source: Source, worker: int, workers: int) -> None:
+        self._source, self._worker, self._workers = source, worker, workers
+
+    def read(self, cursor: Offset) -> tuple[list[Record], Offset]:
+        """The worker's next records, and the cursor after everything that was looked at."""
+        while True:
+            records, after = self._source.read(cursor)
+            mine = [record for record in records if self._has(record)]
+            if mine or after == cursor:
+                return mine, after
+            cursor = after
+
+    def _has(self, record: Record) -> bool:
+        topic = parse_topic(record.topic)
+        if topic is None or not topic.meter:
+            return True
+        return worker_of(topic.gateway, topic.meter, self._workers) == self._worker
