@@ -19,16 +19,16 @@ from factors.policy import enterprise_policy
 from factors.table import FactorTable
 from metering.intervals import QUARTER_MS, Span, local_month, to_ms
 from metering.registry import Park, parse_registry
-from metering.sparkplug import DataType, Metric, Payload, encode
+from metering.sparkplug import DataType, Metric, Payload, Property, encode
 from storage.facts.state import Facts
 from storage.journal import BirthIndex, Commit, Entry, FrameIndex, JournalReader
 from storage.journal_writer import JournalWriter
 from storage.ledger import LedgerReader
 from storage.months import MonthRow, MonthStore
 from storage.segment import Record
+from stream.context import Context
 from stream.policy import Policy
 from stream.runner import Runner
-from stream.context import Context
 from verification.close import Sources as CloseSources
 from verification.close import close_month
 from verification.evidence.pack import Sources, write_pack
@@ -57,21 +57,26 @@ def make_park(meters: int) -> Park:
     return parse_registry(data)
 
 
+def _birth(meter: str, place: int) -> Entry:
+    totals = ("energy_import_total", "energy_export_total")
+    units: dict[str, dict[str, Property]] = dict.fromkeys(totals, {"engUnit": "kWh", "scale": -2})
+    units |= {name: {"engUnit": unit, "scale": 0, "resolution": -1} for name, unit in GAUGES.items()}
+    metrics = tuple(
+        Metric(
+            name=name,
+            alias=8 * place + at,
+            datatype=DataType.UINT32 if name in totals else DataType.FLOAT,
+            properties=properties,
+        )
+        for at, (name, properties) in enumerate(units.items(), start=1)
+    )
+    topic = f"spBv1.0/bench/DBIRTH/g1/{meter}"
+    return Entry(Record(topic, encode(Payload(metrics)), 0), BirthIndex("g1", meter, 1))
+
+
 def entries(park: Park, span: Span) -> Iterator[list[Entry]]:
     """One commit per quarter hour, as a gateway of that size makes them; two hours beyond each edge. Aliases are the gateway's."""
-    properties = {"engUnit": "kWh", "scale": -2}
-    names = ("energy_import_total", "energy_export_total")
-    births = [
-        Entry(
-            Record(f"spBv1.0/bench/DBIRTH/g1/{meter.id}", encode(Payload((
-                *(Metric(name=name, alias=8 * place + at, datatype=DataType.UINT32, properties=properties) for at, name in enumerate(names, start=1)),
-                *(Metric(name=name, alias=8 * place + at, datatype=DataType.FLOAT, properties={"engUnit": unit, "scale": 0, "resolution": -1})
-                  for at, (name, unit) in enumerate(GAUGES.items(), start=3)),
-            ))), 0),
-            BirthIndex("g1", meter.id, 1),
-        )
-        for place, meter in enumerate(park.meters)
-    ]  # fmt: skip
+    births = [_birth(meter.id, place) for place, meter in enumerate(park.meters)]
     first = births
     number = 0
     for at in range(span.start_ms - 8 * QUARTER_MS, span.end_ms + 9 * QUARTER_MS, QUARTER_MS):
