@@ -59,7 +59,7 @@ def make_park(meters: int) -> Park:
 
 def _birth(meter: str, place: int) -> Entry:
     totals = ("energy_import_total", "energy_export_total")
-    units: dict[str, dict[str, Property]] = dict.fromkeys(totals, {"engUnit": "kWh", "scale": -2})
+    units: dict[str, dict[str, Property]] = {name: {"engUnit": "kWh", "scale": -2} for name in totals}
     units |= {name: {"engUnit": unit, "scale": 0, "resolution": -1} for name, unit in GAUGES.items()}
     metrics = tuple(
         Metric(
