@@ -57,25 +57,26 @@ def make_park(meters: int) -> Park:
     return parse_registry(data)
 
 
+def _birth(meter: str, place: int) -> Entry:
+    totals = ("energy_import_total", "energy_export_total")
+    units: dict[str, dict[str, Property]] = {name: {"engUnit": "kWh", "scale": -2} for name in totals}
+    units |= {name: {"engUnit": unit, "scale": 0, "resolution": -1} for name, unit in GAUGES.items()}
+    metrics = tuple(
+        Metric(
+            name=name,
+            alias=8 * place + at,
+            datatype=DataType.UINT32 if name in totals else DataType.FLOAT,
+            properties=properties,
+        )
+        for at, (name, properties) in enumerate(units.items(), start=1)
+    )
+    topic = f"spBv1.0/bench/DBIRTH/g1/{meter}"
+    return Entry(Record(topic, encode(Payload(metrics)), 0), BirthIndex("g1", meter, 1))
+
+
 def entries(park: Park, span: Span) -> Iterator[list[Entry]]:
     """One commit per quarter hour, as a gateway of that size makes them; two hours beyond each edge. Aliases are the gateway's."""
-    properties: dict[str, Property] = {"engUnit": "kWh", "scale": -2}
-    names = ("energy_import_total", "energy_export_total")
-
-    def declared(place: int) -> Iterator[Metric]:
-        for at, name in enumerate(names, start=1):
-            yield Metric(name=name, alias=8 * place + at, datatype=DataType.UINT32, properties=properties)
-        for at, (name, unit) in enumerate(GAUGES.items(), start=3):
-            known: dict[str, Property] = {"engUnit": unit, "scale": 0, "resolution": -1}
-            yield Metric(name=name, alias=8 * place + at, datatype=DataType.FLOAT, properties=known)
-
-    births = [
-        Entry(
-            Record(f"spBv1.0/bench/DBIRTH/g1/{meter.id}", encode(Payload(tuple(declared(place)))), 0),
-            BirthIndex("g1", meter.id, 1),
-        )
-        for place, meter in enumerate(park.meters)
-    ]  # fmt: skip
+    births = [_birth(meter.id, place) for place, meter in enumerate(park.meters)]
     first = births
     number = 0
     for at in range(span.start_ms - 8 * QUARTER_MS, span.end_ms + 9 * QUARTER_MS, QUARTER_MS):

@@ -96,7 +96,9 @@ class _Check:
             return
         self._verdict.manifest = manifest
         if manifest.signer.key_id != signing.key_id(key):
-            yield Difference(_("signature: the key"), manifest.signer.key_id, signing.key_id(key))
+            yield Difference(
+                f"{names.MANIFEST}: {_('signature: the key')}", manifest.signer.key_id, signing.key_id(key)
+            )
         if not signing.signed_by(key, self._container.read(names.SIGNATURE), listed):
             place = f"{names.MANIFEST}, {names.SIGNATURE}"
             yield Difference(
