@@ -139,7 +139,7 @@ class Judge:
         if rise < 0 or (per_hour and rise > per_hour * MARGIN_OF_TENTHS * (t - last.t) // (10 * HOUR_IN_MS)):
             return False
         self._heard, self._held = (t, new.register), False
-        self.points.append(Point(t, position, last.t, t, 0, True))  # noqa: FBT003  keywords would cost a third
+        self.points.append(Point(t, position, last.t, t, 0, True))
         return True
 
     def _next(self, new: Entry) -> None:
