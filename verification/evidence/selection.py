@@ -8,7 +8,7 @@ from metering.intervals import Span
 from storage.ledger import EventRow
 from storage.shifts import SETTLED, SHIFTING, Shifts, shifts_of
 from storage.slices import JournalSlice, Place
-from verification.evidence.judge import Begins, Entry, Judge, Unit
+from verification.evidence.judge import WITNESSES, Begins, Entry, Judge, Unit
 from verification.evidence.replay import Key, MeterFacts, Reader, Where
 from verification.evidence.total import Reading
 
@@ -36,17 +36,23 @@ class Known(NamedTuple):
     """Readings from here on are not judged yet."""
 
     def begins(self, said: Iterable[Said], at_ms: int) -> Said | None:
-        """The last reading at or before a time that counts and that no event of that very moment needs the one before of."""
-        settled = {shift.t_ms for shift in self.shifts.all if shift.kind in SETTLED}
-        counting = [
-            s
-            for s in said
-            if s.t <= at_ms
-            and self.shifts.counts(s.t)
-            and (self.pending_ms is None or s.t < self.pending_ms)
-            and not (s.t == at_ms and s.t in settled)
-        ]
-        return max(counting, key=lambda s: (s.t, -s.register), default=None)
+        """The last reading at or before a time that counts, and not only because of readings after that time."""
+        counting = sorted(
+            (s for s in said if s.t <= at_ms and self._counts(s.t)), key=lambda s: (s.t, -s.register)
+        )
+        times = sorted({s.t for s in counting})
+        return next((s for s in reversed(counting) if not self._is_witness(s.t, times)), None)
+
+    def _counts(self, t_ms: int) -> bool:
+        return self.shifts.counts(t_ms) and (self.pending_ms is None or t_ms < self.pending_ms)
+
+    def _is_witness(self, t_ms: int, times: Sequence[int]) -> bool:
+        """Whether it is among the readings that settle an event: the judge has to begin before those."""
+        return any(
+            sum(shift.t_ms <= t <= t_ms for t in times) < WITNESSES
+            for shift in self.shifts.all
+            if shift.kind in SETTLED and shift.t_ms <= t_ms
+        )
 
     def beginning(self, said: Said) -> Begins:
         """Where the total stands with that reading."""
