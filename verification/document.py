@@ -19,6 +19,7 @@ from verification.lines import (
     CertificateLine,
     Comparison,
     Count,
+    DatedLine,
     EmissionTotals,
     EnergyLine,
     EnergyTotal,
@@ -29,6 +30,7 @@ from verification.lines import (
     GradeLine,
     HeatLine,
     IntensityLine,
+    LedgerEnd,
     MeterFacts,
     Month,
     Named,
@@ -57,6 +59,8 @@ NOT_FIGURES = frozenset(
         "comparisons",
         "year",
         "evidence",
+        "ledger",
+        "dated",
     }
 )
 """Fields, at any depth, that differ between two closes of the same figures: circumstances, other months, rows of proof."""
@@ -243,6 +247,8 @@ class MeterLine(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Energy of intervals whose shape, not whose sum, is estimated."""
     pending: bool
     balance: Balance
+    dated: DatedLine | None = None
+    """None in documents of an older release."""
 
 
 class ParentLine(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -348,6 +354,8 @@ class MonthDocument(msgspec.Struct, frozen=True, kw_only=True):
     """January to December of the month's year."""
     meter_facts: tuple[MeterFacts, ...] = ()
     events: tuple[EventLine, ...] = ()
+    ledger: LedgerEnd | None = None
+    """None in documents of an older release."""
 
 
 def canonical(document: MonthDocument) -> bytes:
