@@ -16,6 +16,7 @@ from tanyun.commands import (
     grafana,
     influx,
     journal,
+    meter_changes,
     month,
     month_check,
     month_life,
@@ -64,7 +65,7 @@ for command in (
     influx.influx, influx.projector, grafana.grafana, backup.backup, backup.restore, people.user, people.key, people.audit,
 ):  # fmt: skip
     root.add_command(command)
-for command in (sheets.add, sheets.sheet):
+for command in (sheets.add, sheets.sheet, meter_changes.exchange, meter_changes.ratio):
     tables.meters.add_command(command)
 for command in (month_check.check_command, month_check.watch_command):
     month.month.add_command(command)

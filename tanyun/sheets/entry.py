@@ -23,10 +23,10 @@ _OF_THE_VISIT = ("profile", "serial", "ratio_proof")
 
 
 class EntryError(Exception):
-    """The sheet cannot become a meter of this registry; the message lists every reason."""
+    """The change cannot be made to this registry; the message lists every reason."""
 
     def __init__(self, mistakes: list[str]) -> None:
-        super().__init__("\n  ".join([_("the sheet is not taken into the registry:"), *mistakes]))
+        super().__init__("\n  ".join([_("the registry is not changed:"), *mistakes]))
         self.mistakes = mistakes
 
 

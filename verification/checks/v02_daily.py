@@ -41,8 +41,9 @@ def _daily(total: MonthTotal) -> int:
 
 
 def _deviation(total: MonthTotal) -> Fraction | None:
+    """None while a pending event holds energy back: what the register shows then may be another meter's."""
     register = total.journal.energy
-    if register is None:
+    if register is None or total.pending:
         return None
     difference = abs(_daily(total) - register)
     if register == 0:

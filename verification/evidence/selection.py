@@ -38,13 +38,13 @@ class Known(NamedTuple):
     def begins(self, said: Iterable[Said], at_ms: int) -> Said | None:
         """The last reading at or before a time that counts, and not only because of readings after that time."""
         counting = sorted(
-            (s for s in said if s.t <= at_ms and self._counts(s.t)), key=lambda s: (s.t, -s.register)
+            (s for s in said if s.t <= at_ms and self._counts(s)), key=lambda s: (s.t, -s.register)
         )
         times = sorted({s.t for s in counting})
         return next((s for s in reversed(counting) if not self._is_witness(s.t, times)), None)
 
-    def _counts(self, t_ms: int) -> bool:
-        return self.shifts.counts(t_ms) and (self.pending_ms is None or t_ms < self.pending_ms)
+    def _counts(self, said: Said) -> bool:
+        return self.shifts.counts(said.t, said.register) and (self.pending_ms is None or said.t < self.pending_ms)
 
     def _is_witness(self, t_ms: int, times: Sequence[int]) -> bool:
         """Whether it is among the readings that settle an event: the judge has to begin before those."""

@@ -1,0 +1,529 @@
+"""Five months of an enterprise through the commands an operator types, with everything that happens to a plant in a year.
+
+Every figure is compared with the plant's own formula (`year.py`), none with our own code.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from factors.policy import enterprise_policy
+from factors.table import FactorTable
+from metering.intervals import local_month
+from metering.registry import load_registry
+from storage.audit import AuditLog
+from storage.facts.kinds import BillFact, CertificateFact, EnterpriseFact, Fact, MeterFact
+from storage.facts.sheets import export_csv
+from storage.ledger import LedgerReader
+from storage.lifecycle import Subject
+from storage.months import MonthRow, MonthStore
+from stream.context import Context
+from stream.policy import Policy
+from stream.runner import Runner
+from tanyun import people
+from tanyun.commands import month, month_life
+from tanyun.commands.group import root
+from tanyun.config import load_server_config
+from tanyun.desk import desk_of
+from tests.e2e import year
+from verification.document import MonthDocument, parse
+
+PARK = """\
+# 园区登记。注释要留下。
+id = "park"
+name = "示范园区"
+grid_scope = "CN-AH"
+
+[[enterprises]]
+id = "plant"
+name = "示范工厂"
+
+[[sites]]
+id = "site"
+enterprise = "plant"
+name = "一厂"
+
+[[gateways]]
+id = "gw"
+site = "site"
+
+# 10 kV 关口
+[[meters]]
+id = "gate"
+gateway = "gw"
+roles = { energy_import_total = "grid_boundary", energy_export_total = "export" }
+ct = "300/5"   # from the drawing
+max_power_w = 500000
+serial = "GATE-1"
+
+# behind it
+[[meters]]
+id = "pv"
+gateway = "gw"
+parent = "gate"
+roles = { energy_generation_total = "pv_generation" }
+max_power_w = 500000
+
+[[meters]]
+id = "line1"
+gateway = "gw"
+parent = "gate"
+roles = { energy_import_total = "sub_meter" }
+max_power_w = 500000
+
+[[meters]]
+id = "line2"
+gateway = "gw"
+parent = "gate"
+roles = { energy_import_total = "sub_meter" }
+max_power_w = 500000
+"""
+SERVER = """\
+registry = "park.toml"
+data = "data"
+reports = "reports"
+
+[broker]
+host = "127.0.0.1"
+user = "server"
+password_file = "password"
+"""
+WRONG_WH = 600
+"""Per unit of the boundary meter while 300/5 was believed."""
+OF_2022, OF_2023, RESIDUAL_2022 = 536_600, 530_600, 585_600
+"""µg/Wh: 公告2024年第33号, 公告2025年第47号 (published 2025-12-31), and the former's residual series."""
+CODE = "91340100MA2N00TE0P"
+
+
+class Office:
+    """The server, its clock and the two people who work on it."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self.folder, self._patch = folder, patch
+        for name, text in (("park.toml", PARK), ("server.toml", SERVER)):
+            (folder / name).write_text(text, encoding="utf-8")
+        (folder / "photo.jpg").write_bytes(b"\xff\xd8\xff both displays")
+        self.config = load_server_config(folder / "server.toml")
+        self.config.data.mkdir()
+        self.gateway = year.Gateway(self.config.journal)
+        self.runner: Runner | None = None
+        self.on("2025-10-01T00:00")
+        self.sits("cli:li")
+
+    def on(self, text: str) -> None:
+        """Move the clock."""
+        self.now_ms, self.today = year.at(text), date.fromisoformat(text[:10])
+        for module, name in ((month, "_now_ms"), (month_life, "_now"), (people, "now_ms")):
+            self._patch.setattr(module, name, lambda: self.now_ms)
+
+    def sits(self, name: str) -> None:
+        """Who types."""
+        for module in (people, month_life):
+            self._patch.setattr(module, "operating_user", lambda: name)
+
+    def type(self, *words: str, code: int = 0) -> Result:
+        """A command, and the exit code that it must have."""
+        given = ["--lang", "en", *words, "--config", str(self.folder / "server.toml")]
+        result = CliRunner().invoke(root, given, catch_exceptions=False)
+        assert result.exit_code == code, result.output
+        return result
+
+    def take_in(self, *facts: Fact, code: int = 0) -> Result:
+        """Facts of one kind through a sheet."""
+        kind = type(facts[0])
+        sheet = self.folder / f"{kind.KIND}.csv"
+        sheet.write_bytes(export_csv(kind, facts))
+        return self.type("registry", "import", str(sheet), "--why", "sheet", code=code)
+
+    def stream(self, *, restarted: bool = False) -> None:
+        """Compute up to the journal's end."""
+        policy = Policy(FactorTable.load(), enterprise_policy(), year.ZONE, self.today)
+        if self.runner is None or restarted:
+            self.stop()
+            context = Context(load_registry(self.config.registry), policy)
+            self.runner = Runner(self.config.journal, self.config.ledger, context)
+        else:
+            self.runner.follow_day(policy)
+        while self.runner.advance():
+            pass
+
+    def stop(self) -> None:
+        """Stop the stream."""
+        if self.runner is not None:
+            self.runner.close()
+            self.runner = None
+
+    def row(self, wanted: str, revision: int | None = None) -> MonthRow:
+        """The enterprise's revision of a month, the newest by default."""
+        with MonthStore(self.config.months, writable=False) as store:
+            found = store.get(wanted, "enterprise", "plant", revision)
+        assert found is not None
+        return found
+
+    def all_rows(self) -> set[tuple[str, str, int, bytes, str]]:
+        """Every revision there is, byte for byte."""
+        with MonthStore(self.config.months, writable=False) as store:
+            return {(r.month, r.scope_id, r.revision, r.document, r.digest) for r in store.list()}
+
+    def document(self, wanted: str) -> MonthDocument:
+        """The newest document of the enterprise."""
+        return parse(self.row(wanted).document)
+
+    def status(self, wanted: str, revision: int) -> str:
+        """Where a revision stands."""
+        life = desk_of(self.config, lambda: self.now_ms).life(
+            Subject(wanted, "enterprise", "plant", revision)
+        )
+        assert life is not None
+        return life.status
+
+    def answer(self, wanted: str) -> None:
+        """Explain every finding of a month, of the enterprise and the park."""
+        desk = desk_of(self.config, lambda: self.now_ms)
+        for scope, kind in (("plant", "enterprise"), ("park", "park")):
+            with MonthStore(self.config.months, writable=False) as store:
+                row = store.get(wanted, kind, scope)
+            assert row is not None
+            life = desk.life(Subject(wanted, kind, scope, row.revision))
+            assert life is not None
+            for check in life.unanswered:
+                self.type("month", "answer", wanted, scope, "--check", check, "--reason", "seen")
+
+    def verify(self, wanted: str) -> None:
+        """Send and approve a month: four eyes."""
+        self.answer(wanted)
+        for scope in ("plant", "park"):
+            self.type("month", "send", wanted, scope)
+        self.sits("cli:wang")
+        for scope in ("plant", "park"):
+            self.type("month", "approve", wanted, scope)
+        self.sits("cli:li")
+
+    def restate(self, first: str, last: str, code: str) -> dict[str, object]:
+        """Restate months; the summary that was written."""
+        words = ("--from", first, "--to", last, "--reason", code, "--note", "see the file", "--json")
+        told = json.loads(self.type("month", "restate", *words).stdout)
+        summary: dict[str, object] = json.loads(Path(told["summary"]).read_bytes())
+        for name in {m[0] for m in told["months"]}:
+            self.answer(name)
+        self.type("month", "approve-restatement", told["cause"], code=1)
+        self.sits("cli:wang")
+        self.type("month", "approve-restatement", told["cause"])
+        self.sits("cli:li")
+        return summary
+
+
+@pytest.fixture
+def office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Office]:
+    opened = Office(tmp_path, monkeypatch)
+    yield opened
+    opened.stop()
+    opened.gateway.close()
+
+
+def records(ct: str) -> Sequence[MeterFact]:
+    """The meters' records, with proof of their ratios."""
+    return [
+        MeterFact(
+            meter=meter, serial=f"{meter.upper()}-1", valid_from=date(2020, 1, 1), calibrated_until=date(2030, 1, 1),
+            ct=ct if meter == "gate" else "1", pt="1", ratio_proof="photo of the plate",
+        )
+        for meter in year.TOTALS
+    ]  # fmt: skip
+
+
+def wh(document: MonthDocument, meter: str, reading_type: str = "energy_import_total") -> int | None:
+    """A meter's energy of the month."""
+    line = next(m for m in document.meters if (m.meter, m.reading_type) == (meter, reading_type))
+    return None if line.energy_wh is None else int(line.energy_wh)
+
+
+def outcome(document: MonthDocument, check: str) -> str:
+    """What a check said."""
+    return next(c.outcome for c in document.checks if c.id == check)
+
+
+def emission(document: MonthDocument, use: str) -> int:
+    """The total by one method."""
+    found = next(t.including_ug for t in document.totals if t.use == use)
+    assert found is not None
+    return int(found)
+
+
+def expect(office: Office, wanted: str, revision: int, purchased_wh: int, ug_per_wh: int) -> MonthDocument:
+    """Everything that the formula knows of a month that has no certificates, to the base unit."""
+    document = office.document(wanted)
+    assert document.revision == revision
+    assert document.energy.purchased_wh == str(purchased_wh)
+    assert wh(document, "gate") == purchased_wh
+    assert emission(document, "standard") == emission(document, "location_national") == purchased_wh * ug_per_wh
+    for meter in ("line1", "line2"):
+        assert wh(document, meter) == year.month_units(meter, wanted) * year.PER_UNIT[meter] * 10
+    assert wh(document, "pv", "energy_generation_total") == year.month_units("pv", wanted) * year.UNIT_WH
+    assert all(line.balance.equal for line in document.meters)
+    assert outcome(document, "V16") == "PASS"
+    coal = Decimal(purchased_wh) * Decimal("0.1229") / 1000
+    assert Decimal(document.energy.standard_coal_kgce or "") == coal
+    return document
+
+
+def stored(office: Office, wanted: str) -> int:
+    """The ledger's own sum of the boundary's import over a month."""
+    span = local_month(wanted, year.ZONE)
+    with LedgerReader(office.config.ledger) as ledger:
+        return sum(row.energy for row in ledger.intervals("gate", "energy_import_total", *span))
+
+
+def factors_in_ledger(office: Office, wanted: str) -> set[str | None]:
+    """Which factors the stream's provisional figures of a month have."""
+    span = local_month(wanted, year.ZONE)
+    with LedgerReader(office.config.ledger) as ledger:
+        return {row.factor_id for row in ledger.intervals("gate", "energy_import_total", *span)}
+
+
+def test_five_months_with_everything_that_happens_to_a_plant(office: Office) -> None:
+    office.gateway.births("GATE-1")
+    office.take_in(
+        EnterpriseFact(
+            enterprise="plant", name="示范工厂", short_name="示范", credit_code=CODE, industry="C34",
+            valid_from=date(2020, 1, 1),
+        )
+    )  # fmt: skip
+    office.take_in(*records("300/5"))
+    three_months_under_a_wrong_ratio(office)
+    the_ratio_is_put_right(office)
+    the_boundary_meter_is_exchanged(office)
+    spring_festival(office)
+    frames_come_late(office)
+    certificates_come_late(office)
+    a_notice_enters_a_frozen_month_by_decision(office)
+
+
+def three_months_under_a_wrong_ratio(office: Office) -> None:
+    for wanted, close_on in (("2025-10", "2025-11-02T09:00"), ("2025-11", "2025-12-02T09:00")):
+        office.gateway.until(close_on)
+        office.on(close_on)
+        office.stream()
+        office.type("month", "close", wanted)
+        document = expect(office, wanted, 1, year.month_units("import", wanted) * WRONG_WH, OF_2022)
+        assert outcome(document, "V06") == "FINDING"  # a quarter of the boundary's import is missing
+        office.verify(wanted)
+    office.gateway.until("2025-12-30T09:00")
+    office.on("2025-12-30T09:00")
+    office.stream()
+    assert factors_in_ledger(office, "2025-12") == {"CN-2022-average"}
+    frozen = office.all_rows()
+
+    office.gateway.until("2026-01-02T09:00")
+    office.on("2026-01-02T09:00")
+    office.stream()
+    assert factors_in_ledger(office, "2025-12") == {"CN-2023-average"}  # the open month follows the notice
+    office.type("month", "close", "2025-12")
+    expect(office, "2025-12", 1, year.month_units("import", "2025-12") * WRONG_WH, OF_2023)
+    office.verify("2025-12")
+    refused = office.type("month", "close", "2025-10", code=1)  # a frozen month does not
+    assert "2025-10 is closed" in refused.output
+    assert frozen <= office.all_rows()
+    assert {row[2] for row in office.all_rows()} == {1}
+
+
+def the_ratio_is_put_right(office: Office) -> None:
+    """The bill of the 25th came in January and tells that a quarter is missing."""
+    frozen = office.all_rows()
+    office.gateway.until("2026-01-12T09:00")
+    office.on("2026-01-12T09:00")
+    office.stream()
+    opening, closing = (year.count("import", year.quarter(day)) for day in ("2025-11-25", "2025-12-25"))
+    bill = BillFact(
+        enterprise="plant", number="B12", meter="gate", start=date(2025, 11, 25), end=date(2025, 12, 25),
+        opening=Decimal(year.kwh(opening)), closing=Decimal(year.kwh(closing)), multiplier=Decimal(80),
+        billed=Decimal(closing - opening) * 80 / 100 + 120, transformer_loss=Decimal(120),
+    )  # fmt: skip
+    office.take_in(bill)
+    words = ("--at", "2025-10-01", "--ct", "400/5", "--reason", "name plate read", "--yes")
+    office.type("meters", "ratio", "gate", *words)
+    office.take_in(*records("400/5"))
+    office.stream(restarted=True)
+
+    summary = office.restate("2025-10", "2025-12", "ct_corrected")
+    assert frozen <= office.all_rows()
+    factors = {"2025-10": OF_2022, "2025-11": OF_2022, "2025-12": OF_2023}
+    differences = {}
+    for wanted, factor in factors.items():
+        units = year.month_units("import", wanted)
+        document = expect(office, wanted, 2, units * year.UNIT_WH, factor)
+        differences[wanted] = (units * 200, units * 200 * factor)
+        assert outcome(document, "V06") == outcome(document, "V09") == "PASS"
+        assert (office.status(wanted, 1), office.status(wanted, 2)) == ("restated", "verified")
+    assert differences_of(summary) == differences
+    totals = {f["name"]: f["difference"] for f in listed(summary["totals"])}
+    assert int(str(totals["purchased_wh"])) == sum(d[0] for d in differences.values())
+    assert int(str(totals["emission_ug"])) == sum(d[1] for d in differences.values())
+    (line,) = office.document("2025-12").bills
+    metered = year.units("import", "2025-11-25", "2025-12-25") * year.UNIT_WH
+    assert (Decimal(line.metered or "") * 1000, Decimal(line.difference or "")) == (metered, 0)
+    assert outcome(office.document("2025-12"), "V07") == "PASS"
+
+
+def listed(value: object) -> list[dict[str, object]]:
+    """A list of a summary."""
+    assert isinstance(value, list)
+    return value
+
+
+def differences_of(summary: dict[str, object]) -> dict[str, tuple[int, int]]:
+    """Month → difference of purchased Wh and of µg CO2, of the enterprise."""
+    found = {}
+    for entry in listed(summary["months"]):
+        if entry["scope_kind"] == "enterprise":
+            figures = {f["name"]: int(Decimal(str(f["difference"]))) for f in listed(entry["figures"])}
+            found[str(entry["month"])] = figures["purchased_wh"], figures["emission_ug"]
+    return found
+
+
+def edge_between(start: str, end: str) -> int:
+    """Wh of the first half of a stretch without readings: half of what the totals around it say."""
+    return year.units("import", start, end) * year.UNIT_WH // 2
+
+
+def the_boundary_meter_is_exchanged(office: Office) -> None:
+    """At 03:07 on 14 January, declared on 3 February."""
+    office.gateway.until("2026-01-14T03:00")
+    office.gateway.births("GATE-2")
+    office.gateway.until("2026-02-03T09:00")
+    office.on("2026-02-03T09:00")
+    office.stream()
+    assert "gate" in office.type("month", "close", "2026-01", code=1).output
+    office.type("month", "close", "2026-01", "--allow-incomplete")
+    document = office.document("2026-01")
+    assert (document.outcome, document.energy.purchased_wh) == ("INSUFFICIENT_DATA", None)
+    assert emission_is_unknown(document)
+    office.type("month", "send", "2026-01", "plant")
+    office.answer("2026-01")
+    office.sits("cli:wang")
+    assert "pending events: gate" in office.type("month", "approve", "2026-01", "plant", code=1).output
+    office.sits("cli:li")
+
+    sides = [
+        word
+        for side, values in (("--closing", year.CLOSING), ("--opening", year.OPENING))
+        for name, value in values.items()
+        for word in (side, f"energy_{name}_total={year.kwh(value)}")
+    ]
+    photo = str(office.folder / "photo.jpg")
+    words = ("--at", "2026-01-14 03:07", *sides, "--serial", "GATE-2", "--reason", "display dead", "--photo", photo, "--yes")
+    told = office.type("meters", "exchange", "gate", *words).output
+    assert "restart" in told
+    text = office.config.registry.read_text(encoding="utf-8")
+    assert "# from the drawing" in text
+    assert text.index("[[meters.exchanges]]") < text.index("# behind it")
+    with AuditLog(office.config.audit, writable=False) as log:
+        entry = log.entries(0, 1000)[-1]
+    assert (entry.action, entry.target) == ("meter.exchange", "gate")
+    office.stream(restarted=True)
+    office.type("month", "close", "2026-01", "--reason", "meter_exchange")
+    before_gap = year.units("import", "2026-01-01", "2026-01-31T22:00") * year.UNIT_WH
+    half = edge_between("2026-01-31T22:00", "2026-02-01T02:00")
+    document = expect(office, "2026-01", 2, before_gap + half, OF_2023)
+    assert wh(document, "gate", "energy_export_total") == year.month_units("export", "2026-01") * year.UNIT_WH
+    assert ("gate", "exchange") in {(e.meter, e.kind) for e in document.events}
+    office.verify("2026-01")
+
+
+def emission_is_unknown(document: MonthDocument) -> bool:
+    """No figure is made of a month that is not all there."""
+    return all(total.including_ug is None for total in document.totals)
+
+
+def spring_festival(office: Office) -> None:
+    office.gateway.until("2026-03-02T00:00")
+    office.on("2026-03-02T09:00")
+    office.stream()
+    office.type("month", "close", "2026-02")
+    after_gap = year.units("import", "2026-02-01T02:00", "2026-03-01") * year.UNIT_WH
+    both = year.units("import", "2026-01-31T22:00", "2026-02-01T02:00") * year.UNIT_WH
+    half = edge_between("2026-01-31T22:00", "2026-02-01T02:00")
+    document = expect(office, "2026-02", 1, after_gap + both - half, OF_2023)
+    quiet = [day for day in document.daily if "2026-02-15" <= day.day <= "2026-02-23"]
+    assert [day.energy_wh for day in quiet] == ["0"] * 9
+    festival = year.units("export", "2026-02-15", "2026-02-24")
+    assert festival == year.units("pv", "2026-02-15", "2026-02-24") > 0
+    assert document.energy.export_wh == str(year.month_units("export", "2026-02") * year.UNIT_WH)
+    own = year.month_units("pv", "2026-02") - year.month_units("export", "2026-02")
+    assert document.energy.pv_self_use_wh == str(own * year.UNIT_WH)
+    for line in document.meters:
+        if line.meter != "gate":
+            assert (line.points_read, line.estimated_wh) == (28 * 96, "0")
+    assert {outcome(document, check) for check in ("V01", "V02", "V04", "V05", "V06")} == {"PASS"}
+    office.verify("2026-02")
+
+
+def frames_come_late(office: Office) -> None:
+    frozen = office.all_rows()
+    office.gateway.late()
+    office.on("2026-03-05T09:00")
+    office.stream()
+    exact = {m: year.month_units("import", m) * year.UNIT_WH for m in ("2026-01", "2026-02")}
+    assert {m: stored(office, m) for m in exact} == exact  # the ledger knows better at once
+    assert office.all_rows() == frozen
+    assert "2026-01 is closed" in office.type("month", "close", "2026-01", code=1).output
+    assert office.all_rows() == frozen
+    before = {m: int(office.document(m).energy.purchased_wh or "") for m in exact}
+    summary = office.restate("2026-01", "2026-02", "late_data")
+    moved = {m: exact[m] - before[m] for m in exact}
+    assert moved["2026-01"] == -moved["2026-02"] != 0
+    assert differences_of(summary) == {m: (d, d * OF_2023) for m, d in moved.items()}
+    for wanted, revision in (("2026-01", 3), ("2026-02", 2)):
+        document = expect(office, wanted, revision, exact[wanted], OF_2023)
+        assert {line.points_read for line in document.meters} <= {line.points_expected for line in document.meters}
+        assert outcome(document, "V03") == "PASS"
+    assert frozen <= office.all_rows()
+
+
+def certificates_come_late(office: Office) -> None:
+    """Twenty of November's production, retired in March and claimed for November."""
+    frozen = office.all_rows()
+    office.on("2026-03-10T09:00")
+    batch = CertificateFact(
+        enterprise="plant", first="GEC0001", last="GEC0020", production_month="2025-11", status="retired",
+        retired_on=date(2026, 3, 1), month="2025-11", evidence_sha256="ab" * 32,
+    )  # fmt: skip
+    office.take_in(batch)
+    twice = CertificateFact(**{**batch.model_dump(), "first": "GEC0020", "last": "GEC0030", "month": "2025-12"})
+    refused = office.take_in(twice, code=1)
+    assert "GEC0001" in refused.output
+    summary = office.restate("2025-11", "2025-11", "late_certificate")
+    purchased = year.month_units("import", "2025-11") * year.UNIT_WH
+    covered = 20_000_000
+    assert differences_of(summary) == {"2025-11": (0, -covered * OF_2022)}
+    document = office.document("2025-11")
+    assert document.revision == 3
+    assert emission(document, "location_national") == purchased * OF_2022
+    assert emission(document, "standard") == (purchased - covered) * OF_2022
+    assert emission(document, "market") == (purchased - covered) * RESIDUAL_2022
+    by_source = {line.id: line.energy_wh for line in document.power}
+    assert (by_source["ordinary"], by_source["certificates"]) == (str(purchased - covered), str(covered))
+    assert frozen <= office.all_rows()
+
+
+def a_notice_enters_a_frozen_month_by_decision(office: Office) -> None:
+    frozen = office.all_rows()
+    summary = office.restate("2025-10", "2025-10", "factor_notice")
+    purchased = year.month_units("import", "2025-10") * year.UNIT_WH
+    expect(office, "2025-10", 3, purchased, OF_2023)
+    assert differences_of(summary) == {"2025-10": (0, purchased * (OF_2023 - OF_2022))}
+    assert frozen <= office.all_rows()
+
+
+def test_a_quarter_of_the_formula_by_hand() -> None:
+    """At midnight of the first day: 20 units of load, no sun; at noon 20 + (3 · 48²) mod 13 + 40 against 40."""
+    assert (year.LOAD[0], year.SUN[0], year.UNITS["import"][0]) == (20, 0, 20)
+    noon = 20 + (3 * 48 * 48) % 13 + 40
+    assert (year.LOAD[48], year.SUN[48]) == (noon, 40)
+    assert year.shown("import", 49) - year.shown("import", 48) == noon - 40
+    assert datetime.fromisoformat("2026-02-15").date() == date(2026, 2, 15)
