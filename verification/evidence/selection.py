@@ -44,7 +44,9 @@ class Known(NamedTuple):
         return next((s for s in reversed(counting) if not self._is_witness(s.t, times)), None)
 
     def _counts(self, said: Said) -> bool:
-        return self.shifts.counts(said.t, said.register) and (self.pending_ms is None or said.t < self.pending_ms)
+        return self.shifts.counts(said.t, said.register) and (
+            self.pending_ms is None or said.t < self.pending_ms
+        )
 
     def _is_witness(self, t_ms: int, times: Sequence[int]) -> bool:
         """Whether it is among the readings that settle an event: the judge has to begin before those."""
