@@ -189,3 +189,22 @@ def test_a_checkpoint_is_the_last_before_a_time_until_it_is_outdated(
     assert [reader.checkpoint("m", TOTAL, before) for before in (31, 30, 10)] == [kept[2], kept[1], None]
     ledger.commit(at(2), Results(outdated=[("m", TOTAL, 20)]))
     assert reader.checkpoint("m", TOTAL, 99) == kept[0]
+
+
+def test_rows_and_events_are_there_as_they_were_after_an_earlier_commit(
+    ledger: LedgerWriter, reader: LedgerReader
+) -> None:
+    """What a pack of a month reads that was restated since: events found later, and withdrawn again, are not there."""
+
+    def event(t_ms: int) -> NewLedgerEvent:
+        return NewLedgerEvent(t_ms, "m", TOTAL, "rollover", {"position": 1}, t_ms)
+
+    ledger.commit(at(1), Results([ROW], events=[event(1), event(2)]))
+    seq, last = reader.change_seq(), reader.last_event()
+    restated = msgspec.structs.replace(ROW, revision=2, closing=400)
+    ledger.commit(at(2), Results([restated], events=[event(3)], withdrawn=[1]))
+    ledger.commit(at(3), Results(withdrawn=[3]))
+    assert reader.intervals("m", TOTAL, 0, BIG, seq) == [ROW]
+    assert reader.intervals("m", TOTAL, 0, BIG) == [restated]
+    assert [e.t_ms for e in reader.events_as_of({"rollover"}, seq, last)] == [1, 2]
+    assert [e.t_ms for e in reader.events_of({"rollover"})] == [2]

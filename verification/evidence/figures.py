@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import groupby
 from math import floor
+from operator import itemgetter
 from zoneinfo import ZoneInfo
 
 from metering.dated import transformer_ratio
@@ -32,6 +33,7 @@ _COMPARED = (
     "closed",
     "emission_ug",
 )
+_compared = itemgetter(*_COMPARED)
 
 
 @dataclass(slots=True)
@@ -137,7 +139,8 @@ class Recount:
             told = next(stored, None)
             if told is None and not determined:
                 return
-            if told is None or determined or (row.closed and told["closed"] == "1"):
+            compared = told is None or determined or (row.closed and told["closed"] == "1")
+            if compared and not self._is_as_told(row, told):
                 yield from self._of_row(key, row, told)
             sums.add(row, day.start_ms)
             self.intervals += told is not None
@@ -160,15 +163,16 @@ class Recount:
         return event.kind in TOLD and self._span.start_ms <= event.t < self._span.end_ms
 
     def _of_row(self, key: Key, row: Row, told: Mapping[str, str] | None) -> Iterator[Difference]:
-        said = {} if told is None else {name: told[name] for name in _COMPARED}
-        found = dict(zip(_COMPARED, self._columns(row, told["factor_id"] if told else ""), strict=True))
-        if said == found:
-            return
         place = f"ledger.csv {_named(key)} {self._time(row.start_ms)}"
         if told is None:
-            yield Difference(place, "—", found["closing"])
-        for name, value in said.items():
-            yield from unlike(f"{place} {name}", value, found[name])
+            yield Difference(place, "—", str(row.closing))
+            return
+        columns = zip(_COMPARED, _compared(told), self._columns(row, told["factor_id"]), strict=True)
+        for name, said, found in columns:
+            yield from unlike(f"{place} {name}", said, found)
+
+    def _is_as_told(self, row: Row, told: Mapping[str, str] | None) -> bool:
+        return told is not None and _compared(told) == self._columns(row, told["factor_id"])
 
     def _columns(self, row: Row, factor_id: str) -> tuple[str, ...]:
         """The row as the ledger's table should have it, in the order of _COMPARED. A factor that is not listed gives no emission."""

@@ -108,7 +108,8 @@ class Judge:
         self._dated, self._swaps = dated, sorted(dated.swaps)
         self._segment = 0
         self._held = self._blocked = False
-        self._heard = -1, -1
+        self._heard = self._contradicted = -1, -1
+        """The newest reading, and the newest that contradicted another of its time."""
         self._terms: dict[tuple[Unit, int], tuple[int, int]] = {}
         if begins is not None:
             self._begin(begins)
@@ -121,7 +122,7 @@ class Judge:
         self._swaps = [swap for swap in self._swaps if swap.at_ms >= begins.t]
 
     def take(self, entries: Iterable[Entry]) -> None:
-        """Readings in the order of their time, of equal times the smaller register first; none before what was taken."""
+        """Readings in the order of their time, of equal times the smaller register first; of equal ones the first counts."""
         changing = len(self._dated.segments) > 1
         for new in entries:
             while self._swaps and self._swaps[0].at_ms < new.t:
@@ -153,7 +154,9 @@ class Judge:
 
     def _heard_before(self, new: Entry) -> None:
         """Of two readings of one time the smaller counts."""
-        if new.t == self._heard[0] and new.register != self._heard[1]:
+        found = new.t, new.register
+        if new.t == self._heard[0] and found not in {self._heard, self._contradicted}:
+            self._contradicted = found
             self._note("conflicting_reading", new.t, new.register)
             self.conflicts.append(self.points[-1].t)
 

@@ -8,6 +8,7 @@ answer is None, and the plain codec judges the whole frame.
 import re
 import struct
 from collections.abc import Container
+from functools import lru_cache
 from typing import NamedTuple
 
 _VARINT = rb"[\x80-\xff]{0,8}[\x00-\x7f]"
@@ -52,7 +53,9 @@ def read(data: bytes, wanted: Container[int | str]) -> tuple[int | None, list[Le
     return _number(stamp[1]) if stamp else None, found
 
 
+@lru_cache(1 << 16)
 def _number(data: bytes) -> int:
+    """A varint's number. A frame's metrics share their time, and a gateway its aliases."""
     value = data[-1]
     for byte in data[-2::-1]:
         value = value << 7 | byte & _LAST

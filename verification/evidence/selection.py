@@ -44,7 +44,9 @@ class Known(NamedTuple):
         return next((s for s in reversed(counting) if not self._is_witness(s.t, times)), None)
 
     def _counts(self, said: Said) -> bool:
-        return self.shifts.counts(said.t, said.register) and (self.pending_ms is None or said.t < self.pending_ms)
+        return self.shifts.counts(said.t, said.register) and (
+            self.pending_ms is None or said.t < self.pending_ms
+        )
 
     def _is_witness(self, t_ms: int, times: Sequence[int]) -> bool:
         """Whether it is among the readings that settle an event: the judge has to begin before those."""
@@ -143,7 +145,8 @@ class Selector:
             for key, readings in said.items():
                 judges[key].take(Entry(s.t, s.register, s.unit) for s in sorted(readings))
             waiting = [key for key in judges if not judges[key].points or judges[key].points[-1].t < end]
-            if all(self._undecided(key) and len(taken) >= WARM_UP for key in waiting):
+            undecided = all(not judges[key].points or self._is_pending(key, place.t_ms) for key in waiting)
+            if not waiting or (undecided and len(taken) >= WARM_UP):
                 break
         return taken
 
@@ -151,9 +154,10 @@ class Selector:
         for key, said in self._said(places).items():
             judges[key].take(Entry(s.t, s.register, s.unit) for s in sorted(said))
 
-    def _undecided(self, key: Key) -> bool:
-        """Whether no later frame decides a total, or it has none."""
-        return self.known[key].pending_ms is not None
+    def _is_pending(self, key: Key, t_ms: int) -> bool:
+        """Whether no frame after a time decides what happened to a total."""
+        pending_ms = self.known[key].pending_ms
+        return pending_ms is not None and pending_ms <= t_ms
 
     def _forwards(self, at_ms: int) -> Iterator[tuple[Place, dict[Key, list[Said]]]]:
         limit, seen = WARM_UP, 0

@@ -13,6 +13,7 @@ from verification.evidence.judge import Begins, Dated, Entry, Event, Judge, Poin
 
 EDGE_TOLERANCE_MS = MINUTE_MS
 MAX_GAP_MS = QUARTER_MS + EDGE_TOLERANCE_MS
+ESTIMATED, QUESTIONABLE = Quality.ESTIMATED.value, Quality.QUESTIONABLE.value
 ADJUSTING = SETTLED | CUTS
 """Kinds of events that the balance lists."""
 TOLD = SHIFTING | {"unexplained"}
@@ -122,7 +123,7 @@ def drawn(points: Sequence[Point], conflicts: Sequence[int], span: Span) -> Iter
     coverage = quality = 0
     for (t0, p0, *_), (t, p, before, after, doubt, _) in pairwise(points):
         measured = after - before <= MAX_GAP_MS
-        worst = doubt if measured else max(doubt, Quality.ESTIMATED.value)
+        worst = doubt if measured else max(doubt, ESTIMATED)
         while (edge := start + QUARTER_MS) <= t:
             at_edge = p0 + (p - p0) * (edge - t0) // (t - t0)
             if start >= span.end_ms:
@@ -130,7 +131,7 @@ def drawn(points: Sequence[Point], conflicts: Sequence[int], span: Span) -> Iter
             if start >= span.start_ms:
                 covered = coverage + (edge - max(t0, start)) * measured
                 near = min(edge - before, after - edge) <= EDGE_TOLERANCE_MS
-                mark = Quality.QUESTIONABLE.value * (start in marks)
+                mark = QUESTIONABLE if start in marks else 0
                 yield Row(
                     start, opening, at_edge, covered, near, max(quality, worst, mark), closed=True
                 )  # fmt: skip
@@ -140,5 +141,5 @@ def drawn(points: Sequence[Point], conflicts: Sequence[int], span: Span) -> Iter
             quality = max(quality, worst)
     last = points[-1]
     if last.t > start and span.start_ms <= start < span.end_ms:
-        mark = Quality.QUESTIONABLE.value * (start in marks)
+        mark = QUESTIONABLE if start in marks else 0
         yield Row(start, opening, last.position, coverage, False, max(quality, mark), closed=False)
