@@ -57,6 +57,7 @@ NOT_FIGURES = frozenset(
         "comparisons",
         "year",
         "evidence",
+        "applied_ratios",
     }
 )
 """Fields, at any depth, that differ between two closes of the same figures: circumstances, other months, rows of proof."""

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,10 @@ from tanyun.commands.group import root
 from tanyun.config import load_server_config
 from tanyun.desk import desk_of
 from tests.e2e import year
+from verification.close import check_month
 from verification.document import MonthDocument, parse
+from verification.formats.cells import Text
+from verification.formats.tables_energy import tables as report_tables
 
 PARK = """\
 # 园区登记。注释要留下。
@@ -261,7 +265,9 @@ def expect(office: Office, wanted: str, revision: int, purchased_wh: int, ug_per
     assert document.revision == revision
     assert document.energy.purchased_wh == str(purchased_wh)
     assert wh(document, "gate") == purchased_wh
-    assert emission(document, "standard") == emission(document, "location_national") == purchased_wh * ug_per_wh
+    assert (
+        emission(document, "standard") == emission(document, "location_national") == purchased_wh * ug_per_wh
+    )
     for meter in ("line1", "line2"):
         assert wh(document, meter) == year.month_units(meter, wanted) * year.PER_UNIT[meter] * 10
     assert wh(document, "pv", "energy_generation_total") == year.month_units("pv", wanted) * year.UNIT_WH
@@ -321,7 +327,7 @@ def three_months_under_a_wrong_ratio(office: Office) -> None:
 
     office.gateway.until("2026-01-02T09:00")
     office.on("2026-01-02T09:00")
-    office.stream()
+    office.stream(restarted=True)
     assert factors_in_ledger(office, "2025-12") == {"CN-2023-average"}  # the open month follows the notice
     office.type("month", "close", "2025-12")
     expect(office, "2025-12", 1, year.month_units("import", "2025-12") * WRONG_WH, OF_2023)
@@ -345,6 +351,9 @@ def the_ratio_is_put_right(office: Office) -> None:
         billed=Decimal(closing - opening) * 80 / 100 + 120, transformer_loss=Decimal(120),
     )  # fmt: skip
     office.take_in(bill)
+    with month.sources(office.folder / "server.toml") as found:
+        (told, *_others) = check_month(found, "2025-12", office.now_ms)
+    assert (outcome(told, "V07"), Fraction(told.bills[0].share or 0)) == ("FINDING", Fraction(1, 4))
     words = ("--at", "2025-10-01", "--ct", "400/5", "--reason", "name plate read", "--yes")
     office.type("meters", "ratio", "gate", *words)
     office.take_in(*records("400/5"))
@@ -359,6 +368,7 @@ def the_ratio_is_put_right(office: Office) -> None:
         document = expect(office, wanted, 2, units * year.UNIT_WH, factor)
         differences[wanted] = (units * 200, units * 200 * factor)
         assert outcome(document, "V06") == outcome(document, "V09") == "PASS"
+        assert ratios_printed(document) == {"80", "1 × 1"}
         assert (office.status(wanted, 1), office.status(wanted, 2)) == ("restated", "verified")
     assert differences_of(summary) == differences
     totals = {f["name"]: f["difference"] for f in listed(summary["totals"])}
@@ -366,8 +376,17 @@ def the_ratio_is_put_right(office: Office) -> None:
     assert int(str(totals["emission_ug"])) == sum(d[1] for d in differences.values())
     (line,) = office.document("2025-12").bills
     metered = year.units("import", "2025-11-25", "2025-12-25") * year.UNIT_WH
-    assert (Decimal(line.metered or "") * 1000, Decimal(line.difference or "")) == (metered, 0)
+    assert (Decimal(line.metered or "") * 1000, Decimal(line.difference or "")) == (
+        Decimal(metered),
+        Decimal(0),
+    )
     assert outcome(office.document("2025-12"), "V07") == "PASS"
+
+
+def ratios_printed(document: MonthDocument) -> set[str]:
+    """The column CT × PT of the report's table of meters."""
+    (table,) = (t for t in report_tables(document) if t.id == "T2.3")
+    return {cell.zh for row in table.rows if isinstance(cell := row[2], Text)}
 
 
 def listed(value: object) -> list[dict[str, object]]:
@@ -416,7 +435,18 @@ def the_boundary_meter_is_exchanged(office: Office) -> None:
         for word in (side, f"energy_{name}_total={year.kwh(value)}")
     ]
     photo = str(office.folder / "photo.jpg")
-    words = ("--at", "2026-01-14 03:07", *sides, "--serial", "GATE-2", "--reason", "display dead", "--photo", photo, "--yes")
+    words = (
+        "--at",
+        "2026-01-14 03:07",
+        *sides,
+        "--serial",
+        "GATE-2",
+        "--reason",
+        "display dead",
+        "--photo",
+        photo,
+        "--yes",
+    )
     told = office.type("meters", "exchange", "gate", *words).output
     assert "restart" in told
     text = office.config.registry.read_text(encoding="utf-8")
@@ -480,7 +510,9 @@ def frames_come_late(office: Office) -> None:
     assert differences_of(summary) == {m: (d, d * OF_2023) for m, d in moved.items()}
     for wanted, revision in (("2026-01", 3), ("2026-02", 2)):
         document = expect(office, wanted, revision, exact[wanted], OF_2023)
-        assert {line.points_read for line in document.meters} <= {line.points_expected for line in document.meters}
+        assert {line.points_read for line in document.meters} <= {
+            line.points_expected for line in document.meters
+        }
         assert outcome(document, "V03") == "PASS"
     assert frozen <= office.all_rows()
 
@@ -494,7 +526,9 @@ def certificates_come_late(office: Office) -> None:
         retired_on=date(2026, 3, 1), month="2025-11", evidence_sha256="ab" * 32,
     )  # fmt: skip
     office.take_in(batch)
-    twice = CertificateFact(**{**batch.model_dump(), "first": "GEC0020", "last": "GEC0030", "month": "2025-12"})
+    twice = CertificateFact(
+        **{**batch.model_dump(), "first": "GEC0020", "last": "GEC0030", "month": "2025-12"}
+    )
     refused = office.take_in(twice, code=1)
     assert "GEC0001" in refused.output
     summary = office.restate("2025-11", "2025-11", "late_certificate")
