@@ -12,6 +12,7 @@ import msgspec
 
 from storage.errors import CorruptError
 from storage.merkle import CHAIN_START, chain_next, merkle_root
+from storage.sealed import opened
 from storage.segment import Record, packed, unpack_all
 from storage.sqlite import open_reader
 
@@ -211,7 +212,8 @@ class JournalReader:
         """At most `limit` segments from the cursor's on, whole; the caller skips the records it has read."""
         query = "SELECT id, body FROM segment WHERE id >= ? ORDER BY id LIMIT ?"
         return [
-            (segment, unpack_all(body)) for segment, body in self._db.execute(query, (cursor.segment, limit))
+            (segment, unpack_all(opened(self._db, segment, body)))
+            for segment, body in self._db.execute(query, (cursor.segment, limit))
         ]
 
     def segments_end(self, after: int, until: int, frames: int) -> int:
@@ -242,7 +244,7 @@ class JournalReader:
         ):
             count += 1
             try:
-                found = merkle_root(packed(unpack_all(body)))
+                found = merkle_root(packed(unpack_all(opened(self._db, segment, body))))
             except CorruptError:
                 found = b""  # is no root
             chain = chain_next(chain, segment, found)
@@ -288,8 +290,7 @@ class JournalReader:
         places = [place for pair in meters for place in self._db.execute(query, (*pair, start_ms, end_ms))]
         out: list[Record] = []
         for segment, group in groupby(sorted(places), itemgetter(0)):
-            row = self._db.execute("SELECT body FROM segment WHERE id=?", (segment,)).fetchone()
-            body = unpack_all(row[0])
+            body = records_of(self._db, segment)
             out += [body[index] for _, index in group]
         return out
 
@@ -343,5 +344,10 @@ _FRAME = "SELECT gateway, meter, epoch, number, t_ms, segment, idx FROM frame"
 
 
 def record_at(db: sqlite3.Connection, segment: int, index: int) -> Record:
+    return records_of(db, segment)[index]
+
+
+def records_of(db: sqlite3.Connection, segment: int) -> list[Record]:
+    """A segment's records, sealed or not."""
     row = db.execute("SELECT body FROM segment WHERE id=?", (segment,)).fetchone()
-    return unpack_all(row[0])[index]
+    return unpack_all(opened(db, segment, row[0]))

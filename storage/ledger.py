@@ -17,6 +17,8 @@ from storage.journal import Offset
 from storage.sqlite import open_reader, open_writer, transaction
 
 SCHEMA_VERSION = 2
+FOREVER = 1 << 62
+"""After every commit."""
 _SCHEMA = """
 CREATE TABLE snapshot(
   id INTEGER PRIMARY KEY CHECK(id = 1), journal_id TEXT NOT NULL, segment INTEGER NOT NULL, idx INTEGER NOT NULL,
@@ -298,9 +300,14 @@ class LedgerReader:
         """Close the file."""
         self._db.close()
 
-    def intervals(self, meter: str, reading_type: str, start_ms: int, end_ms: int) -> list[IntervalRow]:
-        """The newest revision of the intervals that start in `[start_ms, end_ms)`, in time order."""
-        rows = self.revisions(meter, reading_type, start_ms, end_ms)
+    def intervals(
+        self, meter: str, reading_type: str, start_ms: int, end_ms: int, until_seq: int = FOREVER
+    ) -> list[IntervalRow]:
+        """The newest revision of the intervals that start in `[start_ms, end_ms)`, in time order.
+
+        With `until_seq` those that were the newest after that commit; an interval that ran then is not there any more.
+        """
+        rows = self.revisions(meter, reading_type, start_ms, end_ms, until_seq)
         return list({(row.start_ms, row.part): row for row in rows}.values())
 
     def first_interval(self, meter: str, reading_type: str, start_ms: int, end_ms: int) -> IntervalRow | None:
@@ -343,6 +350,14 @@ class LedgerReader:
         )
         return _events(self._db.execute(query, (json.dumps(sorted(kinds)),)))
 
+    def events_as_of(self, kinds: Collection[str], until_seq: int, last_id: int) -> Iterable[EventRow]:
+        """The same as it was after a commit, when `last_id` was the newest event: what was withdrawn since is there."""
+        query = (
+            "SELECT id, t_ms, meter, reading_type, kind, detail FROM event "
+            "WHERE kind IN (SELECT value FROM json_each(?)) AND id <= ? AND (NOT withdrawn OR change_seq > ?) ORDER BY id"
+        )
+        return _events(self._db.execute(query, (json.dumps(sorted(kinds)), last_id, until_seq)))
+
     def events_noted_after(self, meter: str, reading_type: str, noted_ms: int) -> list[EventRow]:
         """The events of a total that readings after a time made known."""
         query = (
@@ -360,14 +375,18 @@ class LedgerReader:
         row = self._db.execute(query, (meter, reading_type, before_ms)).fetchone()
         return CheckpointRow(*row) if row else None
 
-    def revisions(self, meter: str, reading_type: str, start_ms: int, end_ms: int) -> list[IntervalRow]:
+    def revisions(
+        self, meter: str, reading_type: str, start_ms: int, end_ms: int, until_seq: int = FOREVER
+    ) -> list[IntervalRow]:
         """Every revision of the intervals that start in `[start_ms, end_ms)`, in time order, the newest last."""
         query = (
             "SELECT meter, reading_type, start_ms, end_ms, part, revision, opening, closing, emission_ug, factor_id, "
             "coverage_ms, edge_read, quality, closed FROM interval "
-            "WHERE meter=? AND reading_type=? AND start_ms >= ? AND start_ms < ? ORDER BY start_ms, part, revision"
+            "WHERE meter=? AND reading_type=? AND start_ms >= ? AND start_ms < ? AND change_seq <= ? "
+            "ORDER BY start_ms, part, revision"
         )
-        return [_interval(*row) for row in self._db.execute(query, (meter, reading_type, start_ms, end_ms))]
+        values = (meter, reading_type, start_ms, end_ms, until_seq)
+        return [_interval(*row) for row in self._db.execute(query, values)]
 
     def change_seq(self) -> int:
         """The number of the last commit."""

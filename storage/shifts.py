@@ -9,7 +9,7 @@ SETTLED = frozenset({"rollover", "reset", "step_back"})
 """They hold from their own reading on."""
 CUTS = frozenset({"exchange", "ratio_change"})
 """They hold after their moment, and the total stood at a known position then."""
-SHIFTING = SETTLED | CUTS | {"last_digit", "transient_dropped"}
+SHIFTING = SETTLED | CUTS | {"last_digit", "transient_dropped", "conflicting_reading"}
 
 
 class Shift(NamedTuple):
@@ -33,10 +33,13 @@ class Shifts(NamedTuple):
     """(time, position): from here on the total is at least that; its last digit had gone back."""
     dropped: tuple[tuple[int, int], ...] = ()
     """(first, last) time of readings that proved transient."""
+    contradicted: frozenset[tuple[int, int]] = frozenset()
+    """(time, register) of readings beside a smaller one of the same time."""
 
-    def counts(self, t_ms: int) -> bool:
-        """Whether a reading of that time is one that the intervals are drawn through."""
-        return not any(first <= t_ms <= last for first, last in self.dropped)
+    def counts(self, t_ms: int, register: int) -> bool:
+        """Whether a reading is one that the intervals are drawn through."""
+        dropped = any(first <= t_ms <= last for first, last in self.dropped)
+        return not dropped and (t_ms, register) not in self.contradicted
 
     def position(self, t_ms: int, register: int) -> int:
         """Where a total stands that shows `register` at a time."""
@@ -75,7 +78,8 @@ def shifts_of(events: Iterable[EventRow]) -> Shifts:
     dropped = [
         (e.t_ms, int(e.detail.get("until_t_ms", e.t_ms))) for e in known if e.kind == "transient_dropped"
     ]
-    return Shifts(tuple(sorted(shifts)), tuple(sorted(held)), tuple(sorted(dropped)))
+    twice = frozenset((e.t_ms, int(e.detail["position"])) for e in known if e.kind == "conflicting_reading")
+    return Shifts(tuple(sorted(shifts)), tuple(sorted(held)), tuple(sorted(dropped)), twice)
 
 
 def all_shifts(ledger: LedgerReader) -> dict[tuple[str, str], Shifts]:

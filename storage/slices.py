@@ -11,6 +11,7 @@ import msgspec
 from storage.errors import CorruptError
 from storage.journal import SCHEMA_VERSION, Offset
 from storage.merkle import CHAIN_START, chain_next, merkle_root
+from storage.sealed import opened
 from storage.segment import packed, unpack_all
 from storage.sqlite import open_reader
 
@@ -82,7 +83,7 @@ class JournalSlice:
         if row is None:
             msg = f"journal segment {segment} is not there"
             raise CorruptError(msg)
-        return packed(unpack_all(row[0]))
+        return packed(unpack_all(opened(self._db, segment, row[0])))
 
     def chain_after(self, segment: int) -> bytes:
         """The chain value after a segment; before the first it is 32 zero bytes."""
@@ -94,7 +95,8 @@ class JournalSlice:
         for segment, body in self._db.execute(
             "SELECT id, body FROM segment WHERE id<=? ORDER BY id", (last,)
         ):
-            chain, count = chain_next(chain, segment, merkle_root(packed(unpack_all(body)))), count + 1
+            root = merkle_root(packed(unpack_all(opened(self._db, segment, body))))
+            chain, count = chain_next(chain, segment, root), count + 1
         return chain if count == last else b""
 
     def roots(self, first: int, last: int) -> Iterator[bytes]:

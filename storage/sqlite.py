@@ -49,6 +49,28 @@ def _wrong_version(path: Path, found: int, version: int) -> str:
     return f"{path}: schema version {found}, this program has {version}; install the release that wrote it"
 
 
+def set_aside_older(path: Path, version: int) -> Path | None:
+    """Move a file of an older schema out of the way, for what can be made again from another one; its new place, or None.
+
+    Its writer must not be running.
+    """
+    if not path.exists():
+        return None
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        found = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        if not 0 < found < version:
+            return None
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        connection.close()
+    aside = path.with_name(f"{path.name}.v{found}")
+    path.replace(aside)
+    for rest in ("-wal", "-shm"):
+        path.with_name(path.name + rest).unlink(missing_ok=True)
+    return aside
+
+
 def open_reader(path: Path, version: int) -> sqlite3.Connection:
     """A read-only connection; FileNotFoundError while the writer has not created the file."""
     missing = f"{path}: not there yet; its writer creates it at first start"

@@ -1,7 +1,8 @@
 """From records to columns: one compiled pass over the payloads, then the meaning of each alias."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -9,25 +10,34 @@ from numpy.typing import NDArray
 
 from metering.protobuf_wire import DecodeError
 from metering.registry import Park
-from metering.sparkplug import FLOATS, SIGNED_BITS, UNSIGNED_BITS, Value, decode
+from metering.sparkplug import FLOATS, SIGNED_BITS, UNSIGNED_BITS, DataType, Value, decode
 from metering.topics import MessageType, Topic, parse_topic
 from storage.segment import Record
 from stream.binding import Binding, bind, int64_bits, name_alias
 from stream.kernels import decode as d
+from stream.kernels import meaning as m
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
 _parsed = lru_cache(maxsize=8192)(parse_topic)
 """The same few topics come again and again."""
 
+_NO_NUMBER = 65
+_WIDTHS = np.full(256, _NO_NUMBER, np.int64)
+"""Data type → how `type_values` reads it."""
+for _datatype in DataType:
+    _WIDTHS[_datatype] = (
+        0 if _datatype in FLOATS
+        else -SIGNED_BITS[_datatype] if _datatype in SIGNED_BITS
+        else UNSIGNED_BITS.get(_datatype, _NO_NUMBER)
+    )  # fmt: skip
 
-class Data(msgspec.Struct):
-    """Data messages in journal order, between two births."""
 
-    gateways: list[str]
-    meters: list[str]
-    payloads: list[bytes]
-    received_ms: list[int]
+class Data(NamedTuple):
+    """Data messages in journal order, between two births, each with its topic."""
+
+    topics: Sequence[Topic]
+    records: Sequence[Record]
 
 
 class Birth(msgspec.Struct):
@@ -35,6 +45,28 @@ class Birth(msgspec.Struct):
 
     topic: Topic
     payload: bytes
+
+
+class Table(NamedTuple):
+    """A gateway's aliases, ascending, and the binding of each."""
+
+    alias: I64
+    bindings: list[Binding]
+
+    @classmethod
+    def of(cls, known: Mapping[int, Binding]) -> "Table":
+        """From alias → binding."""
+        alias = sorted(known)
+        return cls(np.array(alias, np.int64), [known[a] for a in alias])
+
+
+class Declared(dict[int, Binding]):
+    """What a gateway's births declare. A birth makes another one, so that the table needs to be made but once."""
+
+    @cached_property
+    def table(self) -> Table:
+        """As the kernels search it."""
+        return Table.of(self)
 
 
 class Readings(msgspec.Struct):
@@ -53,23 +85,17 @@ class Readings(msgspec.Struct):
 
 def runs(records: Sequence[Record]) -> Iterator[Data | Birth]:
     """Births one by one, the data messages between them together."""
-    data = Data([], [], [], [])
-    for record in records:
-        topic = _parsed(record.topic)
-        if topic is None:
-            continue
-        if topic.type is MessageType.DDATA:
-            data.gateways.append(topic.gateway)
-            data.meters.append(topic.meter)
-            data.payloads.append(record.payload)
-            data.received_ms.append(record.received_ms)
-        elif topic.type in {MessageType.DBIRTH, MessageType.NBIRTH}:
-            if data.payloads:
-                yield data
-                data = Data([], [], [], [])
-            yield Birth(topic, record.payload)
-    if data.payloads:
-        yield data
+    topics = [_parsed(record.topic) for record in records]
+    start = 0
+    for i, topic in enumerate(topics):
+        if topic is None or topic.type is not MessageType.DDATA:
+            if start < i:
+                yield Data(topics[start:i], records[start:i])  # type: ignore[arg-type]  # none of them None
+            start = i + 1
+            if topic is not None and topic.type in {MessageType.DBIRTH, MessageType.NBIRTH}:
+                yield Birth(topic, records[i].payload)
+    if start < len(records):
+        yield Data(topics[start:], records[start:])  # type: ignore[arg-type]
 
 
 def take_birth(aliases: dict[str, dict[int, Binding]], birth: Birth, park: Park) -> None:
@@ -81,10 +107,9 @@ def take_birth(aliases: dict[str, dict[int, Binding]], birth: Birth, park: Park)
         bindings = bind(park, gateway, birth.topic.meter, decode(birth.payload))
     except DecodeError:
         return
-    known = aliases.setdefault(gateway, {})
-    for alias in [alias for alias, old in known.items() if old.meter == birth.topic.meter]:
-        del known[alias]
-    known.update(bindings)
+    known = aliases.get(gateway, {})
+    kept = {alias: old for alias, old in known.items() if old.meter != birth.topic.meter}
+    aliases[gateway] = Declared(kept | bindings)
 
 
 def decode_columns(payloads: Sequence[bytes]) -> tuple[I64, I64]:
@@ -100,21 +125,27 @@ def decode_columns(payloads: Sequence[bytes]) -> tuple[I64, I64]:
 
 def readings(data: Data, aliases: Mapping[str, Mapping[int, Binding]]) -> Readings:
     """The readings of a run of data messages whose alias has a binding; everything else is left aside."""
-    columns, status = decode_columns(data.payloads)
+    payloads = [record.payload for record in data.records]
+    columns, status = decode_columns(payloads)
     plain = [
-        plain_columns(data.payloads[i], i, data.meters[i]) for i in np.flatnonzero(status == d.PLAIN).tolist()
+        plain_columns(payloads[i], i, data.topics[i].meter)
+        for i in np.flatnonzero(status == d.PLAIN).tolist()
     ]
     if plain:
         columns = np.vstack([columns, *plain])
         columns = columns[np.argsort(columns[:, d.FRAME], kind="stable")]
-    which, bindings = _bind(columns, data.gateways, aliases)
-    known = which >= 0
-    columns, which = columns[known], which[known]
+    which, bindings = _bind(columns, [topic.gateway for topic in data.topics], aliases)
+    keep = which >= 0
+    if not keep.all():
+        columns, which = columns[keep], which[keep]
     datatype = np.array([binding.datatype for binding in bindings], np.int64)[which]
-    raw, real, valid = typed_values(columns[:, d.KIND], columns[:, d.BITS], datatype)
-    valid &= columns[:, d.TIME] >= 0
-    received = np.array(data.received_ms, np.int64)[columns[:, d.FRAME]]
-    return Readings(bindings, which[valid], columns[valid, d.TIME], raw[valid], real[valid], received[valid])
+    raw, real, keep = typed_values(columns[:, d.KIND], columns[:, d.BITS], datatype)
+    keep &= columns[:, d.TIME] >= 0
+    t = columns[:, d.TIME]
+    received = np.array([record.received_ms for record in data.records], np.int64)[columns[:, d.FRAME]]
+    if keep.all():
+        return Readings(bindings, which, np.ascontiguousarray(t), raw, real, received)
+    return Readings(bindings, which[keep], t[keep], raw[keep], real[keep], received[keep])
 
 
 def _bind(
@@ -122,20 +153,24 @@ def _bind(
 ) -> tuple[I64, list[Binding]]:
     """(row → place in the list of distinct bindings, or -1; that list)."""
     code = {gateway: i for i, gateway in enumerate(dict.fromkeys(gateways))}
-    names = list(code)
-    gateway = np.array([code[name] for name in gateways], np.int64)[columns[:, d.FRAME]]
-    alias, alias_place = np.unique(columns[:, d.ALIAS], return_inverse=True)
-    pair, pair_place = np.unique(gateway * alias.size + alias_place, return_inverse=True)
-    bindings: list[Binding] = []
-    which = np.full(pair.size, -1, np.int64)
-    for i, (g, a) in enumerate(
-        zip((pair // alias.size).tolist(), alias[pair % alias.size].tolist(), strict=True)
-    ):
-        binding = aliases.get(names[g], {}).get(a)
-        if binding is not None:
-            which[i] = len(bindings)
-            bindings.append(binding)
-    return which[pair_place], bindings
+    known = [aliases.get(gateway, {}) for gateway in code]
+    tables = [item.table if isinstance(item, Declared) else Table.of(item) for item in known]
+    first = np.zeros(len(tables) + 1, np.int64)
+    np.cumsum([len(table.alias) for table in tables], out=first[1:])
+    alias = np.concatenate([table.alias for table in tables])
+    which = np.empty(len(columns), np.int64)
+    gateway = np.array([code[name] for name in gateways], np.int64)
+    m.find_bindings(columns, gateway, first, alias, which)
+    met = np.zeros(alias.size + 1, np.bool_)
+    met[which] = True  # -1 is the last
+    present = np.flatnonzero(met[:-1])
+    place = np.full(alias.size + 1, -1, np.int64)
+    place[present] = np.arange(present.size)
+    of = np.searchsorted(first, present, side="right") - 1
+    bindings = [
+        tables[g].bindings[i] for g, i in zip(of.tolist(), (present - first[of]).tolist(), strict=True)
+    ]
+    return place[which], bindings
 
 
 def typed_values(kind: I64, bits: I64, datatype: I64) -> tuple[I64, F64, NDArray[np.bool_]]:
@@ -143,36 +178,10 @@ def typed_values(kind: I64, bits: I64, datatype: I64) -> tuple[I64, F64, NDArray
 
     Not valid: a value that its data type cannot hold, a float that is not finite, an integer that int64 cannot hold.
     """
-    is_float = np.isin(datatype, [int(t) for t in FLOATS])
-    raw = np.where(is_float, 0, bits)
-    valid = np.where(is_float, (kind == d.REAL32) | (kind == d.REAL64), kind == d.INTEGER)
-    for present in np.unique(datatype).tolist():
-        mine = datatype == present
-        if present in SIGNED_BITS:
-            width = SIGNED_BITS[present]
-            raw = np.where(mine, _signed(bits, width), raw)
-            sign = raw >> (width - 1)  # 0 or -1 in every bit that the type has not
-            valid &= ~mine | (sign == 0) | (sign == -1)
-        elif present in UNSIGNED_BITS:
-            valid &= ~mine | ((bits >= 0) & (bits >> min(UNSIGNED_BITS[present], 63) == 0))
-    bits32 = np.where(kind == d.REAL32, bits, 0).astype(np.uint32)
-    with np.errstate(invalid="ignore"):  # a signalling NaN is not finite either
-        real32 = bits32.view(np.float32).astype(np.float64)
-    real64 = np.where(kind == d.REAL64, bits, 0).view(np.float64)
-    real = np.where(kind == d.REAL32, real32, np.where(kind == d.REAL64, real64, raw.astype(np.float64)))
-    return raw, real, valid & np.isfinite(real)
-
-
-def _signed(bits: I64, width: int) -> I64:
-    """The twin of `metering.sparkplug._signed`, on columns."""
-    if width == 64:  # noqa: PLR2004
-        return bits
-    low = (bits >> 32) == 0
-    value = np.where(low & (bits >= 1 << 31), bits - (1 << 32), bits)
-    if width < 32:  # noqa: PLR2004
-        small = (bits >> width) == 0
-        value = np.where(small & (bits >= 1 << (width - 1)), bits - (1 << width), value)
-    return value
+    raw, real = np.empty(kind.size, np.int64), np.empty(kind.size)
+    valid = np.empty(kind.size, np.bool_)
+    m.type_values(kind, bits, _WIDTHS[datatype], raw, real, valid)
+    return raw, real, valid
 
 
 def plain_columns(payload: bytes, frame: int, meter: str) -> I64:

@@ -61,8 +61,10 @@ def _table(state: State, columns: Readings, context: Registry) -> tuple[I64, I64
     table: list[Term] = []
     first = np.full(len(columns.binding), -1, np.int64)
     for i, binding in enumerate(columns.binding):
+        if binding.kind != "total":
+            continue
         key = (binding.meter, binding.reading_type)
-        rows = context.terms(binding) if binding.kind == "total" and context.role(key) is not None else []
+        rows = context.terms(binding) if context.role(key) is not None else []
         if rows:
             first[i] = len(table)
             table += _of(state.channel(key, context), rows)

@@ -13,7 +13,8 @@ from factors.table import FactorTable
 from metering.intervals import local_month
 from metering.registry import Park
 from storage.journal import JournalReader, Offset
-from storage.ledger import LedgerReader, LedgerWriter, Results, Snapshot
+from storage.ledger import SCHEMA_VERSION, LedgerReader, LedgerWriter, Results, Snapshot
+from storage.sqlite import set_aside_older
 from stream.batch import Birth, runs, take_birth
 from stream.context import Context, Key
 from stream.history import JournalHistory
@@ -190,6 +191,11 @@ def run(
     if not wait_for_journal(journal, stopped):
         return
     with only_one(ledger):
+        aside = set_aside_older(ledger, SCHEMA_VERSION)
+        if aside is not None:
+            log.warning(
+                "ledger_set_aside file=%s: of an older release; a new one is made from the journal", aside
+            )
         in_force = Policy(table, policy, park.tz, today())
         runner, requests = Runner(journal, ledger, Context(park, in_force)), Requests(ledger)
         log.info("stream_ready segment=%d", runner.cursor.segment)

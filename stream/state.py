@@ -45,6 +45,8 @@ class State:
         self.aliases: dict[str, dict[int, Binding]] = {}
         """Gateway → alias → binding, from the newest births before the cursor."""
         self.arrays: I64 = np.zeros((0, STATE_COLUMNS), np.int64)
+        self._room = self.arrays
+        """What `arrays` is the beginning of; the rest are fresh rows."""
 
     def channel(self, key: Key, context: Registry) -> int:
         """The row of a total, a new one when it is met first."""
@@ -52,7 +54,9 @@ class State:
         if row is None:
             row = self.index[key] = len(self.channels)
             self.channels.append(Channel(*key, context.entries(key)))
-            self.arrays = np.vstack([self.arrays, fresh()])
+            if row >= len(self._room):
+                self._room = np.vstack([self.arrays, np.tile(fresh(), (row + 1, 1))])
+            self.arrays = self._room[: row + 1]
         return row
 
     def declared_anew(self, context: Registry) -> dict[Key, int]:
@@ -99,6 +103,7 @@ class State:
         state.channels = stored.channels
         state.index = {channel.key: i for i, channel in enumerate(stored.channels)}
         state.arrays = np.frombuffer(stored.arrays, np.int64).reshape(-1, STATE_COLUMNS).copy()
+        state._room = state.arrays
         return state
 
 

@@ -13,6 +13,7 @@ from stream.context import Context, Key
 from stream.entries import Entries, totals, with_swaps
 from stream.kernels import accumulate as a
 from stream.kernels import columns as c
+from stream.kernels import meaning as m
 from stream.rows import EVENT_KINDS, closed_rows, event, open_rows, progress_row
 from stream.state import State
 
@@ -63,8 +64,8 @@ def step(state: State, records: Sequence[Record], context: Context) -> Results:
         CheckpointRow(
             *state.channels[row].key, int(state.arrays[row, c.HEARD_T]), state.arrays[row].tobytes()
         )
-        for row in channels
-        if _day(state.arrays[row]) != before.get(row) and clear(state, row, context)
+        for row in _of_another_day(channels, before, state.arrays)
+        if clear(state, row, context)
     ]
     return results
 
@@ -94,24 +95,33 @@ def clear(state: State, row: int, context: Context) -> bool:
     return not s[c.PENDING] and int(s[c.HEARD_T]) not in moments
 
 
-def _days(arrays: I64) -> dict[int, int]:
-    return {row: _day(s) for row, s in enumerate(arrays) if s[c.SEEN]}
+def _days(arrays: I64) -> I64:
+    """Row → day of the newest reading; -1 for none."""
+    return np.where(arrays[:, c.SEEN] > 0, arrays[:, c.HEARD_T] // CHECKPOINT_EVERY_MS, -1)
 
 
-def _day(s: I64) -> int:
-    return int(s[c.HEARD_T]) // CHECKPOINT_EVERY_MS
+def _of_another_day(channels: list[int], before: I64, arrays: I64) -> list[int]:
+    """The channels whose newest reading is of another day than before."""
+    days = _days(arrays)
+    days[: before.size][days[: before.size] == before] = -1
+    return [row for row in channels if days[row] >= 0]
 
 
 def keep_latest(columns: Readings, latest: dict[Key, LatestRow], context: Context) -> None:
     """The newest reading per meter and type; of two with the same time, the later frame."""
-    order = np.lexsort((columns.t, columns.which))
-    last = order[np.flatnonzero(np.diff(columns.which[order], append=-1))]
-    values = (columns.which[last], columns.t[last], columns.real[last], columns.received_ms[last])
-    for which, t_ms, real, received_ms in zip(*(column.tolist() for column in values), strict=True):
-        binding = columns.binding[which]
-        key = (binding.meter, binding.reading_type)
+    last = np.empty(len(columns.binding), np.int64)
+    m.newest(columns.which, columns.t, last)
+    last = last[last >= 0]
+    which, t_ms = columns.which[last].tolist(), columns.t[last].tolist()
+    said = [columns.binding[w] for w in which]
+    ratio = [
+        1.0 if b.kind == "gauge" else float(context.declared((b.meter, b.reading_type)).ratio_at(t))
+        for b, t in zip(said, t_ms, strict=True)
+    ]
+    scale = np.array([b.num / b.den * b.multiplier for b in said])
+    value = (columns.real[last] * scale * ratio).tolist()
+    for b, t, shown, received_ms in zip(said, t_ms, value, columns.received_ms[last].tolist(), strict=True):
+        key = (b.meter, b.reading_type)
         known = latest.get(key)
-        if known is None or t_ms >= known.t_ms:
-            ratio = float(context.declared(key).ratio_at(t_ms)) if binding.kind == "total" else 1.0
-            value = real * (binding.num / binding.den * binding.multiplier) * ratio
-            latest[key] = LatestRow(binding.meter, binding.reading_type, t_ms, value, received_ms)
+        if known is None or t >= known.t_ms:
+            latest[key] = LatestRow(*key, t, shown, received_ms)

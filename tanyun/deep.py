@@ -138,7 +138,7 @@ def differences(ledger: LedgerReader, other: LedgerReader) -> tuple[list[str], i
     """
     wrong: list[str] = []
     count = 0
-    text = _("{meter} {kind}: {what}")
+    text = "{meter} {kind}: {what}"
     found = {(row.meter, row.reading_type): row for row in ledger.progress()}
     wanted = {(row.meter, row.reading_type): row for row in other.progress()}
     for meter, kind in sorted(found.keys() | wanted.keys()):

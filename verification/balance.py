@@ -32,6 +32,7 @@ class Frames(Protocol):
 
     def frame_before(self, gateway: str, meter: str, t_ms: int) -> StoredFrame | None: ...
     def frame_after(self, gateway: str, meter: str, t_ms: int) -> StoredFrame | None: ...
+    def frames(self, gateway: str, meter: str, start_ms: int, end_ms: int) -> Iterator[StoredFrame]: ...
     def births(self, gateway: str, meter: str, epoch: int) -> Iterator[StoredFrame]: ...
 
 
@@ -191,6 +192,14 @@ class _Search:
         return None
 
     def _reading(self, frame: StoredFrame) -> TotalReading | None:
+        """The frame's reading that counts, or that of another frame of the same time."""
+        found = self._one(frame)
+        if found is not None:
+            return found
+        others = self._journal.frames(frame.gateway, frame.meter, frame.t_ms, frame.t_ms + 1)
+        return next((found for other in others if (found := self._one(other)) is not None), None)
+
+    def _one(self, frame: StoredFrame) -> TotalReading | None:
         if frame.epoch not in self._declared:
             births = self._journal.births(frame.gateway, frame.meter, frame.epoch)
             known = (_declared(birth, self._reading_type) for birth in births)
@@ -201,7 +210,11 @@ class _Search:
             for metric in metrics:
                 if _is(metric, declared, self._reading_type):
                     found = _placed(frame, metric, declared, self._dated)
-                    return found if found is not None and self._shifts.counts(found.t_ms) else None
+                    return (
+                        found
+                        if found is not None and self._shifts.counts(found.t_ms, found.register)
+                        else None
+                    )
         return None
 
 

@@ -17,7 +17,7 @@ from verification.closing import Before, Closing
 from verification.completeness import MonthTotal
 from verification.compose import documents
 from verification.document import Change, JournalEnd, MonthDocument, canonical, differences, parse
-from verification.lines import RegistryState
+from verification.lines import LedgerEnd, RegistryState
 from verification.measure import measure
 
 _NAMED_AT_MOST = 5
@@ -120,6 +120,11 @@ def closing_of(
     sources: Sources, month: str, span: Span, at_ms: int, factors_as_of_ms: int | None = None
 ) -> Closing:
     """Everything measured over a span of the month, and what it is judged with."""
+    ledger = LedgerEnd(
+        id=sources.ledger.ledger_id(),
+        change_seq=sources.ledger.change_seq(),
+        last_event=sources.ledger.last_event(),
+    )
     return Closing(
         park=sources.park,
         month=month,
@@ -131,6 +136,7 @@ def closing_of(
         closed_at_ms=at_ms,
         as_of_ms=at_ms if factors_as_of_ms is None else factors_as_of_ms,
         journal=_journal_end(sources.journal),
+        ledger=ledger,
         before=_closed_months(sources.months),
     )
 

@@ -24,7 +24,7 @@ from storage.facts.state import Facts
 from verification.accounting.books import Books
 from verification.completeness import Boundary, MonthTotal
 from verification.document import JournalEnd, MonthDocument, Scope, Use
-from verification.lines import RegistryState
+from verification.lines import LedgerEnd, RegistryState
 from verification.measure import Measured
 
 Before = Callable[[str, str, str], tuple[MonthDocument, str] | None]
@@ -46,6 +46,7 @@ class Closing:
     as_of_ms: int
     """Factors are those published by its local day."""
     journal: JournalEnd
+    ledger: LedgerEnd
     before: Before
 
     @property

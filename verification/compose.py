@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from factors.table import Factor
+from metering.dated import DeclaredTotal, declared_total
 from metering.intervals import iso, to_local
 from metering.registry import Term
 from metering.roles import ROLE_LABELS, Role
@@ -27,7 +28,7 @@ from verification.document import (
     ratio_text,
 )
 from verification.intervals import days_of
-from verification.lines import EnterpriseFacts
+from verification.lines import DatedLine, EnterpriseFacts, ExchangeLine, RatioLine
 from verification.sections import sections
 
 
@@ -67,6 +68,7 @@ def document(
         enterprises=tuple(enterprises),
         facts=_facts(books),
         registry=closing.registry,
+        ledger=closing.ledger,
         **part.lines(),
     )
 
@@ -157,6 +159,17 @@ def _meter(closing: Closing, boundary: Boundary, total: MonthTotal) -> MeterLine
         estimated_wh=str(total.estimated),
         pending=total.pending,
         balance=balance_line(total.journal, total.stored, zone),
+        dated=_dated(declared_total(meter, total.reading_type, zone)),
+    )
+
+
+def _dated(declared: DeclaredTotal) -> DatedLine:
+    return DatedLine(
+        ratios=tuple(RatioLine(since_ms=s.since_ms, ratio=ratio_text(s.ratio)) for s in declared.segments),
+        exchanges=tuple(
+            ExchangeLine(at_ms=s.at_ms, closing=ratio_text(s.closing), opening=ratio_text(s.opening))
+            for s in declared.swaps
+        ),
     )
 
 

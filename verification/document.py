@@ -19,6 +19,7 @@ from verification.lines import (
     CertificateLine,
     Comparison,
     Count,
+    DatedLine,
     EmissionTotals,
     EnergyLine,
     EnergyTotal,
@@ -29,6 +30,7 @@ from verification.lines import (
     GradeLine,
     HeatLine,
     IntensityLine,
+    LedgerEnd,
     MeterFacts,
     Month,
     Named,
@@ -58,6 +60,8 @@ NOT_FIGURES = frozenset(
         "year",
         "evidence",
         "applied_ratios",
+        "ledger",
+        "dated",
     }
 )
 """Fields, at any depth, that differ between two closes of the same figures: circumstances, other months, rows of proof."""
@@ -244,6 +248,8 @@ class MeterLine(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Energy of intervals whose shape, not whose sum, is estimated."""
     pending: bool
     balance: Balance
+    dated: DatedLine | None = None
+    """None in documents of an older release."""
 
 
 class ParentLine(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -349,6 +355,8 @@ class MonthDocument(msgspec.Struct, frozen=True, kw_only=True):
     """January to December of the month's year."""
     meter_facts: tuple[MeterFacts, ...] = ()
     events: tuple[EventLine, ...] = ()
+    ledger: LedgerEnd | None = None
+    """None in documents of an older release."""
 
 
 def canonical(document: MonthDocument) -> bytes:

@@ -357,3 +357,33 @@ class Evidence(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     index: int | None = None
     found: str = ""
     expected: str = ""
+
+
+class LedgerEnd(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Which state of the ledger the document was made from: what was restated since does not belong to it."""
+
+    id: str
+    change_seq: int
+    last_event: int
+
+
+class RatioLine(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """After `since_ms` a total's readings are multiplied by `ratio`."""
+
+    since_ms: int
+    ratio: Ratio
+
+
+class ExchangeLine(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A declared exchange of a total, in base units on the meter's own side."""
+
+    at_ms: int
+    closing: Ratio
+    opening: Ratio
+
+
+class DatedLine(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What the registry declared of a total at the close: ratios and exchanges, in time order."""
+
+    ratios: tuple[RatioLine, ...]
+    exchanges: tuple[ExchangeLine, ...] = ()

@@ -72,13 +72,14 @@ def keygen(config_file: Path, out: Path | None) -> None:
     "pack",
     short_help=_("Make the evidence packs of a closed month."),
     help=_("Make the evidence packs of a closed MONTH (YYYY-MM): one per enterprise and one for the park.\n\n"
-           "Each pack is verified as soon as it is written. Make them right after the close: a pack needs journal and "
-           "ledger as they were.")
-         + example("tanyun evidence pack 2026-10 --out evidence", "tanyun evidence pack 2026-10 --scope hengjing"),
+           "Each pack is verified as soon as it is written. The newest revision is packed, or the one that --revision "
+           "names: what was restated since is left out.")
+         + example("tanyun evidence pack 2026-10 --out evidence", "tanyun evidence pack 2026-10 --scope hengjing --revision 1"),
 )  # fmt: skip
 @click.argument("wanted", metavar="MONTH")
 @config_option
 @click.option("--scope", help=_("Only this enterprise or park."))
+@click.option("--revision", type=click.IntRange(min=1), help=_("This revision instead of the newest."))
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -92,14 +93,20 @@ def keygen(config_file: Path, out: Path | None) -> None:
 )
 @json_option
 def pack(
-    wanted: str, config_file: Path, scope: str | None, out: Path | None, key_file: Path | None, as_json: bool
+    wanted: str,
+    config_file: Path,
+    scope: str | None,
+    revision: int | None,
+    out: Path | None,
+    key_file: Path | None,
+    as_json: bool,
 ) -> None:
     """Make packs."""
     from verification.evidence.errors import KeyFileError, PackError  # noqa: PLC0415
 
     with errors_as_sentences():
         config, park = load_server(config_file)
-        rows = _rows(config, wanted, scope)
+        rows = _rows(config, wanted, scope, revision)
         try:
             found = list(
                 _packs(
@@ -117,20 +124,23 @@ def pack(
         raise SystemExit(EX_DIFFERENT)
 
 
-def _rows(config: ServerConfig, wanted: str, scope: str | None) -> list[MonthRow]:
+def _rows(config: ServerConfig, wanted: str, scope: str | None, revision: int | None) -> list[MonthRow]:
     with MonthStore(config.months, writable=False) as months:
-        newest = {(row.scope_kind, row.scope_id): row for row in months.list(wanted)}
-    if not newest:
+        stored = months.list(wanted)
+    if not stored:
         fail(_("{month} is not closed yet: run `tanyun month close {month}` first").format(month=wanted))
-    rows = [row for row in newest.values() if scope in {None, row.scope_id}]
+    mine = [row for row in stored if scope in {None, row.scope_id}]
+    if not mine:
+        known = ", ".join(dict.fromkeys(row.scope_id for row in stored))
+        text = _("{scope} has no closed {month}; there are: {known}")
+        fail(text.format(scope=scope, month=wanted, known=known), EX_USAGE)
+    if revision is None:
+        return list({(row.scope_kind, row.scope_id): row for row in mine}.values())
+    rows = [row for row in mine if row.revision == revision]
     if not rows:
-        known = ", ".join(row.scope_id for row in newest.values())
-        fail(
-            _("{scope} has no closed {month}; there are: {known}").format(
-                scope=scope, month=wanted, known=known
-            ),
-            EX_USAGE,
-        )
+        known = ", ".join(f"{row.scope_id} r{row.revision}" for row in mine)
+        text = _("{month} has no revision {revision}; there are: {known}")
+        fail(text.format(month=wanted, revision=revision, known=known), EX_USAGE)
     return rows
 
 

@@ -7,10 +7,12 @@ import click
 import msgspec
 
 from metering.i18n import _
+from metering.intervals import local_month
 from tanyun.commands.common import (
     EX_FAILED,
     config_option,
     errors_as_sentences,
+    fail,
     json_option,
     load_server,
     print_json,
@@ -19,7 +21,7 @@ from tanyun.commands.text import example
 
 
 @click.group(
-    short_help=_("Take frames in from a file."),
+    short_help=_("Take frames in from a file; seal past months."),
     help=_("The journal: the server's log of frames as received."),
 )
 def journal() -> None:
@@ -62,3 +64,41 @@ def import_frames(config_file: Path, file: Path, as_json: bool) -> None:
             )
     if done.quarantined or done.ahead:
         raise SystemExit(EX_FAILED)
+
+
+@journal.command(
+    "seal",
+    short_help=_("Compress the frames of past months."),
+    help=_("Compress everything that was received up to the end of MONTH (YYYY-MM). Every frame stays in the journal byte for "
+           "byte, and is checked before the compressed form takes its place; digests and the chain do not change, and every "
+           "command reads it as before. The file does not become smaller: what is freed takes up new frames. Ingest must not "
+           "run meanwhile; gateways wait. Broken off, it goes on where it was.")
+         + example("sudo systemctl stop tanyun-ingest",
+                   "tanyun journal seal --config /etc/tanyun/server.toml 2026-10",
+                   "sudo systemctl start tanyun-ingest"),
+)  # fmt: skip
+@config_option
+@click.argument("month")
+@json_option
+def seal(config_file: Path, month: str, as_json: bool) -> None:
+    """Seal."""
+    from ingest.sole import sole_writer  # noqa: PLC0415  each role imports only what it needs
+    from storage.sealing import seal_before  # noqa: PLC0415
+
+    with errors_as_sentences():
+        config, park = load_server(config_file)
+        try:
+            end_ms = local_month(month, park.tz).end_ms
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from error
+        if end_ms > time.time_ns() // 1_000_000:
+            fail(_("{month} has not ended yet; only past months are sealed.").format(month=month))
+        with sole_writer(config.journal):
+            done = seal_before(config.journal, end_ms)
+    if as_json:
+        print_json(done._asdict())
+    else:
+        text = _(
+            "Sealed {segments} segments with {frames} frames: {bytes_before} bytes became {bytes_after}."
+        )
+        click.echo(text.format(**done._asdict()))

@@ -17,6 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
+from api.desk import Desk
 from api.keys import make_key
 from api.passwords import hash_password
 from api.settings import ApiSettings
@@ -323,9 +324,12 @@ def serve(files: ParkFiles) -> Serve:
     """Serves the API of a park on a free port, for as long as the context lasts."""
 
     def start(
-        park: ParkFiles | None = None, clock: Callable[[], int] = lambda: NOW_MS, **settings: Any
+        park: ParkFiles | None = None,
+        clock: Callable[[], int] = lambda: NOW_MS,
+        desk: Desk | None = None,
+        **settings: Any,
     ) -> AbstractContextManager[str]:
-        return _served(create_app((park or files).settings(**settings), clock))
+        return _served(create_app((park or files).settings(**settings), clock, desk))
 
     return start
 

@@ -169,7 +169,7 @@ def test_ctrl_c_leaves_nothing_running_and_a_second_start_continues(demo: Start)
     first = demo("--fresh", "--since", day)
     first.until(lambda: "Live now" in first.output, 120, "live phase")
     pids = first.pids()
-    assert len(pids) == 8  # broker, meters, ingest, stream, api, three gateways
+    assert len(pids) == 9  # broker, meters, ingest, stream, api, checks, three gateways
     assert first.stop() == 0
     assert not any(map(alive, pids.values()))
     before = ledger_rows(first.data)

@@ -384,7 +384,7 @@ def chint(variant: str) -> Meter:
 @pytest.mark.parametrize("variant", ["chint_dtsu666_scaled", "chint_dtsu666_h", "acrel_dtsd1352"])
 def test_a_family_is_told_apart_by_what_the_meter_answers(variant: str, outbox: Outbox) -> None:
     device, meter = device_of(DTSU666, outbox), chint(variant)
-    assert set(birth(device)) == {"Frame/Epoch", "Frame/Number"}
+    assert set(birth(device)) == {"Frame/Epoch", "Frame/Number", "Frame/Time Source"}
     readings, error = polled(device, meter)
     assert error is None
     assert device.identity is not None

@@ -14,8 +14,9 @@ from edge_agent.outbox import Outbox
 from storage.errors import SchemaError
 from storage.journal import Commit, JournalReader
 from storage.journal_writer import JournalWriter
-from storage.ledger import LedgerReader, LedgerWriter
+from storage.ledger import SCHEMA_VERSION, LedgerReader, LedgerWriter
 from storage.months import MonthStore, digest_of
+from storage.sqlite import set_aside_older
 from tests.storage.entries import NOW_MS, frame
 
 OLD = Path(__file__).parent / "old"
@@ -104,3 +105,17 @@ def test_a_file_of_a_later_release_is_refused_untouched(store: str, tmp_path: Pa
     assert str(path) in str(refusal.value)
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (999,)
+
+
+@pytest.mark.parametrize("sql", released("ledger"), ids=lambda path: path.stem)
+def test_an_old_ledger_is_set_aside_whole_and_a_new_one_begins(sql: Path, tmp_path: Path) -> None:
+    path = built(sql, tmp_path)
+    with closing(sqlite3.connect(path)) as db:
+        (old,) = db.execute("PRAGMA user_version").fetchone()
+    aside = set_aside_older(path, SCHEMA_VERSION)
+    assert aside == (path.with_name(f"{path.name}.v{old}") if old < SCHEMA_VERSION else None)
+    if aside is not None:
+        with closing(sqlite3.connect(aside)) as db:
+            assert db.execute("SELECT count(*) FROM interval").fetchone()[0] > 0
+    LedgerWriter(path).close()
+    assert set_aside_older(path, SCHEMA_VERSION) is None

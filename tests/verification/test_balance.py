@@ -60,6 +60,9 @@ class ListedFrames:
     def frame_after(self, gateway: str, meter: str, t_ms: int) -> StoredFrame | None:
         return min((f for f in self._frames if f.t_ms >= t_ms), key=lambda f: f.t_ms, default=None)
 
+    def frames(self, gateway: str, meter: str, start_ms: int, end_ms: int) -> Iterator[StoredFrame]:
+        return (frame for frame in self._frames if start_ms <= frame.t_ms < end_ms)
+
     def births(self, gateway: str, meter: str, epoch: int) -> Iterator[StoredFrame]:
         yield StoredFrame(Offset(1, 99), "", encode(self._birth), 0, "g", "m", 1, 0, 0)
 
@@ -231,6 +234,16 @@ def test_a_reading_that_proved_transient_is_stepped_over() -> None:
     edge = read_edge(frames, meter(), ENERGY, at, UTC, shifted(("transient_dropped", at - 10, 0, 0, 7_000)))
     assert edge is not None
     assert (edge.before.count, edge.after.count) == (7, 9)
+
+
+def test_of_two_values_of_one_time_the_one_that_counts_is_taken() -> None:
+    at = MONTH.start_ms
+    shifts = shifted(("conflicting_reading", at, 9_000, 0, 0))
+    for values in ((7, 9), (9, 7)):
+        frames = ListedFrames([(at, value) for value in values], properties=KWH)
+        edge = read_edge(frames, meter(), ENERGY, at, UTC, shifts)
+        assert edge is not None
+        assert (edge.before.count, edge.after.count) == (7, 7)
 
 
 def test_a_ratio_counts_from_its_moment_on() -> None:

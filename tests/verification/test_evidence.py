@@ -96,7 +96,7 @@ class Works(Plant):
 class Packed:
     """A closed month and its packs."""
 
-    works: Works
+    works: Plant
     rows: list[MonthRow]
     key: Ed25519PrivateKey
 

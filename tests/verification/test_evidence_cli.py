@@ -73,6 +73,9 @@ def test_a_month_or_scope_that_is_not_there_is_said(config: Path) -> None:
     absent = run("pack", MONTH, "-c", config, "--scope", "nobody")
     assert absent.exit_code == 2
     assert "guangdian" in absent.output
+    older = run("pack", MONTH, "-c", config, "--scope", "guangdian", "--revision", "2")
+    assert older.exit_code == 2
+    assert "guangdian r1" in older.output
 
 
 def test_what_cannot_be_verified_at_all_is_wrong_usage(config: Path, tmp_path: Path) -> None:

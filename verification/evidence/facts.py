@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from verification.document import FactorLine
+from verification.evidence.judge import Begins, Event
 from verification.evidence.replay import Key, MeterFacts, Where
 
 ELECTRIC = "Wh"
@@ -31,7 +32,10 @@ class Facts:
     """By use."""
     ratios: Mapping[str, Fraction]
     """Factor id → µg per base unit."""
-    opening: Mapping[Key, tuple[Where, int, int]]
+    opening: Mapping[Key, tuple[Where, Begins]]
+    """The reading that each total's month begins with."""
+    events: Mapping[Key, tuple[Event, ...]]
+    """The ledger's events of the month that say which readings count and what they mean."""
 
 
 def unlike(place: str, said: object, found: object) -> Iterator[Difference]:

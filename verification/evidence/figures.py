@@ -1,13 +1,14 @@
 """The document's figures again, from replayed totals: every one that differs, by its place."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import groupby
 from math import floor
 from zoneinfo import ZoneInfo
 
+from metering.dated import transformer_ratio
 from metering.intervals import QUARTER_MS, Span, iso, local_day
 from metering.quality import Quality
 from metering.reading_types import READING_TYPES
@@ -15,7 +16,9 @@ from metering.roles import Role
 from verification.document import Bracket, FactorLine, MeterLine, MonthDocument, count_text
 from verification.evidence.boundaries import Boundaries
 from verification.evidence.facts import ELECTRIC, Difference, Facts, unlike
-from verification.evidence.replay import Key, Reading, Replay, Row
+from verification.evidence.judge import Event
+from verification.evidence.replay import Key, Replay
+from verification.evidence.total import ADJUSTING, TOLD, Reading, Row
 
 _PLACES = 10_000
 _COMPARED = (
@@ -87,6 +90,10 @@ class Recount:
         listed = {(line.meter, line.reading_type) for line in self._document.meters}
         known = {(meter, kind) for meter, facts in self._facts.meters.items() for kind in facts.roles}
         yield from unlike("document.json meters", sorted(listed), sorted(known))
+        for meter, facts in self._facts.meters.items():
+            for kind, dated in facts.dated.items():
+                first = transformer_ratio(facts.ct, facts.pt, kind)
+                yield from unlike(f"registry/ratios.csv {meter}/{kind}", dated.segments[0][1], first)
         scope = self._document.scope
         said = tuple((term.role, term.sign) for term in self._document.formula)
         yield from unlike("document.json formula", said, self._facts.formulas.get((scope.kind, scope.id)))
@@ -94,10 +101,15 @@ class Recount:
             yield from unlike(f"document.json factors[{line.use}]", line, self._facts.factors.get(line.use))
 
     def _of_opening(self) -> Iterator[Difference]:
-        for key, (where, t_ms, position) in self._facts.opening.items():
+        """Each is in the frames as told; where it stands is the ledger's word, a last digit apart."""
+        for key, (where, begins) in self._facts.opening.items():
             reading = self._replay.cited.get((key, where))
-            found = (reading.t_ms, reading.position) if reading else None
-            yield from unlike(f"opening.csv {_named(key)}", (t_ms, position), found)
+            found = (reading.t_ms, reading.register) if reading else None
+            yield from unlike(f"opening.csv {_named(key)}", (begins.t, begins.register), found)
+            above = begins.position - begins.register - begins.offset
+            if reading is not None and not 0 <= above <= reading.grain:
+                place = f"opening.csv {_named(key)} position"
+                yield Difference(place, str(begins.position), str(begins.register + begins.offset))
 
     def _of_ledger(self) -> Iterator[Difference]:
         lines = {(line.meter, line.reading_type): line for line in self._document.meters}
@@ -110,6 +122,7 @@ class Recount:
         for key, line in lines.items():
             if key not in self._sums:
                 yield from self._of_total(key, (), determined=line.energy_wh is not None)
+            yield from self._of_events(key, determined=line.energy_wh is not None)
 
     def _of_total(
         self, key: Key, rows: Iterable[Mapping[str, str]], *, determined: bool
@@ -132,6 +145,19 @@ class Recount:
             yield Difference(
                 f"ledger.csv {_named(key)} {self._time(int(more['start_ms']))}", more["closing"], "—"
             )
+
+    def _of_events(self, key: Key, *, determined: bool) -> Iterator[Difference]:
+        """The ledger's events of the month against those of the replay. A total without a figure may know fewer."""
+        said = sorted(self._facts.events.get(key, ()))
+        found = sorted(e for e in self._replay.totals[key].told.events if self._is_told(e))
+        if not determined:
+            found = [event for event in found if event in said]
+        if said != found:
+            at = next(i for i in range(len(said) + 1) if said[i : i + 1] != found[i : i + 1])
+            yield Difference(f"events.csv {_named(key)}", _event(said[at:]), _event(found[at:]))
+
+    def _is_told(self, event: Event) -> bool:
+        return event.kind in TOLD and self._span.start_ms <= event.t < self._span.end_ms
 
     def _of_row(self, key: Key, row: Row, told: Mapping[str, str] | None) -> Iterator[Difference]:
         said = {} if told is None else {name: told[name] for name in _COMPARED}
@@ -200,7 +226,7 @@ class Recount:
 
     def _energy(self, key: Key, day: Span | None = None) -> int | None:
         """Base units of a total's month or of one day of it; None unless it is covered."""
-        sums, near = self._sums[key], self._replay.totals[key].nearest
+        sums, near = self._sums[key], self._replay.totals[key].told.nearest
         if sums.first is None:
             return None
         if day is not None:
@@ -218,7 +244,7 @@ class Recount:
     def _of_balance(self, line: MeterLine) -> Iterator[Difference]:
         """The readings beside the edges: that they are in the frames as told, and that none lies nearer."""
         key, balance = (line.meter, line.reading_type), line.balance
-        place, near = f"document.json meters[{_named(key)}].balance", self._replay.totals[key].nearest
+        place, near = f"document.json meters[{_named(key)}].balance", self._replay.totals[key].told.nearest
         edges = (
             ("opening", balance.opening_bracket, near[:2]),
             ("closing", balance.closing_bracket, near[2:]),
@@ -228,18 +254,29 @@ class Recount:
                 found = self._replay.cited.get((key, (bracket.segment, bracket.index)))
                 yield from unlike(f"{place}.{name}_bracket", _said(bracket), _read(found))
                 yield from unlike(f"{place}.{name}_bracket.t_ms", bracket.t_ms, time)
-        yield from unlike(
-            f"{place}.journal_opening_wh",
-            balance.journal_opening_wh,
-            _at_edge(balance.opening_bracket, self._span.start_ms),
-        )
-        if balance.rollovers:  # The ledger holds such a total back: it has no figure.
-            yield from unlike(f"{place}.rollovers with energy_wh", line.energy_wh, None)
-            return
-        closing = _at_edge(balance.closing_bracket, self._span.end_ms)
-        yield from unlike(f"{place}.journal_closing_wh", balance.journal_closing_wh, closing)
+        yield from self._of_adjustments(key, line, place)
+        told, sums = self._replay.totals[key].told, self._sums[key]
+        if told.opening is not None:
+            yield from unlike(f"{place}.journal_opening_wh", balance.journal_opening_wh, str(told.opening))
+        if told.closing is not None:
+            yield from unlike(f"{place}.journal_closing_wh", balance.journal_closing_wh, str(told.closing))
         if line.energy_wh is not None:
-            yield from unlike(f"{place}.ledger_wh", balance.ledger_wh, str(self._sums[key].energy))
+            yield from unlike(f"{place}.journal_wh", balance.journal_wh, str(sums.energy))
+            yield from unlike(f"{place}.ledger_wh", balance.ledger_wh, str(sums.energy))
+
+    def _of_adjustments(self, key: Key, line: MeterLine, place: str) -> Iterator[Difference]:
+        """What changed the register besides energy; a total without a figure lists what the ledger knew."""
+        said = sorted((a.t_ms, a.kind, int(a.register_wh), int(a.wh)) for a in line.balance.adjustments)
+        events = self._replay.totals[key].told.events
+        found = sorted(
+            (e.t, e.kind, e.register, e.adjustment)
+            for e in events
+            if self._is_told(e) and e.kind in ADJUSTING
+        )
+        if line.energy_wh is not None:
+            yield from unlike(f"{place}.adjustments", said, found)
+            turns = sum(kind == "rollover" for _t, kind, *_ in found)
+            yield from unlike(f"{place}.rollovers", line.balance.rollovers, turns)
 
     def _time(self, t_ms: int) -> str:
         return iso(t_ms, self._zone)
@@ -261,14 +298,8 @@ def _said(bracket: Bracket) -> tuple[object, ...]:
 
 
 def _read(reading: Reading | None) -> tuple[object, ...] | None:
-    return None if reading is None else (reading.t_ms, repr(reading.raw), reading.counts, reading.position)
+    return None if reading is None else (reading.t_ms, repr(reading.raw), reading.counts, reading.register)
 
 
-def _at_edge(brackets: tuple[Bracket, ...], at_ms: int) -> str | None:
-    if not brackets:
-        return None
-    before, after = brackets
-    b0, b1 = int(before.base_wh), int(after.base_wh)
-    if after.t_ms == before.t_ms:
-        return str(b0)
-    return str(b0 + (b1 - b0) * (at_ms - before.t_ms) // (after.t_ms - before.t_ms))
+def _event(events: Sequence[Event]) -> str:
+    return " ".join(map(str, events[0])) if events else "—"

@@ -2,13 +2,13 @@
 
 import msgspec
 
-SCHEMA = "tanyun-evidence/1"
+SCHEMA = "tanyun-evidence/2"
 MANIFEST, SIGNATURE, PUBLIC_KEY = "manifest.json", "manifest.sig", "public-key.pem"
 UNLISTED = (MANIFEST, SIGNATURE, PUBLIC_KEY)
 """Files that the manifest does not list: itself, its signature, and the key that it names itself."""
 DOCUMENT, RECOMPUTE, README = "document.json", "recompute.py", "README.txt"
 RECORDS, ROOTS, CHAIN = "journal/records.bin", "journal/roots.bin", "journal/chain.json"
-LEDGER, OPENING = "ledger.csv", "opening.csv"
+LEDGER, OPENING, EVENTS = "ledger.csv", "opening.csv", "events.csv"
 METERS, ROLES, FORMULAS, FACTORS = (
     "registry/meters.csv",
     "registry/roles.csv",
@@ -16,6 +16,7 @@ METERS, ROLES, FORMULAS, FACTORS = (
     "factors.csv",
 )
 ENTERPRISES, SITES, GATEWAYS = "registry/enterprises.csv", "registry/sites.csv", "registry/gateways.csv"
+RATIOS, EXCHANGES = "registry/ratios.csv", "registry/exchanges.csv"
 CONFIGURATION = "configuration.json"
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from importlib import resources
 from itertools import groupby
@@ -11,24 +12,29 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from factors.table import FactorTable
+from metering.dated import DeclaredTotal, Segment, Swap, declared_total
 from metering.i18n import _
 from metering.intervals import QUARTER_MS, Span
+from metering.quality import Quality
 from metering.registry import Meter, Park
 from storage.journal import Offset
-from storage.ledger import IntervalRow, LedgerReader
+from storage.ledger import FOREVER, EventRow, IntervalRow, LedgerReader
 from storage.months import MonthRow
-from storage.slices import JournalSlice, Place
-from verification.document import Bracket, MeterLine, MonthDocument, parse
+from storage.slices import JournalSlice
+from verification.document import MeterLine, MonthDocument, parse
+from verification.evidence import judge, replay, signing, tables, total
 from verification.evidence import manifest as names
-from verification.evidence import replay, signing, tables
 from verification.evidence.container import ContainerWriter
 from verification.evidence.errors import PackError
 from verification.evidence.manifest import ChainPart, FileLine, Manifest, Signer
 from verification.evidence.proof import encode_block
+from verification.evidence.selection import DECIDING, Selection, Selector, known_of
 from verification.formats import RENDERERS, report_name
+from verification.lines import DatedLine, LedgerEnd
 
-WARM_UP = 16
-"""Frames looked at before a month edge to tell the last total that counts from a transient one."""
+_IMPORT = (
+    b"from verification.evidence.judge import BEYOND, Begins, Dated, Entry, Judge, Swap, Unit, position_at\n"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +132,65 @@ class _Content:
         return tuple(meter for meter in self.sources.park.meters if meter.id in listed)
 
     @cached_property
-    def selections(self) -> tuple["Selection", ...]:
+    def selections(self) -> tuple[Selection, ...]:
         """What each meter contributes."""
-        return tuple(
-            select(self.journal, meter, self._lines(meter), self.span, self.sources.park)
-            for meter in self.meters
+        return tuple(self._selector(meter).select(self._cited(meter)) for meter in self.meters)
+
+    def _selector(self, meter: Meter) -> Selector:
+        lines = self._lines(meter)
+        keys = [(line.meter, line.reading_type) for line in lines]
+        facts = replay.MeterFacts(
+            meter.gateway,
+            self.sources.park.enterprise_of(meter),
+            meter.parent or "",
+            0,
+            meter.ct,
+            meter.pt,
+            meter.max_power_w,
+            {line.reading_type: line.role for line in lines},
+            {kind: replay.dated_of(self.declared[of, kind], kind, meter.max_power_w) for of, kind in keys},
         )
+        known = {key: known_of(self.events.get(key, ())) for key in keys}
+        return Selector(self.journal, meter.id, facts, known, self.span)
+
+    def _cited(self, meter: Meter) -> set[replay.Where]:
+        balances = [line.balance for line in self._lines(meter)]
+        brackets = [b for balance in balances for b in (*balance.opening_bracket, *balance.closing_bracket)]
+        return {(bracket.segment, bracket.index) for bracket in brackets}
+
+    @cached_property
+    def declared(self) -> dict[replay.Key, DeclaredTotal]:
+        """Ratios and exchanges of every total as they were declared at the close; now, where the document does not say."""
+        meters = {meter.id: meter for meter in self.meters}
+        return {
+            (line.meter, line.reading_type): _declared(line.dated)
+            if line.dated is not None
+            else declared_total(meters[line.meter], line.reading_type, self.sources.park.tz)
+            for line in self.document.meters
+            if line.meter in meters
+        }
+
+    @cached_property
+    def _then(self) -> LedgerEnd | None:
+        """The ledger's state at the close; None where the document or this ledger does not know it."""
+        end = self.document.ledger
+        return end if end is not None and end.id == self.sources.ledger.ledger_id() else None
+
+    @cached_property
+    def events(self) -> dict[replay.Key, list[EventRow]]:
+        """The ledger's events of the totals, as of the close."""
+        ledger, then = self.sources.ledger, self._then
+        listed = {(line.meter, line.reading_type) for line in self.document.meters}
+        rows = (
+            ledger.events_of(DECIDING)
+            if then is None
+            else ledger.events_as_of(DECIDING, then.change_seq, then.last_event)
+        )
+        found: dict[replay.Key, list[EventRow]] = {}
+        for row in rows:
+            if (row.meter, row.reading_type) in listed:
+                found.setdefault((row.meter, row.reading_type), []).append(row)
+        return found
 
     def _lines(self, meter: Meter) -> list[MeterLine]:
         return [line for line in self.document.meters if line.meter == meter.id]
@@ -152,7 +211,7 @@ class _Content:
                 _("this journal is not the one that {month} was closed on").format(month=self.document.month)
             )
         for line in self.document.meters:
-            rows = self.sources.ledger.intervals(line.meter, line.reading_type, *self.span)
+            rows = self._intervals(line)
             stored = str(sum(row.energy for row in rows)) if rows else None
             if stored != line.balance.ledger_wh:
                 text = _(
@@ -166,7 +225,7 @@ class _Content:
         """Name and content of every listed file, sorted by name."""
         found: dict[str, Iterable[bytes]] = {
             names.README: [_resource("README.txt")],
-            names.RECOMPUTE: [_resource("recompute_stdlib.py")],
+            names.RECOMPUTE: [_recompute()],
             names.DOCUMENT: [self.row.document],
             names.RECORDS: self._records(),
             names.ROOTS: self._roots(),
@@ -176,6 +235,7 @@ class _Content:
             names.FACTORS: self._factors(),
             names.CONFIGURATION: [names.canonical(self._configuration())],
             **tables.registry_tables(self.sources.park, self.meters, self.document),
+            **tables.dated_tables(self.declared, self.events, self.span),
         }
         found |= {f"reports/{report_name(self.row, kind)}": _rendered(self.row, kind) for kind in RENDERERS}
         profiles = {meter.profile for meter in self.meters} & set(self.sources.profiles)
@@ -222,13 +282,13 @@ class _Content:
 
     def _ledger_rows(self) -> Iterator[tuple[tables.Cell, ...]]:
         for line in self.document.meters:
-            for row in self.sources.ledger.intervals(line.meter, line.reading_type, *self.span):
+            for row in self._intervals(line):
                 yield tables.ledger_cells(row)
 
     def _opening_rows(self) -> Iterator[tuple[tables.Cell, ...]]:
         for selection in self.selections:
-            for (meter, kind), (where, t_ms, position) in selection.opening.items():
-                yield meter, kind, t_ms, position, *where
+            for key, (where, begins) in selection.opening.items():
+                yield *key, begins.t, begins.register, begins.position, begins.offset, *where
 
     def _factors(self) -> Iterator[bytes]:
         used = {row.factor_id or "" for line in self.document.meters for row in self._intervals(line)} - {""}
@@ -236,15 +296,19 @@ class _Content:
             tables.FACTOR_COLUMNS, tables.factor_rows(self.document, self.sources.table, used)
         )
 
-    def _intervals(self, line: MeterLine) -> Iterable[IntervalRow]:
-        return self.sources.ledger.intervals(line.meter, line.reading_type, *self.span)
+    def _intervals(self, line: MeterLine) -> list[IntervalRow]:
+        """The rows that were the newest at the close; where a restatement found no energy, there is none."""
+        until = FOREVER if self._then is None else self._then.change_seq
+        rows = self.sources.ledger.intervals(line.meter, line.reading_type, *self.span, until)
+        return [row for row in rows if row.quality != Quality.VOID]
 
     def _configuration(self) -> dict[str, object]:
         return {
             "grid_ms": QUARTER_MS,
-            "edge_tolerance_ms": replay.EDGE_TOLERANCE_MS,
-            "longest_measured_ms": replay.MAX_GAP_MS,
-            "plausible_rise_of_rated_power": f"{replay.MARGIN_TENTHS}/10",
+            "edge_tolerance_ms": total.EDGE_TOLERANCE_MS,
+            "longest_measured_ms": total.MAX_GAP_MS,
+            "plausible_rise_of_rated_power": f"{judge.MARGIN_OF_TENTHS}/10",
+            "totals_that_settle": judge.WITNESSES,
             "zone": self.document.zone,
             "grid_scope": self.document.park.grid_scope,
             "program": self.sources.program,
@@ -255,99 +319,21 @@ def _rendered(row: MonthRow, kind: str) -> Iterator[bytes]:
     yield RENDERERS[kind](row)
 
 
+def _declared(line: DatedLine) -> DeclaredTotal:
+    return DeclaredTotal(
+        tuple(Segment(r.since_ms, Fraction(r.ratio)) for r in line.ratios),
+        tuple(Swap(e.at_ms, Fraction(e.closing), Fraction(e.opening)) for e in line.exchanges),
+    )
+
+
+def _recompute() -> bytes:
+    """The script of the pack: one file, the judge in the place where it is imported."""
+    script, judge_text = _resource("recompute_stdlib.py"), _resource("judge.py")
+    before, line, after = script.partition(_IMPORT)
+    if not line:
+        raise PackError(_("recompute_stdlib.py does not import its judge where it is expected"))
+    return before + judge_text + after
+
+
 def _resource(name: str) -> bytes:
     return (resources.files("verification.evidence") / name).read_bytes()
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """A meter's records in a pack, and the total that counted last before the month, per reading type."""
-
-    places: set[replay.Where]
-    opening: dict[replay.Key, tuple[replay.Where, int, int]]
-
-
-def select(journal: JournalSlice, meter: Meter, lines: list[MeterLine], span: Span, park: Park) -> Selection:
-    """From the last frame that counts before the month to the first that counts after it, and the births in force."""
-    kinds = {line.reading_type: line.role for line in lines}
-    facts = replay.MeterFacts(
-        meter.gateway,
-        park.enterprise_of(meter),
-        meter.parent or "",
-        0,
-        meter.ct,
-        meter.pt,
-        meter.max_power_w,
-        kinds,
-    )
-    births = [(offset.segment, offset.index) for offset in journal.births(meter.gateway, meter.id)]
-    edge = _Edge(journal, meter, facts, births, span)
-    opening, first_ms = edge.opening(lines)
-    frames = journal.between(meter.gateway, meter.id, first_ms, span.end_ms)
-    places = {_where(place) for place in [*frames, *edge.closing()]}
-    cited = [b for line in lines for b in (*line.balance.opening_bracket, *line.balance.closing_bracket)]
-    places |= {(bracket.segment, bracket.index) for bracket in cited}
-    if places:
-        first, last = min(places), max(places)
-        in_force = [birth for birth in births if birth < first][-1:]
-        places |= {*in_force, *(birth for birth in births if first < birth < last)}
-    return Selection(places, opening)
-
-
-@dataclass(frozen=True, slots=True)
-class _Edge:
-    """Looks at a meter's frames around the edges of a month."""
-
-    journal: JournalSlice
-    meter: Meter
-    facts: replay.MeterFacts
-    births: list[replay.Where]
-    span: Span
-
-    def opening(self, lines: list[MeterLine]) -> tuple[dict[replay.Key, tuple[replay.Where, int, int]], int]:
-        """(total → its last reading before the month that counts, time of the first frame that the pack needs)."""
-        places = self.journal.before(self.meter.gateway, self.meter.id, self.span.start_ms + 1, WARM_UP)
-        times = {_where(place): place.t_ms for place in places}
-        replayed = self._replayed(places)
-        found = {
-            key: total.last_good for key, total in replayed.totals.items() if total.last_good is not None
-        }
-        for line in lines:
-            key = line.meter, line.reading_type
-            if key not in found and line.balance.opening_bracket:
-                bracket = line.balance.opening_bracket[0]
-                found[key] = _reading(bracket)
-                times[found[key][0]] = bracket.t_ms
-        return found, min((times[where] for where, _t, _p in found.values()), default=self.span.start_ms)
-
-    def closing(self) -> list[Place]:
-        """The frames after the month up to the one that carries every total past its end."""
-        before = self.journal.before(self.meter.gateway, self.meter.id, self.span.end_ms, WARM_UP)
-        replayed = self._replayed(before)
-        taken: list[Place] = []
-        for place in self.journal.after(self.meter.gateway, self.meter.id, self.span.end_ms, WARM_UP):
-            taken.append(place)
-            self._feed(replayed, _where(place))
-            if all(
-                total.last_good and total.last_good[1] >= self.span.end_ms
-                for total in replayed.totals.values()
-            ):
-                break
-        return taken
-
-    def _replayed(self, places: list[Place]) -> replay.Replay:
-        found = replay.Replay(self.span, {self.meter.id: self.facts}, {})
-        for where in sorted([*self.births, *map(_where, places)]):
-            self._feed(found, where)
-        return found
-
-    def _feed(self, found: replay.Replay, where: replay.Where) -> None:
-        found.feed(where, self.journal.records(where[0])[where[1]])
-
-
-def _reading(bracket: Bracket) -> tuple[replay.Where, int, int]:
-    return (bracket.segment, bracket.index), bracket.t_ms, int(bracket.base_wh)
-
-
-def _where(place: Place) -> replay.Where:
-    return place.offset.segment, place.offset.index

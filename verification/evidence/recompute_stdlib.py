@@ -2,9 +2,10 @@
 
 Run it as: python -I -S recompute.py PACK.zip
 
-Reads the frames in journal/records.bin with its own small protobuf reader, works out where every total stood at the
-month's edges, and compares opening, closing, energy and emission of every meter with document.json. It also checks the
-SHA-256 of every file, the Merkle proofs and the journal's chain. The signature needs another tool: see README.txt.
+Reads the frames in journal/records.bin with its own small protobuf reader, judges every total reading by reading, works
+out where it stood at the month's edges, and compares opening, closing, energy, emission and adjustments (roll-over, reset,
+step back, exchange, change of ratio) of every meter with document.json. It also checks the SHA-256 of every file, the
+Merkle proofs and the journal's chain. The signature needs another tool: see README.txt.
 Exit code 0: equal; 1: different; 2: wrong usage.
 """
 
@@ -23,7 +24,10 @@ from fractions import Fraction
 from math import ceil, floor, isfinite
 from typing import Any
 
-QUARTERS = 3_600_000
+# In a pack this line is that module's text.
+from verification.evidence.judge import BEYOND, Begins, Dated, Entry, Judge, Swap, Unit, position_at
+
+ADJUSTING = ("rollover", "reset", "step_back", "exchange", "ratio_change")
 FLOATS = {9: "<f", 10: "<d"}
 SIGNED = {1: 8, 2: 16, 3: 32, 4: 64}
 UNSIGNED = {5: 8, 6: 16, 7: 32, 8: 64, 13: 64}
@@ -37,7 +41,6 @@ UNITS = {
 """Declared unit: base unit, base units in one."""
 WATT_HOUR = {"Wh": Fraction(1), "varh": Fraction(1), "kJ": Fraction(18, 5)}
 """Base units that 1 W makes in an hour."""
-LIMIT = 1 << 62
 
 Key = tuple[str, str]
 Field = tuple[int, int, int, int]
@@ -129,6 +132,10 @@ def number_of(data: bytes, field: Field, kind: int) -> Any:
     return None
 
 
+def of(row: dict[str, str]) -> Key:
+    return row["meter"], row["reading_type"]
+
+
 def sha(*parts: bytes) -> bytes:
     return hashlib.sha256(b"".join(parts)).digest()
 
@@ -138,7 +145,7 @@ class Journal:
 
     def __init__(self, file: Any) -> None:
         self.file = file
-        self.records: list[tuple[int, bytes]] = []
+        self.records: list[bytes] = []
 
     def take(self, size: int) -> bytes:
         data: bytes = self.file.read(size)
@@ -163,7 +170,7 @@ class Journal:
             return self.take(32)
         if tag == 1:
             record = self.take(struct.unpack(">I", self.take(4))[0])
-            self.records.append((low, record))
+            self.records.append(record)
             return sha(b"\0", record)
         middle = low + (1 << (high - low - 1).bit_length() - 1)
         left = self.tree(low, middle)
@@ -171,39 +178,25 @@ class Journal:
 
 
 class Total:
-    """One total of one meter, reading after reading in time order; where it stood at both edges of the month."""
+    """One total of one meter: its readings until all are there, then where it stood and what happened to it."""
 
-    def __init__(self, start: int, end: int, begins: tuple[int, int, int] | None, power: int) -> None:
-        self.edges = [start, end]
-        self.begins, self.power = begins, power
-        self.readings: list[tuple[int, int, int, int, int]] = []
-        self.last: tuple[int, int] | None = None
-        self.found: dict[int, int] = {}
+    def __init__(self, dated: Dated, begins: Begins | None) -> None:
+        self.dated, self.begins = dated, begins
+        self.entries: list[Entry] = []
 
-    def keep(self, where: tuple[int, int], t: int, position: int, grain: int) -> None:
-        """A reading: they count in the order of their time, and of the journal where times are the same."""
-        if self.begins is None or (t, *where) >= self.begins:
-            self.readings.append((t, *where, position, grain))
+    def keep(self, t: int, count: int, unit: Unit) -> None:
+        """A reading; those up to the one that the month begins with are left out."""
+        worth = unit.base * self.dated.segments[self.dated.segment_at(t)][1]
+        register = count * worth.numerator // worth.denominator
+        first = (self.begins.t, self.begins.register) if self.begins else (-1, 0)
+        if abs(register) < BEYOND and (t, register) > first:
+            self.entries.append(Entry(t, register, unit))
 
-    def settle(self) -> None:
-        for t, _segment, _index, position, grain in sorted(self.readings):
-            self.take(t, position, grain)
-        self.readings.clear()
-
-    def take(self, t: int, position: int, grain: int) -> None:
-        if self.last is None:
-            self.last = t, position
-        t0, p0 = self.last
-        rise, elapsed = position - p0, t - t0
-        if rise < 0 or elapsed < 0 or (elapsed == 0 and rise):
-            return
-        # A rise above 1.1 times the rated power, and one count, is no energy.
-        if self.power and rise > floor(Fraction(11 * self.power * elapsed, 10 * QUARTERS)) + grain:
-            return
-        for edge in self.edges:
-            if edge not in self.found and t0 <= edge <= t:
-                self.found[edge] = p0 if edge == t0 else p0 + rise * (edge - t0) // elapsed
-        self.last = t, position
+    def judged(self) -> Judge:
+        """They count in the order of their time, of equal times the smaller first."""
+        judge = Judge(self.dated, self.begins)
+        judge.take(sorted(self.entries, key=lambda entry: entry[:2]))
+        return judge
 
 
 class Pack:
@@ -212,27 +205,28 @@ class Pack:
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self.archive = archive
         self.document = json.loads(archive.read("document.json"))
+        self.span = self.document["start_ms"], self.document["end_ms"]
         self.meters = {row["meter"]: row for row in self.table("registry/meters.csv")}
-        opening = {
-            (r["meter"], r["reading_type"]): (int(r["t_ms"]), int(r["segment"]), int(r["index"]))
-            for r in self.table("opening.csv")
-        }
+        names = "t_ms", "register", "position", "offset"
+        opening = {of(row): Begins(*(int(row[name]) for name in names)) for row in self.table("opening.csv")}
+        ratios, swaps = defaultdict(list), defaultdict(list)
+        for row in self.table("registry/ratios.csv"):
+            ratios[of(row)].append((int(row["since_ms"]), Fraction(row["ratio"])))
+        for row in self.table("registry/exchanges.csv"):
+            swaps[of(row)].append(Swap(int(row["at_ms"]), Fraction(row["closing"]), Fraction(row["opening"])))
         self.totals: dict[Key, Total] = {}
         for row in self.table("registry/roles.csv"):
-            key = row["meter"], row["reading_type"]
-            power = ceil(
-                WATT_HOUR.get(row["unit"], Fraction(0)) * int(self.meters[row["meter"]]["max_power_w"] or 0)
-            )
-            self.totals[key] = Total(
-                self.document["start_ms"], self.document["end_ms"], opening.get(key), power
-            )
-        self.known: dict[str, dict[Any, tuple[Key, int, Fraction, float]]] = defaultdict(dict)
+            watts = int(self.meters[row["meter"]]["max_power_w"] or 0)
+            per_hour = ceil(WATT_HOUR.get(row["unit"], Fraction(0)) * watts)
+            dated = Dated(tuple(ratios[of(row)]), tuple(swaps[of(row)]), per_hour)
+            self.totals[of(row)] = Total(dated, opening.get(of(row)))
+        self.known: dict[str, dict[Any, tuple[Key, int, Unit, float]]] = defaultdict(dict)
         self.frames = 0
 
     def table(self, name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(io.StringIO(self.archive.read(name).decode("utf-8-sig"), newline="")))
 
-    def feed(self, where: tuple[int, int], record: bytes) -> None:
+    def feed(self, record: bytes) -> None:
         """A record: received_ms int64, topic length uint16, payload length uint32 (little-endian), topic, payload."""
         _received, size, _payload_size = struct.unpack_from("<qHI", record)
         parts, payload = record[14 : 14 + size].decode().split("/"), record[14 + size :]
@@ -242,40 +236,33 @@ class Pack:
             self.known[parts[4]] = dict(self.births(parts[4], payload))
         elif parts[2] == "DDATA":
             self.frames += 1
-            self.readings(where, parts[4], payload)
+            self.readings(parts[4], payload)
 
-    def births(self, meter: str, payload: bytes) -> Iterator[tuple[Any, tuple[Key, int, Fraction, float]]]:
-        """What the birth declares of each total: alias, data type, base units per count, counts per raw unit."""
+    def births(self, meter: str, payload: bytes) -> Iterator[tuple[Any, tuple[Key, int, Unit, float]]]:
+        """What the birth declares of each total: alias, data type, what a count is worth, counts per raw unit."""
         for metric in metrics(payload):
             key, said = (meter, text(payload, metric.get(1))), properties(payload, metric.get(9))
             if key not in self.totals or said.get("engUnit") not in UNITS:
                 continue
-            base, factor = UNITS[said["engUnit"]]
-            kind = metric[4][2]
+            _base, factor = UNITS[said["engUnit"]]
+            kind, modulus = metric[4][2], str(said.get("modulus", ""))
             count = Fraction(10) ** said.get("resolution", 0) if kind in FLOATS else Fraction(1)
-            ratio = (
-                Fraction(self.meters[meter]["ct"]) * Fraction(self.meters[meter]["pt"])
-                if base in ("Wh", "varh")
-                else 1
-            )
-            yield metric[2][2] if 2 in metric else key[1], (
-                key, kind, factor * Fraction(10) ** said.get("scale", 0) * count * ratio, float(1 / count),
-            )  # fmt: skip
+            worth = factor * Fraction(10) ** said.get("scale", 0) * count
+            turn = int(modulus) if modulus.isdecimal() and int(modulus) < BEYOND else 0
+            alias = metric[2][2] if 2 in metric else key[1]
+            yield alias, (key, kind, Unit(worth, turn), float(1 / count))
 
-    def readings(self, where: tuple[int, int], meter: str, payload: bytes) -> None:
+    def readings(self, meter: str, payload: bytes) -> None:
         sent = next((field[2] for field in fields(payload, 0, len(payload)) if field[0] == 1), None)
         for metric in metrics(payload):
             known = self.known[meter].get(metric[2][2] if 2 in metric else text(payload, metric.get(1)))
             if known is None or 0 not in metric or (7 in metric and metric[7][2]):
                 continue
-            key, kind, per_count, counts = known
+            key, kind, unit, counts = known
             raw, t = number_of(payload, metric[0], kind), metric[3][2] if 3 in metric else sent
             if raw is None or t is None:
                 continue
-            count = round(raw * counts) if isinstance(raw, float) else raw
-            position = count * per_count.numerator // per_count.denominator
-            if abs(position) < LIMIT:
-                self.totals[key].keep(where, t, position, ceil(per_count))
+            self.totals[key].keep(t, round(raw * counts) if isinstance(raw, float) else raw, unit)
 
     def journal_differences(self) -> Iterator[str]:
         """Feeds every record on the way; names segments that do not lead to the chain that the document states."""
@@ -292,8 +279,8 @@ class Pack:
                     value = sha(value, at.to_bytes(8, "big"), last)
                 if root != last:
                     yield f"journal segment {segment}: its records do not lead to its root"
-                for index, record in journal.records:
-                    self.feed((segment, index), record)
+                for record in journal.records:
+                    self.feed(record)
             for last in iter(lambda: roots.read(32), b""):
                 at += 1
                 value = sha(value, at.to_bytes(8, "big"), last)
@@ -309,8 +296,8 @@ class Pack:
             if line["energy_wh"] is None:
                 say(f"{'/'.join(key)}: not determined")
                 continue
-            self.totals[key].settle()
-            start, end = (self.totals[key].found.get(edge) for edge in self.totals[key].edges)
+            judge = self.totals[key].judged()
+            start, end = (position_at(judge.points, edge) for edge in self.span)
             energy = None if start is None or end is None else end - start
             role = roles[key]["role"]
             use = role if role in ("pv_generation", "export") else self.document["scope"]["kind"]
@@ -320,7 +307,27 @@ class Pack:
             for name, value in found.items():
                 if line[name] != (None if value is None else str(value)):
                     yield f"{'/'.join(key)} {name}: document {line[name]}, recomputed {value}"
+            yield from self.adjustment_differences(line, judge)
             say(f"{'/'.join(key)}: {start} -> {end} = {energy} {roles[key]['unit']}, {emission} ug CO2")
+            for t, kind, register, gained in self.adjustments(judge):
+                say(f"  {kind} at {t} ms: register {register}, position gains {gained}")
+
+    def adjustments(self, judge: Judge) -> list[tuple[int, str, int, int]]:
+        """What changed the register within the month besides energy: closing − opening register + these = energy."""
+        start, end = self.span
+        return sorted(
+            (event.t, event.kind, event.register, event.adjustment)
+            for event in judge.events
+            if event.kind in ADJUSTING and start <= event.t < end
+        )
+
+    def adjustment_differences(self, line: dict[str, Any], judge: Judge) -> Iterator[str]:
+        said = sorted(
+            (a["t_ms"], a["kind"], int(a["register_wh"]), int(a["wh"]))
+            for a in line["balance"]["adjustments"]
+        )
+        if said != (found := self.adjustments(judge)):
+            yield f"{line['meter']}/{line['reading_type']} adjustments: document {said}, recomputed {found}"
 
     def file_differences(self) -> Iterator[str]:
         """Every file against the manifest."""

@@ -1,34 +1,38 @@
-"""The month again from frames alone: plain codec, Python integers and fractions, one reading after the other in time order.
+"""The month again from frames alone: plain codec, Python integers and fractions, each total judged in time order.
 
-Shares nothing with `stream/`: it follows design decisions 5 to 7 as written, and is held against the stored intervals.
-Memory holds a few small columns per total, not the frames.
+Shares nothing with `stream/`: it follows design decisions 5 to 7 and decision record 0004 as written, and is held against
+the stored intervals. Memory holds a few small columns per total, not the frames.
 """
 
-from array import array
-from collections.abc import Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from fractions import Fraction
 from math import ceil, isfinite
 from typing import NamedTuple
 
-from metering.frames import PROPERTY_RESOLUTION, PROPERTY_SCALE, PROPERTY_UNIT
-from metering.intervals import HOUR_MS, MINUTE_MS, QUARTER_MS, Span
+from metering.dated import DeclaredTotal
+from metering.frames import PROPERTY_MODULUS, PROPERTY_RESOLUTION, PROPERTY_SCALE, PROPERTY_UNIT
+from metering.intervals import Span
 from metering.protobuf_wire import DecodeError
-from metering.quality import Quality
 from metering.reading_types import READING_TYPES
-from metering.sparkplug import FLOATS, SIGNED_BITS, UNSIGNED_BITS, Metric, Value, decode, typed_value
+from metering.sparkplug import (
+    FLOATS,
+    SIGNED_BITS,
+    UNSIGNED_BITS,
+    Metric,
+    Property,
+    Value,
+    decode,
+    typed_value,
+)
 from metering.topics import MessageType, parse_topic
 from metering.units import UNITS
 from storage.segment import unpack_all
 from verification.evidence import lean
+from verification.evidence.judge import BEYOND, Begins, Dated, Swap, Unit
+from verification.evidence.total import Reading, Total
 
-EDGE_TOLERANCE_MS = MINUTE_MS
-MAX_GAP_MS = QUARTER_MS + EDGE_TOLERANCE_MS
-MARGIN_TENTHS = 11
-"""A rise is plausible up to 1.1 × rated power × time, and one count."""
-LIMIT = 1 << 62
-"""Positions stay below it; a reading beyond is no reading."""
-TRANSFORMED_UNITS = frozenset({"Wh", "varh"})
 _PER_HOUR = {"Wh": Fraction(1), "varh": Fraction(1), "kJ": Fraction(18, 5)}
 """Base units that 1 W makes in an hour."""
 _MAX_EXPONENT = 18
@@ -54,177 +58,15 @@ class MeterFacts(NamedTuple):
     pt: Fraction
     max_power_w: int | None
     roles: Mapping[str, str]
+    dated: Mapping[str, Dated]
+    """By reading type: ratios and exchanges."""
 
 
-class Row(NamedTuple):
-    """A closed interval, or the running one."""
-
-    start_ms: int
-    opening: int
-    closing: int
-    coverage_ms: int
-    edge_read: bool
-    quality: int
-    closed: bool
-
-
-class Reading(NamedTuple):
-    """One total as a frame says it."""
-
-    t_ms: int
-    raw: int | float
-    counts: int
-    position: int
-
-
-class _Waiting:
-    """Readings of one total until all are there, in a few small columns."""
-
-    def __init__(self) -> None:
-        self._times, self._positions = array("q"), array("q")
-        self._segments, self._indices = array("q"), array("l")
-        self._limits, self._limit_of = [(0, 0)], array("l")
-
-    def add(self, where: Where, reading: Reading, limits: tuple[int, int]) -> None:
-        """Keep a reading with the (energy per hour, grain) that its birth allows."""
-        if limits != self._limits[-1]:
-            self._limits.append(limits)
-        self._times.append(reading.t_ms)
-        self._positions.append(reading.position)
-        self._segments.append(where[0])
-        self._indices.append(where[1])
-        self._limit_of.append(len(self._limits) - 1)
-
-    def in_order(self) -> Iterator[tuple[Where, int, int, tuple[int, int]]]:
-        """(place, time, position, limits) by time, then by place."""
-        places = list(zip(self._segments, self._indices, strict=True))
-        for at in sorted(range(len(places)), key=lambda at: (self._times[at], places[at])):
-            yield places[at], self._times[at], self._positions[at], self._limits[self._limit_of[at]]
-
-
-class Total:
-    """One total of one meter over the month."""
-
-    def __init__(self, span: Span, begins: tuple[Where, int] | None) -> None:
-        self._span = span
-        self._begins = (begins[1], begins[0]) if begins is not None else None
-        self._waiting = _Waiting()
-        self._last: tuple[int, int] | None = None
-        self._open = self._coverage = self._quality = 0
-        self._start = 0
-        self._last_good: tuple[Where, int, int] | None = None
-        self.first_start: int | None = None
-        """Start of the first interval of the month; known once `rows` is asked for."""
-        self._first_opening = 0
-        self._closing, self._covered = array("q"), array("l")
-        self._edge_read, self._worst = bytearray(), bytearray()
-        self._nearest: list[int | None] = [None, None, None, None]
-
-    def feed(self, where: Where, reading: Reading, per_hour: int, grain: int) -> None:
-        """A reading, in any order: they count in the order of their time, and of the journal where times are the same."""
-        if self._begins is None or (reading.t_ms, where) >= self._begins:
-            self._waiting.add(where, reading, (per_hour, grain))
-
-    @property
-    def last_good(self) -> tuple[Where, int, int] | None:
-        """(place, time, position) of the total that counts last."""
-        self._settle()
-        return self._last_good
-
-    @property
-    def nearest(self) -> list[int | None]:
-        """Times of the last reading that counts at or before, and the first at or after, the month's start; the same for its end."""
-        self._settle()
-        return self._nearest
-
-    def _settle(self) -> None:
-        for where, t, position, (per_hour, grain) in self._waiting.in_order():
-            self._take(where, t, position, per_hour, grain)
-        self._waiting = _Waiting()
-
-    def _take(self, where: Where, t: int, position: int, per_hour: int, grain: int) -> None:
-        if self._last is None:
-            self._last, self._open, self._start = (t, position), position, t - t % QUARTER_MS
-            self._count(where, t, position)
-            return
-        last_t, last_position = self._last
-        if t > last_t and self._plausible(position - last_position, t - last_t, per_hour, grain):
-            self._advance(t, position)
-            self._count(where, t, position)
-
-    @staticmethod
-    def _plausible(rise: int, elapsed_ms: int, per_hour: int, grain: int) -> bool:
-        if rise < 0:
-            return False
-        if not per_hour:
-            return True
-        return rise <= per_hour * MARGIN_TENTHS * elapsed_ms // (10 * HOUR_MS) + grain
-
-    def _count(self, where: Where, t: int, position: int) -> None:
-        self._last_good = where, t, position
-        near, (start, end) = self._nearest, self._span
-        if t <= start and (near[0] is None or t > near[0]):
-            near[0] = t
-        if t >= start and (near[1] is None or t < near[1]):
-            near[1] = t
-        if t <= end and (near[2] is None or t > near[2]):
-            near[2] = t
-        if t >= end and (near[3] is None or t < near[3]):
-            near[3] = t
-
-    def _advance(self, t: int, position: int) -> None:
-        assert self._last is not None  # noqa: S101  feed sets it first
-        t0, p0 = self._last
-        measured = t - t0 <= MAX_GAP_MS
-        while (edge := self._start + QUARTER_MS) <= t:
-            at_edge = p0 + (position - p0) * (edge - t0) // (t - t0)
-            self._cover(t0, edge, measured)
-            self._keep(at_edge, near=min(edge - t0, t - edge) <= EDGE_TOLERANCE_MS)
-            self._start, self._open, self._coverage, self._quality = edge, at_edge, 0, 0
-        if t > self._start:
-            self._cover(t0, t, measured)
-        self._last = t, position
-
-    def _cover(self, t0: int, until: int, measured: bool) -> None:
-        if measured:
-            self._coverage += until - max(t0, self._start)
-        elif until > t0:
-            self._quality = max(self._quality, Quality.ESTIMATED.value)
-
-    def _keep(self, at_edge: int, *, near: bool) -> None:
-        if not self._span.start_ms <= self._start < self._span.end_ms:
-            return
-        if self.first_start is None:
-            self.first_start, self._first_opening = self._start, self._open
-        self._closing.append(at_edge)
-        self._covered.append(self._coverage)
-        self._edge_read.append(near)
-        self._worst.append(self._quality)
-
-    def rows(self) -> Iterator[Row]:
-        """The intervals of the month, the running one last."""
-        self._settle()
-        opening, start = self._first_opening, self.first_start or 0
-        for closing, covered, near, worst in zip(
-            self._closing, self._covered, self._edge_read, self._worst, strict=True
-        ):
-            yield Row(start, opening, closing, covered, bool(near), worst, closed=True)
-            opening, start = closing, start + QUARTER_MS
-        last = self._last
-        if (
-            last is not None
-            and last[0] > self._start
-            and self._span.start_ms <= self._start < self._span.end_ms
-        ):
-            yield Row(
-                self._start,
-                self._open,
-                last[1],
-                self._coverage,
-                edge_read=False,
-                quality=self._quality,
-                closed=False,
-            )
+def dated_of(declared: DeclaredTotal, reading_type: str, max_power_w: int | None) -> Dated:
+    """What the registry declares of a total, as the judge takes it."""
+    swaps = tuple(Swap(*swap) for swap in declared.swaps)
+    per_hour = ceil(_PER_HOUR.get(READING_TYPES[reading_type].unit, Fraction(0)) * (max_power_w or 0))
+    return Dated(tuple((s.since_ms, s.ratio) for s in declared.segments), swaps, per_hour)
 
 
 class Declared(NamedTuple):
@@ -232,14 +74,12 @@ class Declared(NamedTuple):
 
     key: Key
     datatype: int
-    num: int
-    den: int
-    """Base units per count."""
+    unit: Unit
     counts_per_raw: float
-    grain: int
-    """Base units of one count, rounded up."""
-    per_hour: int
-    """Base units per hour at rated power; 0: unknown."""
+    since: tuple[int, ...]
+    """Where the ratio segments begin."""
+    worth: tuple[tuple[int, int, int], ...]
+    """Per segment: base units per count (numerator, denominator), and those of one count rounded up."""
 
     def read(self, value: Value, time: int | None) -> Reading | None:
         """The reading in a wire value; None when it carries no number that counts."""
@@ -257,25 +97,21 @@ class Declared(NamedTuple):
             return None
         # One float64 product, rounded half to even: the rounding that the frame's contract states.
         count = raw if isinstance(raw, int) else round(raw * self.counts_per_raw)
-        position = count * self.num // self.den
-        if raw >> 63 > 0 if isinstance(raw, int) else abs(count) >= LIMIT:
+        num, den, grain = self.worth[bisect_left(self.since, time) - 1]
+        register = count * num // den
+        if raw >> 63 > 0 if isinstance(raw, int) else abs(count) >= BEYOND:
             return None
-        return Reading(time, raw, count, position) if abs(position) < LIMIT else None
+        return Reading(time, raw, count, register, grain) if abs(register) < BEYOND else None
 
 
-class Replay:
-    """Feed it a pack's records in journal order, so that births come before their data; ask its totals."""
+class Reader:
+    """Decodes records in journal order, so that births come before their data; hands every reading of a total on."""
 
     def __init__(
-        self, span: Span, meters: Mapping[str, MeterFacts], opening: Mapping[Key, tuple[Where, int]]
+        self, meters: Mapping[str, MeterFacts], take: Callable[[Key, Where, Reading, Unit], None]
     ) -> None:
-        self._meters = meters
+        self._meters, self._take_reading = meters, take
         self._declared: dict[str, dict[int | str, Declared]] = {}
-        keys = [(meter, kind) for meter, facts in meters.items() for kind in facts.roles]
-        self.totals = {key: Total(span, opening.get(key)) for key in keys}
-        self.cited: dict[tuple[Key, Where], Reading | None] = {}
-        """Set its keys to the readings that are to be kept."""
-        self._cited_places: frozenset[Where] | None = None
         self._routes: dict[bytes, tuple[MessageType | None, str]] = {}
         self.frames = 0
 
@@ -322,11 +158,34 @@ class Replay:
 
     def _take(self, where: Where, declared: Declared, t_ms: int | None, value: Value) -> None:
         reading = declared.read(value, t_ms)
-        if reading is None:
-            return
-        if self._is_cited(where) and (declared.key, where) in self.cited:
-            self.cited[declared.key, where] = reading
-        self.totals[declared.key].feed(where, reading, declared.per_hour, declared.grain)
+        if reading is not None:
+            self._take_reading(declared.key, where, reading, declared.unit)
+
+
+class Replay:
+    """Feed it a pack's records in journal order; ask its totals."""
+
+    def __init__(self, span: Span, meters: Mapping[str, MeterFacts], opening: Mapping[Key, Begins]) -> None:
+        self.totals = {
+            (meter, kind): Total(span, facts.dated[kind], opening.get((meter, kind)))
+            for meter, facts in meters.items()
+            for kind in facts.roles
+        }
+        self.cited: dict[tuple[Key, Where], Reading | None] = {}
+        """Set its keys to the readings that are to be kept."""
+        self._cited_places: frozenset[Where] | None = None
+        self._reader = Reader(meters, self._take)
+        self.feed = self._reader.feed
+
+    @property
+    def frames(self) -> int:
+        """How many data frames of known meters were read."""
+        return self._reader.frames
+
+    def _take(self, key: Key, where: Where, reading: Reading, unit: Unit) -> None:
+        if self._is_cited(where) and (key, where) in self.cited:
+            self.cited[key, where] = reading
+        self.totals[key].feed(reading, unit)
 
     def _is_cited(self, where: Where) -> bool:
         if self._cited_places is None:
@@ -358,9 +217,18 @@ def _declaration(meter: str, facts: MeterFacts, metric: Metric) -> Declared | No
     if datatype not in FLOATS and datatype not in SIGNED_BITS and datatype not in UNSIGNED_BITS:
         return None
     count = Fraction(10) ** resolution if datatype in FLOATS else Fraction(1)
-    ratio = facts.ct * facts.pt if unit.base in TRANSFORMED_UNITS else Fraction(1)
-    base = unit.factor * Fraction(10) ** scale * count * ratio
-    if max(base.as_integer_ratio()) >= LIMIT:
+    base, dated = unit.factor * Fraction(10) ** scale * count, facts.dated[kind]
+    worth = tuple(base * ratio for _since, ratio in dated.segments)
+    if any(max(value.as_integer_ratio()) >= BEYOND for value in (base, *worth)):
         return None
-    per_hour = ceil(_PER_HOUR.get(unit.base, Fraction(0)) * (facts.max_power_w or 0))
-    return Declared((meter, kind), datatype, *base.as_integer_ratio(), float(1 / count), ceil(base), per_hour)
+    return Declared(
+        (meter, kind), datatype, Unit(base, _modulus(properties)), float(1 / count),
+        tuple(since for since, _ratio in dated.segments),
+        tuple((*value.as_integer_ratio(), ceil(value)) for value in worth),
+    )  # fmt: skip
+
+
+def _modulus(properties: Mapping[str, Property]) -> int:
+    """Older gateways declare it as text."""
+    text = str(properties.get(PROPERTY_MODULUS, ""))
+    return int(text) if text.isdecimal() and int(text) < BEYOND else 0

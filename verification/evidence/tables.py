@@ -7,18 +7,27 @@ from fractions import Fraction
 
 from factors.policy import NOT_APPLICABLE, ZERO_SELF_GENERATED
 from factors.table import Factor, FactorTable
+from metering.dated import DeclaredTotal, Segment, Swap
+from metering.intervals import Span
 from metering.reading_types import READING_TYPES
 from metering.registry import Meter, Park, Term
-from storage.ledger import IntervalRow
+from storage.ledger import EventRow, IntervalRow
 from verification.document import FactorLine, MonthDocument, ratio_text
 from verification.evidence import manifest as names
-from verification.evidence.replay import MeterFacts
+from verification.evidence.judge import Begins, Event
+from verification.evidence.replay import Key, MeterFacts, Where, dated_of
+from verification.evidence.total import TOLD
 
 LEDGER_COLUMNS = (
     "meter", "reading_type", "start_ms", "end_ms", "part", "revision", "opening", "closing", "emission_ug", "factor_id",
     "coverage_ms", "edge_read", "quality", "closed",
 )  # fmt: skip
-OPENING_COLUMNS = ("meter", "reading_type", "t_ms", "position", "segment", "index")
+OPENING_COLUMNS = ("meter", "reading_type", "t_ms", "register", "position", "offset", "segment", "index")
+"""`offset` is what the position has gained over the register; a position above both together stands a last digit higher."""
+EVENT_COLUMNS = ("meter", "reading_type", "t_ms", "kind", "register", "adjustment", "until_ms")
+RATIO_COLUMNS = ("meter", "reading_type", "since_ms", "ratio")
+EXCHANGE_COLUMNS = ("meter", "reading_type", "at_ms", "closing", "opening")
+"""Totals in base units on the meter's own side, before any ratio."""
 FACTOR_COLUMNS = (
     "use", "id", "scope_code", "data_year", "kind", "value_kg_per_kwh", "factor_ug_per_wh", "notice", "published", "verified",
     "label_zh", "label_en",
@@ -141,20 +150,89 @@ def ledger_cells(row: IntervalRow) -> tuple[Cell, ...]:
     )  # fmt: skip
 
 
-def read_meters(
-    meters: Iterable[Mapping[str, str]], roles: Iterable[Mapping[str, str]]
-) -> dict[str, MeterFacts]:
+def dated_tables(
+    declared: Mapping[Key, DeclaredTotal], events: Mapping[Key, Iterable[EventRow]], span: Span
+) -> dict[str, Iterator[bytes]]:
+    """What is declared of every total with its moments, and what the ledger tells of the month."""
+    ratios = ((*key, s.since_ms, str(s.ratio)) for key, of in declared.items() for s in of.segments)
+    swaps = (
+        (*key, s.at_ms, str(s.closing), str(s.opening)) for key, of in declared.items() for s in of.swaps
+    )
+    told = (
+        (*key, row.t_ms, row.kind, *_event_cells(row))
+        for key, rows in events.items()
+        for row in rows
+        if row.kind in TOLD and span.start_ms <= row.t_ms < span.end_ms
+    )
+    return {
+        names.RATIOS: csv_chunks(RATIO_COLUMNS, ratios),
+        names.EXCHANGES: csv_chunks(EXCHANGE_COLUMNS, swaps),
+        names.EVENTS: csv_chunks(EVENT_COLUMNS, told),
+    }
+
+
+def _event_cells(row: EventRow) -> tuple[Cell, ...]:
+    detail = row.detail
+    return detail["position"], detail.get("adjustment", 0), detail.get("until_t_ms", row.t_ms)
+
+
+Rows = Iterable[Mapping[str, str]]
+
+
+def read_meters(meters: Rows, roles: Rows, ratios: Rows, exchanges: Rows) -> dict[str, MeterFacts]:
     """The registry's facts back from the tables."""
+    declared = _read_declared(ratios, exchanges)
     of_meter: dict[str, dict[str, str]] = {}
     for row in roles:
         of_meter.setdefault(row["meter"], {})[row["reading_type"]] = row["role"]
-    return {
-        row["meter"]: MeterFacts(
+    found = {}
+    for row in meters:
+        meter, power = row["meter"], int(row["max_power_w"]) if row["max_power_w"] else None
+        kinds = of_meter.get(meter, {})
+        found[meter] = MeterFacts(
             row["gateway"], row["enterprise"], row["parent"], int(row["children_elsewhere"]), Fraction(row["ct"]), Fraction(row["pt"]),
-            int(row["max_power_w"]) if row["max_power_w"] else None, of_meter.get(row["meter"], {}),
+            power, kinds, {kind: dated_of(declared[meter, kind], kind, power) for kind in kinds},
+        )  # fmt: skip
+    return found
+
+
+def _read_declared(ratios: Rows, exchanges: Rows) -> dict[Key, DeclaredTotal]:
+    found: dict[Key, DeclaredTotal] = {}
+    for row in ratios:
+        key = row["meter"], row["reading_type"]
+        known = found.get(key, DeclaredTotal(()))
+        segment = Segment(int(row["since_ms"]), Fraction(row["ratio"]))
+        found[key] = known._replace(segments=(*known.segments, segment))
+    for row in exchanges:
+        key = row["meter"], row["reading_type"]
+        swap = Swap(int(row["at_ms"]), Fraction(row["closing"]), Fraction(row["opening"]))
+        found[key] = found[key]._replace(swaps=(*found[key].swaps, swap))
+    for key, declared in found.items():
+        since = [segment.since_ms for segment in declared.segments]
+        if since != sorted(set(since)) or since[0] != -1:
+            raise ValueError(f"{'/'.join(key)}: the ratios do not follow each other from −1 on")
+    return found
+
+
+def read_opening(rows: Rows) -> dict[Key, tuple[Where, Begins]]:
+    """The readings that the month begins with."""
+    return {
+        (row["meter"], row["reading_type"]): (
+            (int(row["segment"]), int(row["index"])),
+            Begins(int(row["t_ms"]), int(row["register"]), int(row["position"]), int(row["offset"])),
         )
-        for row in meters
-    }  # fmt: skip
+        for row in rows
+    }
+
+
+def read_events(rows: Rows) -> dict[Key, tuple[Event, ...]]:
+    """The ledger's events of the month."""
+    found: dict[Key, tuple[Event, ...]] = {}
+    for row in rows:
+        key = row["meter"], row["reading_type"]
+        figures = int(row["register"]), int(row["adjustment"]), int(row["until_ms"])
+        found[key] = (*found.get(key, ()), Event(int(row["t_ms"]), row["kind"], *figures))
+    return found
 
 
 def factor_by_use(rows: Iterable[Mapping[str, str]]) -> tuple[dict[str, FactorLine], dict[str, Fraction]]:

@@ -25,7 +25,7 @@ from verification.evidence.replay import Key, Replay, Where
 
 _NEEDED = (
     names.DOCUMENT, names.RECORDS, names.ROOTS, names.CHAIN, names.LEDGER, names.OPENING, names.METERS, names.ROLES,
-    names.FORMULAS, names.FACTORS,
+    names.FORMULAS, names.FACTORS, names.EVENTS, names.RATIOS, names.EXCHANGES,
 )  # fmt: skip
 _ROOT_SIZE = 32
 
@@ -174,7 +174,7 @@ class _Check:
         replay = Replay(
             Span(document.start_ms, document.end_ms),
             facts.meters,
-            {key: (where, t_ms) for key, (where, t_ms, _position) in facts.opening.items()},
+            {key: begins for key, (_where, begins) in facts.opening.items()},
         )
         replay.cited = dict.fromkeys(_cited(document, facts))
         yield from self._journal(document, replay)
@@ -198,16 +198,19 @@ class _Check:
     def _read_facts(self) -> Facts:
         name = names.METERS
         try:
-            meters = tables.read_meters(self._rows(name), self._rows(names.ROLES))
+            dated = self._rows(names.RATIOS), self._rows(names.EXCHANGES)
+            meters = tables.read_meters(self._rows(name), self._rows(names.ROLES), *dated)
             name = names.FORMULAS
             formulas = _formulas(self._rows(name))
             name = names.FACTORS
             uses, ratios = tables.factor_by_use(self._rows(name))
             name = names.OPENING
-            opening = _opening(self._rows(name))
+            opening = tables.read_opening(self._rows(name))
+            name = names.EVENTS
+            events = tables.read_events(self._rows(name))
         except (ValueError, KeyError, TypeError, ArithmeticError) as error:
             raise _Unreadable(name, error) from error
-        return Facts(meters, formulas, uses, ratios, opening)
+        return Facts(meters, formulas, uses, ratios, opening, events)
 
     def _journal(self, document: MonthDocument, replay: Replay) -> Iterator[Difference]:
         """Records against their segments' roots, the roots against the chain, the chain against the document."""
@@ -245,7 +248,7 @@ class _Check:
 
 
 def _cited(document: MonthDocument, facts: Facts) -> Iterator[tuple[Key, Where]]:
-    for key, (where, _t_ms, _position) in facts.opening.items():
+    for key, (where, _begins) in facts.opening.items():
         yield key, where
     for line in document.meters:
         brackets: tuple[Bracket, ...] = (*line.balance.opening_bracket, *line.balance.closing_bracket)
@@ -259,17 +262,6 @@ def _formulas(rows: Iterable[Mapping[str, str]]) -> dict[tuple[str, str], Formul
         key = row["kind"], row["scope"]
         found[key] = (*found.get(key, ()), (row["role"], int(row["sign"])))
     return found
-
-
-def _opening(rows: Iterable[Mapping[str, str]]) -> dict[Key, tuple[Where, int, int]]:
-    return {
-        (row["meter"], row["reading_type"]): (
-            (int(row["segment"]), int(row["index"])),
-            int(row["t_ms"]),
-            int(row["position"]),
-        )
-        for row in rows
-    }
 
 
 def _roots(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -1,0 +1,96 @@
+"""A pack's frames and beginnings, over random histories: they give back the ledger's rows and events of any span."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from metering.dated import declared_total
+from metering.intervals import QUARTER_MS, Span
+from metering.quality import Quality
+from metering.registry import Meter
+from storage.journal import JournalReader
+from storage.ledger import EventRow, IntervalRow, LedgerReader
+from storage.segment import Record
+from storage.slices import JournalSlice
+from stream.runner import Runner
+from tests.stream.strategies import DEVICES, T0, births, context, park, streams
+from tests.stream.test_runner import write_journal
+from tests.stream.test_step import changes
+from verification.evidence.judge import Event
+from verification.evidence.replay import Key, MeterFacts, Replay, dated_of
+from verification.evidence.selection import DECIDING, Known, Selector, known_of
+from verification.evidence.total import TOLD, Row
+
+
+def row_of(row: IntervalRow) -> Row:
+    return Row(
+        row.start_ms, row.opening, row.closing, row.coverage_ms, row.edge_read, row.quality, row.closed
+    )
+
+
+def told(rows: list[EventRow], span: Span) -> list[Event]:
+    return sorted(
+        Event(
+            e.t_ms,
+            e.kind,
+            e.detail["position"],
+            e.detail.get("adjustment", 0),
+            e.detail.get("until_t_ms", e.t_ms),
+        )
+        for e in rows
+        if e.kind in TOLD and span.start_ms <= e.t_ms < span.end_ms
+    )
+
+
+def facts_of(meter: Meter, kind: str) -> MeterFacts:
+    dated = dated_of(declared_total(meter, kind, park().tz), kind, meter.max_power_w)
+    roles = {kind: "sub_meter"}
+    return MeterFacts(meter.gateway, "e", "", 0, meter.ct, meter.pt, meter.max_power_w, roles, {kind: dated})
+
+
+def replayed(folder: Path, key: Key, facts: MeterFacts, known: Known, span: Span) -> Replay:
+    with JournalReader(folder / "journal") as reader:
+        end = reader.head().offset
+    with JournalSlice(folder / "journal", end) as journal:
+        selection = Selector(journal, key[0], facts, {key: known}, span).select(())
+        found = Replay(
+            span, {key[0]: facts}, {of: begins for of, (_where, begins) in selection.opening.items()}
+        )
+        for segment, index in sorted(selection.places):
+            found.feed((segment, index), journal.records(segment)[index])
+    return found
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(streams(size=25), changes(), st.integers(0, 60), st.integers(1, 200))
+def test_what_a_pack_takes_gives_back_the_ledger(
+    tmp_path_factory: pytest.TempPathFactory,
+    parts: list[list[Record]],
+    changed: dict[str, dict[str, object]],
+    first: int,
+    length: int,
+) -> None:
+    folder, registry = tmp_path_factory.mktemp("run"), park("Asia/Shanghai", **changed)
+    write_journal(folder / "journal", [*births(), *(record for part in parts for record in part)], 50)
+    runner = Runner(folder / "journal", folder / "ledger", context(registry))
+    while runner.advance():
+        pass
+    runner.close()
+    span = Span(T0 + first * QUARTER_MS, T0 + (first + length) * QUARTER_MS)
+    with LedgerReader(folder / "ledger") as ledger:
+        events = list(ledger.events_of(DECIDING))
+        for name, device in DEVICES.items():
+            key, meter = (name, device.reading_type), registry.meter(name)
+            assert meter is not None
+            mine = [e for e in events if (e.meter, e.reading_type) == key]
+            total = replayed(folder, key, facts_of(meter, key[1]), known_of(mine), span).totals[key]
+            rows = list(total.rows())
+            stored = [row_of(row) for row in ledger.intervals(*key, *span) if row.quality != Quality.VOID]
+            assert [row for row in rows if row.closed] == [row for row in stored if row.closed]
+            if len(stored) == length and all(row.closed for row in stored):
+                found = sorted(
+                    e for e in total.told.events if e.kind in TOLD and span.start_ms <= e.t < span.end_ms
+                )
+                assert found == told(mine, span)
