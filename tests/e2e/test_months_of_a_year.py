@@ -308,6 +308,7 @@ def test_five_months_with_everything_that_happens_to_a_plant(office: Office) -> 
     frames_come_late(office)
     certificates_come_late(office)
     a_notice_enters_a_frozen_month_by_decision(office)
+    every_revision_is_proved_by_its_pack(office)
 
 
 def three_months_under_a_wrong_ratio(office: Office) -> None:
@@ -552,6 +553,26 @@ def a_notice_enters_a_frozen_month_by_decision(office: Office) -> None:
     expect(office, "2025-10", 3, purchased, OF_2023)
     assert differences_of(summary) == {"2025-10": (0, purchased * (OF_2023 - OF_2022))}
     assert frozen <= office.all_rows()
+
+
+def every_revision_is_proved_by_its_pack(office: Office) -> None:
+    """Newest ones, and older ones of a month that was restated since: figures from frames, on another machine."""
+    office.type("evidence", "keygen")
+    for wanted, revision in (
+        ("2025-10", 3),
+        ("2025-12", 1),
+        ("2025-12", 2),
+        ("2026-01", 2),
+        ("2026-01", 3),
+        ("2026-02", 2),
+    ):
+        words = ("--scope", "plant", "--revision", str(revision), "--json")
+        told = json.loads(office.type("evidence", "pack", wanted, *words).stdout)
+        pack = Path(told[0]["path"])
+        done = CliRunner().invoke(
+            root, ["--lang", "en", "evidence", "verify", str(pack)], catch_exceptions=False
+        )
+        assert done.exit_code == 0, (wanted, revision, done.output)
 
 
 def test_a_quarter_of_the_formula_by_hand() -> None:
