@@ -1,12 +1,14 @@
 """The enterprise's monthly form: at most ten fields, prefilled, turned into facts of the registry."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from metering.dated import declared_total, moment_ms
 from metering.registry import Meter
 from metering.roles import Role
 from storage.facts.kinds import BillFact, EnergyFact, Fact, ProductionFact
@@ -67,7 +69,7 @@ def _bill(facts: Facts, enterprise: str, month: str) -> dict[str, Any]:
     return {"bill_start": before[-1].end, "bill_opening": before[-1].closing} if before else {}
 
 
-def facts_of(form: MonthForm, enterprise: str, month: str, meter: Meter | None) -> list[Fact]:
+def facts_of(form: MonthForm, enterprise: str, month: str, meter: Meter | None, zone: ZoneInfo) -> list[Fact]:
     """The facts that a form states; pydantic.ValidationError when they contradict each other."""
     found: list[Fact] = []
     if form.output_10k_cny is not None or form.value_added_10k_cny is not None:
@@ -94,7 +96,15 @@ def facts_of(form: MonthForm, enterprise: str, month: str, meter: Meter | None) 
         values = {
             "enterprise": enterprise, "number": form.bill_number, "meter": meter.id, "start": form.bill_start, "end": form.bill_end,
             "opening": form.bill_opening, "closing": form.bill_closing, "billed": form.bill_kwh,
-            "multiplier": Decimal((meter.ct * meter.pt).numerator) / (meter.ct * meter.pt).denominator,
+            "multiplier": _multiplier(meter, form.bill_end, zone),
         }  # fmt: skip
         found.append(BillFact.model_validate(values))
     return found
+
+
+def _multiplier(meter: Meter, read_on: date | None, zone: ZoneInfo) -> Decimal:
+    """The boundary meter's CT × PT on the day that the bill was read."""
+    declared = declared_total(meter, BillFact.model_fields["reading_type"].default, zone)
+    at = moment_ms(datetime.combine(read_on, datetime.min.time()), zone) if read_on else 1 << 62
+    ratio = declared.ratio_at(at)
+    return Decimal(ratio.numerator) / ratio.denominator

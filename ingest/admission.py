@@ -157,6 +157,18 @@ def declared_as(metric: Metric, declared: Declarations) -> Declared | None:
     return None if metric.alias is None else declared.by_alias.get(metric.alias)
 
 
+def serial_in(payload: Payload, declared: Declarations) -> str:
+    """The meter's own number that a message carries; empty when it carries none."""
+    if frames.SERIAL not in declared.by_name:
+        return ""
+    for metric in payload.metrics:
+        if isinstance(metric.value, str):
+            found = declared_as(metric, declared)
+            if found is not None and found.name == frames.SERIAL:
+                return metric.value.strip()
+    return ""
+
+
 def _judge(metric: Metric, declared: Declared) -> Value | Refused:
     if metric.is_null:
         return None

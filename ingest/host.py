@@ -19,8 +19,10 @@ from ingest.admission import (
     declared_as,
     is_frame_number,
     read_payload,
+    serial_in,
 )
 from metering import frames
+from metering.dated import current_serial
 from metering.registry import Park
 from metering.sparkplug import Payload, body_digest
 from metering.topics import MessageType, Topic, parse_topic
@@ -28,6 +30,8 @@ from storage.journal import BirthIndex, Commit, Entry, FrameIndex, GatewayState,
 from storage.segment import Record
 
 REBIRTH_PAUSE_MS = 2_000
+SERIAL_CHANGED = "serial_changed"
+"""换表待确认: another meter answers than the registry, or the last frame, says."""
 
 
 class Answer(msgspec.Struct):
@@ -89,6 +93,9 @@ class Host:
         self._gateways = {gateway.id for gateway in park.gateways}
         self._sessions: dict[str, Session] = {}
         self._unsequenced = 0
+        self._declared_serials = {meter.id: current_serial(meter, park.tz) for meter in park.meters}
+        self._serials: dict[str, str] = {}
+        """Meter → the serial number that it last said."""
         self.reset()
 
     def reset(self) -> None:
@@ -109,6 +116,8 @@ class Host:
                 found = declarations(payload)
                 if isinstance(found, Declarations):
                     self._session(topic.gateway).learn(topic.meter, found)
+                    if said := serial_in(payload, found):
+                        self._serials[topic.meter] = said
 
     def receive(self, record: Record) -> None:
         """Judge one message; the results gather in `commit` and `answer`."""
@@ -175,6 +184,7 @@ class Host:
             session.doubted[topic.meter] = True
         index = BirthIndex(topic.gateway, topic.meter, found.epoch)
         self.commit.entries.append(Entry(record, index))
+        self._hear_serial(record, topic, serial_in(payload, found))
 
     def _death(self, record: Record, topic: Topic, payload: Payload, session: Session) -> None:
         if topic.type is MessageType.DDEATH:
@@ -306,6 +316,7 @@ class Host:
                 self._missing(record, topic.gateway, found, expected)
             self.commit.entries.append(Entry(record, index))
             self._store(index)
+            self._hear_serial(record, topic, self._said_serial(topic, found))
 
     def _missing(self, record: Record, gateway: str, found: Admitted, first: int) -> None:
         """An event; thinned ranges of one commit, which come by the hundred, are one."""
@@ -344,6 +355,21 @@ class Host:
         index = FrameIndex(topic.gateway, topic.meter, 0, self._unsequenced, found.t_ms, digest)
         self._stored.progress[topic.gateway, 0] = self._unsequenced
         self.commit.entries.append(Entry(record, index))
+        self._hear_serial(record, topic, self._said_serial(topic, found))
+
+    def _said_serial(self, topic: Topic, found: Admitted) -> str:
+        return serial_in(found.payload, self._session(topic.gateway).births[topic.meter])
+
+    def _hear_serial(self, record: Record, topic: Topic, said: str) -> None:
+        """An event when another meter answers than the registry names, or than the one before where it names none."""
+        before = self._serials.get(topic.meter, "")
+        if not said or said == before:
+            return
+        self._serials[topic.meter] = said
+        expected = self._declared_serials.get(topic.meter) or before
+        if expected and said != expected:
+            detail = {"meter": topic.meter, "serial": said, "expected": expected, "before": before}
+            self._event(record, topic.gateway, SERIAL_CHANGED, **detail)
 
 
 def _bdseq(payload: Payload) -> int | None:

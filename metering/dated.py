@@ -73,6 +73,13 @@ def declared_total(meter: Meter, reading_type: str, zone: ZoneInfo) -> DeclaredT
     return DeclaredTotal(tuple(segments), tuple(swaps))
 
 
+def current_serial(meter: Meter, zone: ZoneInfo) -> str:
+    """The serial number of the meter that hangs there by the registry; empty while it names none."""
+    if not meter.exchanges:
+        return meter.serial
+    return max(meter.exchanges, key=lambda exchange: moment_ms(exchange.at, zone)).serial
+
+
 def moment_ms(moment: datetime, zone: ZoneInfo) -> int:
     """UTC milliseconds of a declared moment; one without offset is the park's local time."""
     return to_ms(moment if moment.tzinfo is not None else moment.replace(tzinfo=zone))

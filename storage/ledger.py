@@ -310,6 +310,12 @@ class LedgerReader:
         rows = self.revisions(meter, reading_type, start_ms, end_ms, until_seq)
         return list({(row.start_ms, row.part): row for row in rows}.values())
 
+    def first_interval(self, meter: str, reading_type: str, start_ms: int, end_ms: int) -> IntervalRow | None:
+        """The newest revision of the first interval that starts in `[start_ms, end_ms)`."""
+        query = "SELECT min(start_ms) FROM interval WHERE meter=? AND reading_type=? AND start_ms>=? AND start_ms<?"
+        (first,) = self._db.execute(query, (meter, reading_type, start_ms, end_ms)).fetchone()
+        return None if first is None else self.intervals(meter, reading_type, first, first + 1)[0]
+
     def latest(self) -> list[LatestRow]:
         """The newest reading of every meter and type."""
         query = (

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from factors.policy import FactorPolicy, MissingFactor, factor_for
 from factors.table import FactorTable
-from metering.intervals import local_month, month_of, next_month
+from metering.intervals import local_month, month_of, next_month, previous_month
 
 I64 = NDArray[np.int64]
 DEADLINE_DAYS = 40
@@ -39,6 +39,13 @@ class Policy:
     def months(self) -> set[str]:
         """Those that it was asked about and that may still be reported."""
         return {month for _role, month in self._found if self._known_by(month) == self.as_of}
+
+    def reportable(self) -> list[str]:
+        """The month of its day and those before that may still be reported, oldest first."""
+        months = [self.as_of.isoformat()[:7]]
+        while self._known_by(before := previous_month(months[0])) == self.as_of:
+            months.insert(0, before)
+        return months
 
     def factor(self, role: str | None, month: str) -> tuple[str | None, int, int]:
         """(factor id, num, den) of a role's energy in a month; id None and num -1 when there is none."""

@@ -66,6 +66,7 @@ class Runner:
         self._snapshot = stored or Snapshot(self._journal.journal_id, START, 0, b"")
         self._learn_aliases()
         self._restate_alone(self._state.declared_anew(context), DECLARED)
+        self._restate_alone(self._factors_anew(), FACTORS)
 
     def close(self) -> None:
         """Close all files."""
@@ -100,6 +101,21 @@ class Runner:
         if months:
             start = local_month(months[0], zone).start_ms
             self._restate_alone(dict.fromkeys(roles, start), FACTORS)
+
+    def _factors_anew(self) -> dict[Key, int]:
+        """Total → the first month, of those that may still be reported, whose rows have another factor than that of today.
+
+        A notice comes with new data, so with a restart. A month takes one factor: its first row tells.
+        """
+        policy, zone, found = self._context.policy, self._context.park.tz, dict[Key, int]()
+        for channel in self._state.channels:
+            role = self._context.role(channel.key)
+            for month in reversed(policy.reportable()):
+                span = local_month(month, zone)
+                row = self._stored.first_interval(*channel.key, *span)
+                if role is not None and row is not None and row.factor_id != policy.factor(role, month)[0]:
+                    found[channel.key] = span.start_ms
+        return found
 
     def carry_out(self, request: Request) -> Answer:
         """Compute totals again from a moment on; every line that differs."""

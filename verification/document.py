@@ -59,6 +59,7 @@ NOT_FIGURES = frozenset(
         "comparisons",
         "year",
         "evidence",
+        "applied_ratios",
         "ledger",
         "dated",
     }

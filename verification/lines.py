@@ -304,6 +304,8 @@ class MeterFacts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Empty: not in the registry."""
     ratio_proof: str
     """What proves the transformer ratios; empty: 变比未证实."""
+    applied_ratios: tuple[Ratio, ...] = ()
+    """CT × PT that the month's energies were multiplied by, in time order; several where it changed within the month."""
     longest_gap_minutes: int | None
     missing_method: str
     """Of the data-quality control plan."""

@@ -61,7 +61,7 @@ def _ledger_event(sources: Sources, row: EventRow) -> EventOut:
 def _journal_event(sources: Sources, row: JournalEvent) -> EventOut:
     return EventOut(
         id=row.id, source="journal", t_ms=row.t_ms, t=iso(row.t_ms, sources.zone), gateway=row.gateway,
-        kind=row.kind, detail=row.detail,
+        meter=row.detail.get("meter"), kind=row.kind, detail=row.detail,
     )  # fmt: skip
 
 

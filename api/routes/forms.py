@@ -47,7 +47,7 @@ def state(
     sources.enterprise(scope, "scope")
     meters = sources.park.meters_of(scope)
     try:
-        fresh = facts_of(values, scope, month, boundary_meter(meters))
+        fresh = facts_of(values, scope, month, boundary_meter(meters), sources.zone)
     except ValidationError as error:
         raise Problem(422, "invalid form", "; ".join(validation_mistakes(error)), "values") from error
     if found := [text for _at, text in mistakes(fresh, _facts(sources), sources.park)]:

@@ -5,10 +5,11 @@ import { Feed, getJson } from "./feed.js";
 import { EnterprisesView, ParkView } from "./figures.js";
 import * as format from "./format.js";
 import { lang, nameOf, t, translatePage, useLanguage } from "./i18n.js";
-import { session, signOut } from "./session.js";
+import { mayAnywhere, session, signOut } from "./session.js";
 import { FactorsView, GatewaysView, showMonths } from "./tables.js";
 
 const MONTHS_EVERY_MS = 60_000;
+const LINKS = { "to-months": "month.view", "to-form": "finding.answer" };
 const $ = (id) => document.getElementById(id);
 const page = { live: null, months: [], skew: 0, state: "connecting", views: [] };
 
@@ -76,6 +77,8 @@ async function showUser() {
   const user = await session().catch(() => null);
   $("user").hidden = !user;
   if (user) say($("user-name"), user.label || user.name);
+  for (const [link, right] of Object.entries(LINKS)) $(link).hidden = !(user && (await mayAnywhere(right)));
+  document.documentElement.dataset.linked = "true";
 }
 
 function isDark() {

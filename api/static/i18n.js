@@ -86,6 +86,8 @@ const WORDS = {
   sign_in: ["登录", "Sign in"],
   sign_in_with: ["用 {name} 登录", "Sign in with {name}"],
   oidc_failed: ["未能登录：该账号未在本园区开通，或登录已过期。", "Not signed in: this account is not known in this park, or it took too long."],
+  to_months: ["月度动态核查", "Monthly verification"],
+  to_form: ["企业月度填报", "Monthly form"],
   sign_out: ["退出", "Sign out"],
   user_name: ["用户名", "User name"],
   password: ["密码", "Password"],

@@ -22,6 +22,12 @@ export async function may(permission, enterprise = null) {
   return Boolean(held && (held.park || (enterprise && held.enterprises.includes(enterprise))));
 }
 
+/** True when the signed-in user holds a permission for anything at all. */
+export async function mayAnywhere(permission) {
+  const held = (await session()).permissions[permission];
+  return Boolean(held && (held.park || held.enterprises.length));
+}
+
 /** A request that changes something: JSON, FormData or a file out, the response back; throws Unauthorized on 401. */
 export async function change(method, path, body) {
   const headers = { "X-CSRF-Token": (await session()).csrf };

@@ -4,14 +4,17 @@ import hashlib
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import click
 
+from metering.dated import moment_ms
 from metering.i18n import _
 from metering.reading_types import READING_TYPES
-from metering.registry import Meter, load_registry
+from metering.registry import Exchange, Meter, RatioChange, load_registry
 from storage.attachments import AttachmentError, keep
 from tanyun.commands.common import config_option, errors_as_sentences, fail
 from tanyun.commands.text import example
@@ -50,9 +53,7 @@ def _asked(function: Callable[..., None]) -> Callable[..., None]:
             "--at", type=click.DateTime(_MOMENTS), required=True, help=_("When, in the park's local time.")
         ),
         click.option("--reason", required=True, help=_("Why; it stays in the registry and the audit log.")),
-        click.option(
-            "--photo", type=_PHOTO, help=_("Photo or scan that proves it; kept under its SHA-256.")
-        ),
+        click.option("--photo", type=_PHOTO, help=_("Photo or scan that proves it; kept under its SHA-256.")),
         click.option("--dry-run", is_flag=True, help=_("Show the change, make none.")),
         click.option("--yes", is_flag=True, help=_("Do not ask.")),
         config_option,
@@ -90,7 +91,7 @@ def exchange(
     if photo is None:
         raise click.MissingParameter(param_hint="'--photo'", param_type="option")
 
-    def entry(known: Meter) -> dict[str, Any]:
+    def entry(known: Meter, _zone: ZoneInfo) -> dict[str, Any]:
         from tanyun.sheets.dated import totals_of  # noqa: PLC0415  tomlkit is there on servers only
 
         roles = list(known.roles)
@@ -113,22 +114,33 @@ def exchange(
 )  # fmt: skip
 @_asked
 @click.option("--ct", required=True, help=_("The current transformers' ratio, e.g. 400/5."))
-@click.option("--pt", help=_("The voltage transformers' ratio; 1 unless given."))
+@click.option("--pt", help=_("The voltage transformers' ratio, where it changed too."))
 def ratio(
     meter: str, at: datetime, ct: str, pt: str | None, reason: str, photo: Path | None, dry_run: bool, yes: bool,
     config_file: Path,
 ) -> None:  # fmt: skip
     """Declare a ratio."""
 
-    def entry(known: Meter) -> dict[str, Any]:
-        kept = known.pt if pt is None else pt
+    def entry(known: Meter, zone: ZoneInfo) -> dict[str, Any]:
+        kept = _pt_of(known, at, zone) if pt is None else pt
         return {"at": at, "ct": ct, "pt": None if str(kept) == "1" else str(kept)}
 
     _declare(config_file, "ratio", meter, entry, reason, photo, write=not dry_run, ask=not yes)
 
 
+def _pt_of(meter: Meter, at: datetime, zone: ZoneInfo) -> Fraction:
+    """The voltage transformers' ratio in force at a moment by what is declared so far."""
+    dated: list[RatioChange | Exchange] = [*meter.ratio_changes, *meter.exchanges]
+    before = [
+        (moment_ms(change.at, zone), change.pt)
+        for change in dated
+        if change.pt is not None and moment_ms(change.at, zone) < moment_ms(at, zone)
+    ]
+    return max(before)[1] if before else meter.pt
+
+
 def _declare(
-    config_file: Path, kind: str, meter: str, entry: Callable[[Meter], dict[str, Any]], reason: str, photo: Path | None, *,
+    config_file: Path, kind: str, meter: str, entry: Callable[[Meter, ZoneInfo], dict[str, Any]], reason: str, photo: Path | None, *,
     write: bool, ask: bool,
 ) -> None:  # fmt: skip
     """Show the change of the registry; when it is wanted, keep the photo, replace the file and write the audit log."""
@@ -139,11 +151,12 @@ def _declare(
         config = load_server_config(config_file)
         before, data = config.registry.read_text(encoding="utf-8"), photo.read_bytes() if photo else b""
         digest = hashlib.sha256(data).hexdigest() if photo else ""
-        known = load_registry(config.registry).meter(meter)
+        park = load_registry(config.registry)
+        known = park.meter(meter)
         said = f"{reason} (photo sha256:{digest})" if digest else reason
         put = dated.with_exchange if kind == "exchange" else dated.with_ratio
         try:
-            fields = {**(entry(known) if known else {}), "reason": said}
+            fields = {**(entry(known, park.tz) if known else {}), "reason": said}
             after = put(before, meter, fields)
             checked(config.registry, after)
             click.echo(difference(config.registry, before, after), nl=False)

@@ -61,7 +61,7 @@ def _meter(document: tomlkit.TOMLDocument, meter: str) -> Table:
     if not isinstance(meters, AoT):
         raise EntryError([_("meters is no array of tables ([[meters]]): write it as one")])
     for table in meters:
-        if table.get("id") == meter:
+        if isinstance(table, Table) and table.get("id") == meter:
             return table
     known = ", ".join(str(table.get("id")) for table in meters)
     raise EntryError(

@@ -263,6 +263,8 @@ def test_signing_out_leads_to_the_login_page_and_the_data_are_gone(tab: Tab, url
     ready(tab, url)
     tab.wait("!document.querySelector('#user').hidden")
     assert tab.text("#user-name") == "operator"
+    tab.wait("!document.querySelector('#to-months').hidden")
+    assert tab.run("document.querySelector('#to-months').getAttribute('href')") == "/months"
     tab.click("#sign-out")
     tab.wait("location.pathname === '/login'")
     assert tab.run("fetch('/api/v1/live').then((answer) => answer.status)") == 401
@@ -281,10 +283,28 @@ def test_an_enterprise_sees_itself_and_nobody_else(browser: int, url: str, files
     assert tab.text("#park-name") == "示范新材料有限公司"
     assert "示范精密机械" not in text
     assert "示范高新区" not in text
+    tab.wait("!document.querySelector('#to-form').hidden && !document.querySelector('#to-months').hidden")
     assert tab.run("document.querySelectorAll('.meters tbody tr').length") == 3
     assert tab.run("document.documentElement.scrollWidth") <= 390
     assert tab.problems == []
     tab.close()
+
+
+def test_who_may_see_no_month_is_shown_no_way_there(browser: int, url: str, files: Any) -> None:
+    tab = Tab(browser)
+    tab.call("Network.clearBrowserCookies")
+    tab.open(f"{url}/login")
+    tab.wait("document.documentElement.dataset.ready")
+    sign_in(tab, files.user("zhao", ("installer", "*")))
+    ready_without_months(tab, url)
+    assert tab.run("document.querySelector('#to-months').hidden && document.querySelector('#to-form').hidden")
+    tab.close()
+
+
+def ready_without_months(tab: Tab, url: str) -> None:
+    """The page with its user's name, which comes after the links were judged."""
+    tab.wait(f"location.href === {url + '/'!r} && !document.querySelector('#user').hidden")
+    tab.wait("document.documentElement.dataset.linked")
 
 
 def test_page_follows_the_ledger_and_says_when_the_server_is_gone(

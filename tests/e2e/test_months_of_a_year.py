@@ -7,215 +7,31 @@ import json
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
-from factors.policy import enterprise_policy
-from factors.table import FactorTable
 from metering.intervals import local_month
-from metering.registry import load_registry
 from storage.audit import AuditLog
-from storage.facts.kinds import BillFact, CertificateFact, EnterpriseFact, Fact, MeterFact
-from storage.facts.sheets import export_csv
+from storage.facts.kinds import BillFact, CertificateFact, EnterpriseFact, MeterFact
 from storage.ledger import LedgerReader
-from storage.lifecycle import Subject
-from storage.months import MonthRow, MonthStore
-from stream.context import Context
-from stream.policy import Policy
-from stream.runner import Runner
-from tanyun import people
-from tanyun.commands import month, month_life
+from tanyun.commands import month
 from tanyun.commands.group import root
-from tanyun.config import load_server_config
-from tanyun.desk import desk_of
 from tests.e2e import year
-from verification.document import MonthDocument, parse
+from tests.e2e.office import Office
+from tests.verification.test_evidence import recompute
+from verification.close import check_month
+from verification.document import MonthDocument
+from verification.formats.cells import Text
+from verification.formats.tables_energy import tables as report_tables
 
-PARK = """\
-# 园区登记。注释要留下。
-id = "park"
-name = "示范园区"
-grid_scope = "CN-AH"
-
-[[enterprises]]
-id = "plant"
-name = "示范工厂"
-
-[[sites]]
-id = "site"
-enterprise = "plant"
-name = "一厂"
-
-[[gateways]]
-id = "gw"
-site = "site"
-
-# 10 kV 关口
-[[meters]]
-id = "gate"
-gateway = "gw"
-roles = { energy_import_total = "grid_boundary", energy_export_total = "export" }
-ct = "300/5"   # from the drawing
-max_power_w = 500000
-serial = "GATE-1"
-
-# behind it
-[[meters]]
-id = "pv"
-gateway = "gw"
-parent = "gate"
-roles = { energy_generation_total = "pv_generation" }
-max_power_w = 500000
-
-[[meters]]
-id = "line1"
-gateway = "gw"
-parent = "gate"
-roles = { energy_import_total = "sub_meter" }
-max_power_w = 500000
-
-[[meters]]
-id = "line2"
-gateway = "gw"
-parent = "gate"
-roles = { energy_import_total = "sub_meter" }
-max_power_w = 500000
-"""
-SERVER = """\
-registry = "park.toml"
-data = "data"
-reports = "reports"
-
-[broker]
-host = "127.0.0.1"
-user = "server"
-password_file = "password"
-"""
 WRONG_WH = 600
 """Per unit of the boundary meter while 300/5 was believed."""
 OF_2022, OF_2023, RESIDUAL_2022 = 536_600, 530_600, 585_600
 """µg/Wh: 公告2024年第33号, 公告2025年第47号 (published 2025-12-31), and the former's residual series."""
 CODE = "91340100MA2N00TE0P"
-
-
-class Office:
-    """The server, its clock and the two people who work on it."""
-
-    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
-        self.folder, self._patch = folder, patch
-        for name, text in (("park.toml", PARK), ("server.toml", SERVER)):
-            (folder / name).write_text(text, encoding="utf-8")
-        (folder / "photo.jpg").write_bytes(b"\xff\xd8\xff both displays")
-        self.config = load_server_config(folder / "server.toml")
-        self.config.data.mkdir()
-        self.gateway = year.Gateway(self.config.journal)
-        self.runner: Runner | None = None
-        self.on("2025-10-01T00:00")
-        self.sits("cli:li")
-
-    def on(self, text: str) -> None:
-        """Move the clock."""
-        self.now_ms, self.today = year.at(text), date.fromisoformat(text[:10])
-        for module, name in ((month, "_now_ms"), (month_life, "_now"), (people, "now_ms")):
-            self._patch.setattr(module, name, lambda: self.now_ms)
-
-    def sits(self, name: str) -> None:
-        """Who types."""
-        for module in (people, month_life):
-            self._patch.setattr(module, "operating_user", lambda: name)
-
-    def type(self, *words: str, code: int = 0) -> Result:
-        """A command, and the exit code that it must have."""
-        given = ["--lang", "en", *words, "--config", str(self.folder / "server.toml")]
-        result = CliRunner().invoke(root, given, catch_exceptions=False)
-        assert result.exit_code == code, result.output
-        return result
-
-    def take_in(self, *facts: Fact, code: int = 0) -> Result:
-        """Facts of one kind through a sheet."""
-        kind = type(facts[0])
-        sheet = self.folder / f"{kind.KIND}.csv"
-        sheet.write_bytes(export_csv(kind, facts))
-        return self.type("registry", "import", str(sheet), "--why", "sheet", code=code)
-
-    def stream(self, *, restarted: bool = False) -> None:
-        """Compute up to the journal's end."""
-        policy = Policy(FactorTable.load(), enterprise_policy(), year.ZONE, self.today)
-        if self.runner is None or restarted:
-            self.stop()
-            context = Context(load_registry(self.config.registry), policy)
-            self.runner = Runner(self.config.journal, self.config.ledger, context)
-        else:
-            self.runner.follow_day(policy)
-        while self.runner.advance():
-            pass
-
-    def stop(self) -> None:
-        """Stop the stream."""
-        if self.runner is not None:
-            self.runner.close()
-            self.runner = None
-
-    def row(self, wanted: str, revision: int | None = None) -> MonthRow:
-        """The enterprise's revision of a month, the newest by default."""
-        with MonthStore(self.config.months, writable=False) as store:
-            found = store.get(wanted, "enterprise", "plant", revision)
-        assert found is not None
-        return found
-
-    def all_rows(self) -> set[tuple[str, str, int, bytes, str]]:
-        """Every revision there is, byte for byte."""
-        with MonthStore(self.config.months, writable=False) as store:
-            return {(r.month, r.scope_id, r.revision, r.document, r.digest) for r in store.list()}
-
-    def document(self, wanted: str) -> MonthDocument:
-        """The newest document of the enterprise."""
-        return parse(self.row(wanted).document)
-
-    def status(self, wanted: str, revision: int) -> str:
-        """Where a revision stands."""
-        life = desk_of(self.config, lambda: self.now_ms).life(
-            Subject(wanted, "enterprise", "plant", revision)
-        )
-        assert life is not None
-        return life.status
-
-    def answer(self, wanted: str) -> None:
-        """Explain every finding of a month, of the enterprise and the park."""
-        desk = desk_of(self.config, lambda: self.now_ms)
-        for scope, kind in (("plant", "enterprise"), ("park", "park")):
-            with MonthStore(self.config.months, writable=False) as store:
-                row = store.get(wanted, kind, scope)
-            assert row is not None
-            life = desk.life(Subject(wanted, kind, scope, row.revision))
-            assert life is not None
-            for check in life.unanswered:
-                self.type("month", "answer", wanted, scope, "--check", check, "--reason", "seen")
-
-    def verify(self, wanted: str) -> None:
-        """Send and approve a month: four eyes."""
-        self.answer(wanted)
-        for scope in ("plant", "park"):
-            self.type("month", "send", wanted, scope)
-        self.sits("cli:wang")
-        for scope in ("plant", "park"):
-            self.type("month", "approve", wanted, scope)
-        self.sits("cli:li")
-
-    def restate(self, first: str, last: str, code: str) -> dict[str, object]:
-        """Restate months; the summary that was written."""
-        words = ("--from", first, "--to", last, "--reason", code, "--note", "see the file", "--json")
-        told = json.loads(self.type("month", "restate", *words).stdout)
-        summary: dict[str, object] = json.loads(Path(told["summary"]).read_bytes())
-        for name in {m[0] for m in told["months"]}:
-            self.answer(name)
-        self.type("month", "approve-restatement", told["cause"], code=1)
-        self.sits("cli:wang")
-        self.type("month", "approve-restatement", told["cause"])
-        self.sits("cli:li")
-        return summary
 
 
 @pytest.fixture
@@ -261,7 +77,9 @@ def expect(office: Office, wanted: str, revision: int, purchased_wh: int, ug_per
     assert document.revision == revision
     assert document.energy.purchased_wh == str(purchased_wh)
     assert wh(document, "gate") == purchased_wh
-    assert emission(document, "standard") == emission(document, "location_national") == purchased_wh * ug_per_wh
+    assert (
+        emission(document, "standard") == emission(document, "location_national") == purchased_wh * ug_per_wh
+    )
     for meter in ("line1", "line2"):
         assert wh(document, meter) == year.month_units(meter, wanted) * year.PER_UNIT[meter] * 10
     assert wh(document, "pv", "energy_generation_total") == year.month_units("pv", wanted) * year.UNIT_WH
@@ -302,6 +120,7 @@ def test_five_months_with_everything_that_happens_to_a_plant(office: Office) -> 
     frames_come_late(office)
     certificates_come_late(office)
     a_notice_enters_a_frozen_month_by_decision(office)
+    every_revision_is_proved_by_its_pack(office)
 
 
 def three_months_under_a_wrong_ratio(office: Office) -> None:
@@ -321,7 +140,7 @@ def three_months_under_a_wrong_ratio(office: Office) -> None:
 
     office.gateway.until("2026-01-02T09:00")
     office.on("2026-01-02T09:00")
-    office.stream()
+    office.stream(restarted=True)
     assert factors_in_ledger(office, "2025-12") == {"CN-2023-average"}  # the open month follows the notice
     office.type("month", "close", "2025-12")
     expect(office, "2025-12", 1, year.month_units("import", "2025-12") * WRONG_WH, OF_2023)
@@ -345,6 +164,9 @@ def the_ratio_is_put_right(office: Office) -> None:
         billed=Decimal(closing - opening) * 80 / 100 + 120, transformer_loss=Decimal(120),
     )  # fmt: skip
     office.take_in(bill)
+    with month.sources(office.folder / "server.toml") as found:
+        (told, *_others) = check_month(found, "2025-12", office.now_ms)
+    assert (outcome(told, "V07"), Fraction(told.bills[0].share or 0)) == ("FINDING", Fraction(1, 4))
     words = ("--at", "2025-10-01", "--ct", "400/5", "--reason", "name plate read", "--yes")
     office.type("meters", "ratio", "gate", *words)
     office.take_in(*records("400/5"))
@@ -359,6 +181,7 @@ def the_ratio_is_put_right(office: Office) -> None:
         document = expect(office, wanted, 2, units * year.UNIT_WH, factor)
         differences[wanted] = (units * 200, units * 200 * factor)
         assert outcome(document, "V06") == outcome(document, "V09") == "PASS"
+        assert ratios_printed(document) == {"80", "1 × 1"}
         assert (office.status(wanted, 1), office.status(wanted, 2)) == ("restated", "verified")
     assert differences_of(summary) == differences
     totals = {f["name"]: f["difference"] for f in listed(summary["totals"])}
@@ -366,8 +189,17 @@ def the_ratio_is_put_right(office: Office) -> None:
     assert int(str(totals["emission_ug"])) == sum(d[1] for d in differences.values())
     (line,) = office.document("2025-12").bills
     metered = year.units("import", "2025-11-25", "2025-12-25") * year.UNIT_WH
-    assert (Decimal(line.metered or "") * 1000, Decimal(line.difference or "")) == (metered, 0)
+    assert (Decimal(line.metered or "") * 1000, Decimal(line.difference or "")) == (
+        Decimal(metered),
+        Decimal(0),
+    )
     assert outcome(office.document("2025-12"), "V07") == "PASS"
+
+
+def ratios_printed(document: MonthDocument) -> set[str]:
+    """The column CT × PT of the report's table of meters."""
+    (table,) = (t for t in report_tables(document) if t.id == "T2.3")
+    return {cell.zh for row in table.rows if isinstance(cell := row[2], Text)}
 
 
 def listed(value: object) -> list[dict[str, object]]:
@@ -416,7 +248,18 @@ def the_boundary_meter_is_exchanged(office: Office) -> None:
         for word in (side, f"energy_{name}_total={year.kwh(value)}")
     ]
     photo = str(office.folder / "photo.jpg")
-    words = ("--at", "2026-01-14 03:07", *sides, "--serial", "GATE-2", "--reason", "display dead", "--photo", photo, "--yes")
+    words = (
+        "--at",
+        "2026-01-14 03:07",
+        *sides,
+        "--serial",
+        "GATE-2",
+        "--reason",
+        "display dead",
+        "--photo",
+        photo,
+        "--yes",
+    )
     told = office.type("meters", "exchange", "gate", *words).output
     assert "restart" in told
     text = office.config.registry.read_text(encoding="utf-8")
@@ -480,7 +323,9 @@ def frames_come_late(office: Office) -> None:
     assert differences_of(summary) == {m: (d, d * OF_2023) for m, d in moved.items()}
     for wanted, revision in (("2026-01", 3), ("2026-02", 2)):
         document = expect(office, wanted, revision, exact[wanted], OF_2023)
-        assert {line.points_read for line in document.meters} <= {line.points_expected for line in document.meters}
+        assert {line.points_read for line in document.meters} <= {
+            line.points_expected for line in document.meters
+        }
         assert outcome(document, "V03") == "PASS"
     assert frozen <= office.all_rows()
 
@@ -494,7 +339,9 @@ def certificates_come_late(office: Office) -> None:
         retired_on=date(2026, 3, 1), month="2025-11", evidence_sha256="ab" * 32,
     )  # fmt: skip
     office.take_in(batch)
-    twice = CertificateFact(**{**batch.model_dump(), "first": "GEC0020", "last": "GEC0030", "month": "2025-12"})
+    twice = CertificateFact(
+        **{**batch.model_dump(), "first": "GEC0020", "last": "GEC0030", "month": "2025-12"}
+    )
     refused = office.take_in(twice, code=1)
     assert "GEC0001" in refused.output
     summary = office.restate("2025-11", "2025-11", "late_certificate")
@@ -518,6 +365,28 @@ def a_notice_enters_a_frozen_month_by_decision(office: Office) -> None:
     expect(office, "2025-10", 3, purchased, OF_2023)
     assert differences_of(summary) == {"2025-10": (0, purchased * (OF_2023 - OF_2022))}
     assert frozen <= office.all_rows()
+
+
+def every_revision_is_proved_by_its_pack(office: Office) -> None:
+    """Newest ones, and older ones of a month that was restated since: figures from frames, on another machine."""
+    office.type("evidence", "keygen")
+    for wanted, revision in (
+        ("2025-10", 3),
+        ("2025-12", 1),
+        ("2025-12", 2),
+        ("2026-01", 2),
+        ("2026-01", 3),
+        ("2026-02", 2),
+    ):
+        words = ("--scope", "plant", "--revision", str(revision), "--json")
+        told = json.loads(office.type("evidence", "pack", wanted, *words).stdout)
+        pack = Path(told[0]["path"])
+        done = CliRunner().invoke(
+            root, ["--lang", "en", "evidence", "verify", str(pack)], catch_exceptions=False
+        )
+        assert done.exit_code == 0, (wanted, revision, done.output)
+        if (wanted, revision) in {("2025-12", 2), ("2026-01", 2)}:
+            assert recompute(pack, office.folder).stdout.splitlines()[-1] == "equal"
 
 
 def test_a_quarter_of_the_formula_by_hand() -> None:

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.host import REBIRTH_PAUSE_MS, Answer, Host, Stored
+from ingest.host import REBIRTH_PAUSE_MS, SERIAL_CHANGED, Answer, Host, Stored
+from metering import frames
+from metering.registry import parse_registry
 from metering.sparkplug import DataType, Metric
 from metering.topics import MessageType
 from storage.journal import BirthIndex, Commit, Entry, FrameIndex, GatewayState
@@ -416,3 +418,61 @@ def test_thinned_ranges_of_one_commit_are_one_event(ingest: Ingest) -> None:
         {"epoch": EPOCH, "first": 2, "last": 9, "frames": 7},
     )
     assert ingest.acked() == 10
+
+
+SERIAL_ALIAS = 20
+
+
+def birth_saying(serial: str | None) -> Record:
+    """A meter's birth with its serial number, or with the place for one."""
+    return record(
+        MessageType.DBIRTH,
+        [
+            Metric(name=frames.FRAME_EPOCH, alias=1, timestamp=NOW_MS, datatype=DataType.UINT64, value=EPOCH),
+            Metric(name=frames.FRAME_NUMBER, alias=2, timestamp=NOW_MS, datatype=DataType.UINT64, is_null=True),
+            Metric(
+                name=frames.SERIAL, alias=SERIAL_ALIAS, timestamp=NOW_MS, datatype=DataType.STRING, value=serial,
+                is_null=serial is None,
+            ),
+        ],
+        "m",
+    )  # fmt: skip
+
+
+def saying(number: int, serial: str) -> Record:
+    """A frame with the meter's serial number."""
+    return frame(number, "m", Metric(alias=SERIAL_ALIAS, timestamp=NOW_MS, value=serial))
+
+
+def serials(commit: Commit) -> list[tuple[str, str]]:
+    return [(e.detail["expected"], e.detail["serial"]) for e in commit.events if e.kind == SERIAL_CHANGED]
+
+
+def test_another_serial_number_than_before_is_an_event_once_and_survives_a_restart() -> None:
+    ingest = Ingest()
+    first, _answer = ingest.hear(nbirth(), birth_saying(None), saying(1, "A"), saying(2, "A"))
+    assert serials(first) == []
+    changed, _answer = ingest.hear(saying(3, "B"), saying(4, "B"), saying(3, "B"))
+    assert serials(changed) == [("A", "B")]
+    ingest.hear(birth_saying("B"))
+    ingest.restart()
+    again, _answer = ingest.hear(saying(5, "B"), saying(6, "C"))
+    assert serials(again) == [("B", "C")]
+
+
+def test_the_registry_says_which_serial_number_is_expected_also_after_a_declared_exchange() -> None:
+    meter = {"id": "m", "gateway": "gw", "roles": {"energy_import_total": "grid_boundary"}, "serial": "A"}
+    exchange = {
+        "at": "2026-01-14T03:07:00",
+        "closing": {"energy_import_total": 2},
+        "opening": {"energy_import_total": 1},
+        "serial": "B",
+    }
+    plain = PARK.model_dump(mode="json")
+    for exchanges, heard, expected in (
+        ([], "A", []), ([], "B", [("A", "B")]), ([exchange], "B", []), ([exchange], "A", [("B", "A")]),
+    ):  # fmt: skip
+        host = Host(parse_registry({**plain, "meters": [{**meter, "exchanges": exchanges}]}), Remembered())
+        for item in (nbirth(), birth_saying(None), saying(1, heard)):
+            host.receive(item)
+        assert serials(host.close_commit()) == expected

@@ -6,10 +6,14 @@ from math import isqrt
 from zoneinfo import ZoneInfo
 
 from metering.intervals import MINUTE_MS, iso
+from metering.registry import Meter
+from storage.facts.kinds import MeterFact
 from storage.ledger import EventRow
 from verification.accounting.books import Books
 from verification.completeness import MonthTotal
+from verification.document import ratio_text
 from verification.lines import EventLine, MeterFacts
+from verification.ratios import ratios_of
 
 _QUARTERS_PER_HOUR = 4
 IMPORTED = ("energy_import_total", "reactive_import_total")
@@ -56,12 +60,29 @@ def _of_meter(
         accuracy_class=record.accuracy_class if record else "",
         calibrated_on=_day(record.calibrated_on if record else None),
         calibrated_until=_day(record.calibrated_until if record else None),
-        ratio_proof=record.ratio_proof if record else "",
+        ratio_proof=_proof(record, totals[0].meter),
+        applied_ratios=_ratios(totals, zone),
         longest_gap_minutes=longest // MINUTE_MS,
         missing_method=method,
         max_demand_w=None if peak is None else str(peak.energy * _QUARTERS_PER_HOUR),
         max_demand_at="" if peak is None else iso(peak.start_ms, zone),
         power_factor=power_factor(active.energy, reactive.energy) if active and reactive else None,
+    )
+
+
+def _proof(record: MeterFact | None, meter: Meter) -> str:
+    """By the record, or where it has no ratio by what the commissioning sheet put into the park's file (as V09)."""
+    if record is not None and (record.ct is not None or record.pt is not None):
+        return record.ratio_proof
+    return meter.ratio_proof or ""
+
+
+def _ratios(totals: Sequence[MonthTotal], zone: ZoneInfo) -> tuple[str, ...]:
+    electric = next((total for total in totals if total.electric), None)
+    if electric is None:
+        return ()
+    return tuple(
+        ratio_text(ratio) for ratio in ratios_of(electric.meter, electric.reading_type, electric.span, zone)
     )
 
 

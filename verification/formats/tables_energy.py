@@ -1,6 +1,7 @@
 """Tables T1 (energy by kind) and T2 (electricity) of the monthly report."""
 
 from collections.abc import Iterator
+from fractions import Fraction
 
 from metering.reading_types import READING_TYPES
 from verification.document import MeterLine, MonthDocument
@@ -23,7 +24,7 @@ from verification.formats.cells import (
     tonnes,
     wan_kwh,
 )
-from verification.lines import EnergyLine, PowerLine
+from verification.lines import EnergyLine, MeterFacts, PowerLine
 
 
 def tables(document: MonthDocument) -> Iterator[Table]:
@@ -229,7 +230,7 @@ def _t2_boundary(document: MonthDocument) -> Table:
 
 
 def _t2_meters(document: MonthDocument) -> Table:
-    proofs = {fact.meter: fact.ratio_proof for fact in document.meter_facts}
+    facts = {fact.meter: fact for fact in document.meter_facts}
     columns = (
         Column("表计", "Meter"),
         Column("计量量、角色", "Total, role", 27),
@@ -244,26 +245,36 @@ def _t2_meters(document: MonthDocument) -> Table:
         "表计底数",
         "Meter readings",
         columns,
-        rows([_meter(line, proofs.get(line.meter, "")) for line in document.meters]),
+        rows([_meter(line, facts.get(line.meter)) for line in document.meters]),
         "一次侧累计底数，单位 kWh（水 m³、热 MJ）；tCO2 按主口径因子。变比未证实：登记册中没有互感器变比的证明文件。",
         "Totals on the primary side in kWh (water m³, heat MJ). Unproven: no document in the registry proves the transformer ratios.",
     )
 
 
-def _meter(line: MeterLine, proof: str) -> tuple[Cell, ...]:
+def _meter(line: MeterLine, facts: MeterFacts | None) -> tuple[Cell, ...]:
     kind = READING_TYPES[line.reading_type]
-    transformed = (line.ct, line.pt) != ("1", "1") and line.unit in {"Wh", "varh"}
-    state = "变比未证实 unproven" if transformed and not proof else ""
+    shown = _ratio(line, facts)
+    transformed = shown not in {"1 × 1", "1"} and line.unit in {"Wh", "varh"}
+    state = "变比未证实 unproven" if transformed and not (facts and facts.ratio_proof) else ""
     pending = "（待判 pending）" if line.pending else ""
     return (
         text(line.meter + pending, line.name),
         text(kind.label_zh, line.role_zh),
-        text(f"{line.ct} × {line.pt}", state),
+        text(shown, state),
         kwh(line.opening_wh),
         kwh(line.closing_wh),
         kwh(line.energy_wh),
         tonnes(line.emission_ug),
     )
+
+
+def _ratio(line: MeterLine, facts: MeterFacts | None) -> str:
+    """The ratio at commissioning, or what was declared since and applied to this month."""
+    first = Fraction(line.ct) * Fraction(line.pt)
+    applied = facts.applied_ratios if facts and line.unit in {"Wh", "varh"} else ()
+    if not applied or [Fraction(ratio) for ratio in applied] == [first]:
+        return f"{line.ct} × {line.pt}"
+    return " → ".join(applied)
 
 
 def _t2_demand(document: MonthDocument) -> Table:
