@@ -59,7 +59,7 @@ def test_no_record_of_any_clock_begins_like_a_sealed_body() -> None:
 
 @pytest.mark.parametrize("stored", [seal([b""]), *(part(first, 0) for first in (1, 6, 1 << 40))])
 def test_a_program_that_knows_of_no_sealing_stops(stored: bytes) -> None:
-    with pytest.raises(CorruptError, match="short"):
+    with pytest.raises(CorruptError):
         unpack_all(stored)
 
 
