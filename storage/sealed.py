@@ -20,9 +20,11 @@ import numpy as np
 from storage.errors import CorruptError
 from storage.segment import Record, packed, unpack_all
 
-BLOCK_TAG = b"\xffTYBLK1\x7f"
-PART_TAG = b"\xffTYPRT1\x7f"
-TAG_BYTES = 8
+_LENGTHS = b"\xff" * 6
+"""Of a topic and a payload that no body holds: a program that knows of no sealing finds the segment damaged, and stops."""
+BLOCK_TAG = b"\xffTYBLK1\x7f" + _LENGTHS
+PART_TAG = b"\xffTYPRT1\x7f" + _LENGTHS
+TAG_BYTES = len(BLOCK_TAG)
 _PART = struct.Struct("<QI")
 _COUNTS = struct.Struct("<III")
 _OPEN_BLOCKS = 4

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from storage.errors import CorruptError
 from storage.journal import SCHEMA, SCHEMA_VERSION
 from storage.merkle import merkle_root
-from storage.sealed import BLOCK_TAG, PART_TAG, part, seal, unseal
+from storage.sealed import BLOCK_TAG, PART_TAG, TAG_BYTES, part, seal, unseal
 from storage.segment import packed, unpack_all
 from storage.sqlite import open_writer, transaction
 
@@ -64,7 +64,7 @@ def _last(db: sqlite3.Connection) -> int:
     low, high = 0, db.execute("SELECT coalesce(max(id), 0) FROM segment").fetchone()[0]
     while low < high:
         middle = (low + high + 1) // 2
-        row = db.execute("SELECT substr(body, 1, 8) FROM segment WHERE id=?", (middle,)).fetchone()
+        row = db.execute("SELECT substr(body, 1, ?) FROM segment WHERE id=?", (TAG_BYTES, middle)).fetchone()
         low, high = (middle, high) if row[0] in {BLOCK_TAG, PART_TAG} else (low, middle - 1)
     return low
 

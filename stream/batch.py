@@ -61,11 +61,24 @@ class Table(NamedTuple):
 
 
 class Declared(dict[int, Binding]):
-    """What a gateway's births declare. A birth makes another one, so that the table needs to be made but once."""
+    """What a gateway's births declare."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._of: dict[str, list[int]] = {}
+
+    def declare(self, meter: str, bindings: Mapping[int, Binding]) -> None:
+        """A meter's newest birth, in place of its older ones."""
+        for alias in self._of.get(meter, ()):
+            if alias in self and self[alias].meter == meter:
+                del self[alias]
+        self.update(bindings)
+        self._of[meter] = list(bindings)
+        self.__dict__.pop("table", None)
 
     @cached_property
     def table(self) -> Table:
-        """As the kernels search it."""
+        """As the kernels search it, made but once between two births."""
         return Table.of(self)
 
 
@@ -98,7 +111,7 @@ def runs(records: Sequence[Record]) -> Iterator[Data | Birth]:
         yield Data(topics[start:], records[start:])  # type: ignore[arg-type]
 
 
-def take_birth(aliases: dict[str, dict[int, Binding]], birth: Birth, park: Park) -> None:
+def take_birth(aliases: dict[str, Declared], birth: Birth, park: Park) -> None:
     """Take up what a meter's birth declares, in place of its older births. An NBIRTH declares no readings of a meter."""
     gateway = birth.topic.gateway
     if birth.topic.type is MessageType.NBIRTH:
@@ -107,9 +120,7 @@ def take_birth(aliases: dict[str, dict[int, Binding]], birth: Birth, park: Park)
         bindings = bind(park, gateway, birth.topic.meter, decode(birth.payload))
     except DecodeError:
         return
-    known = aliases.get(gateway, {})
-    kept = {alias: old for alias, old in known.items() if old.meter != birth.topic.meter}
-    aliases[gateway] = Declared(kept | bindings)
+    aliases.setdefault(gateway, Declared()).declare(birth.topic.meter, bindings)
 
 
 def decode_columns(payloads: Sequence[bytes]) -> tuple[I64, I64]:
@@ -139,12 +150,12 @@ def readings(data: Data, aliases: Mapping[str, Mapping[int, Binding]]) -> Readin
     if not keep.all():
         columns, which = columns[keep], which[keep]
     datatype = np.array([binding.datatype for binding in bindings], np.int64)[which]
-    raw, real, keep = typed_values(columns[:, d.KIND], columns[:, d.BITS], datatype)
-    keep &= columns[:, d.TIME] >= 0
-    t = columns[:, d.TIME]
+    kind, bits, t = (np.ascontiguousarray(columns[:, at]) for at in (d.KIND, d.BITS, d.TIME))
+    raw, real, keep = typed_values(kind, bits, datatype)
+    keep &= t >= 0
     received = np.array([record.received_ms for record in data.records], np.int64)[columns[:, d.FRAME]]
     if keep.all():
-        return Readings(bindings, which, np.ascontiguousarray(t), raw, real, received)
+        return Readings(bindings, which, t, raw, real, received)
     return Readings(bindings, which[keep], t[keep], raw[keep], real[keep], received[keep])
 
 

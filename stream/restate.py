@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from metering.registry import Meter
 from storage.ledger import CheckpointRow, IntervalRow, NewLedgerEvent, Results
 from storage.segment import Record
-from stream.batch import Birth, readings, runs, take_birth
+from stream.batch import Birth, Declared, readings, runs, take_birth
 from stream.binding import Binding
 from stream.context import Context, Key
 from stream.entries import Entries, totals
@@ -87,7 +87,7 @@ def compute(key: Key, kept: CheckpointRow | None, context: Context, history: His
 
 def in_time_order(state: State, records: Sequence[Record], after_ms: int, context: Context) -> Entries:
     """The readings of the state's only channel after a time, of equal times the smaller first."""
-    aliases: dict[str, dict[int, Binding]] = {}
+    aliases: dict[str, Declared] = {}
     parts = []
     for run in runs(records):
         if isinstance(run, Birth):

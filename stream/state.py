@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.binding import Binding
+from stream.batch import Declared
 from stream.context import Key, Registry
 from stream.kernels.columns import LAST_POS, LAST_T, PENDING, STATE_COLUMNS, SWAPPED_T
 
@@ -42,7 +42,7 @@ class State:
     def __init__(self) -> None:
         self.channels: list[Channel] = []
         self.index: dict[Key, int] = {}
-        self.aliases: dict[str, dict[int, Binding]] = {}
+        self.aliases: dict[str, Declared] = {}
         """Gateway → alias → binding, from the newest births before the cursor."""
         self.arrays: I64 = np.zeros((0, STATE_COLUMNS), np.int64)
         self._room = self.arrays

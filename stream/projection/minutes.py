@@ -17,8 +17,7 @@ from storage.influx import RETENTIONS
 from storage.journal import JournalReader
 from storage.ledger import IntervalRow, LedgerReader, QuarterRow
 from storage.shifts import NO_SHIFTS, all_shifts
-from stream.batch import Birth, Data, readings, runs, take_birth
-from stream.binding import Binding
+from stream.batch import Birth, Data, Declared, readings, runs, take_birth
 from stream.context import Registry
 from stream.entries import totals
 from stream.kernels.accumulate import EDGE_TOLERANCE_MS
@@ -148,16 +147,16 @@ class Minutes:
             if start_ms + MINUTE_MS <= known_ms:
                 yield self._tags.minute_line(key, start_ms, pieces)
 
-    def _aliases(self) -> dict[str, dict[int, Binding]]:
+    def _aliases(self) -> dict[str, Declared]:
         """What aliases mean, by the newest births: an alias keeps its meaning for ever."""
-        aliases: dict[str, dict[int, Binding]] = {}
+        aliases: dict[str, Declared] = {}
         for run in runs(self._journal.births_before(self._journal.last_segment() + 1)):
             if isinstance(run, Birth):
                 take_birth(aliases, run, self._park)
         return aliases
 
     def _reads(
-        self, quarter: int, meters: Iterable[str], aliases: dict[str, dict[int, Binding]]
+        self, quarter: int, meters: Iterable[str], aliases: dict[str, Declared]
     ) -> dict[Key, list[Read]]:
         """The totals read in a quarter and shortly around it, in time order."""
         known = [(meter.gateway, meter.id) for name in meters if (meter := self._park.meter(name))]

@@ -13,8 +13,7 @@ from storage.journal import JournalReader, Offset
 from storage.ledger import LedgerReader
 from storage.line_protocol import MAX_T_MS, point
 from storage.segment import Record
-from stream.batch import Birth, Readings, readings, runs, take_birth
-from stream.binding import Binding
+from stream.batch import Birth, Declared, Readings, readings, runs, take_birth
 from stream.projection.schema import Tags
 
 CHUNK_ROWS = 10_000
@@ -113,7 +112,7 @@ class Gauges:
 
     def __init__(self, journal: JournalReader, park: Park, tags: Tags, clock: Callable[[], int]) -> None:
         self._journal, self._park, self._tags, self._clock = journal, park, tags, clock
-        self._aliases: dict[str, dict[int, Binding]] = {}
+        self._aliases: dict[str, Declared] = {}
         self._known = {0: self._aliases}
         """Segment → the meaning of aliases after it: the live end and the gaps each go on where they were."""
 

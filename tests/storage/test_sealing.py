@@ -15,9 +15,9 @@ from storage import sealing
 from storage.errors import CorruptError
 from storage.journal import Commit, JournalReader, Offset
 from storage.journal_writer import JournalWriter
-from storage.sealed import BLOCK_TAG, PART_TAG, is_sealed, seal, unseal
+from storage.sealed import BLOCK_TAG, PART_TAG, is_sealed, part, seal, unseal
 from storage.sealing import Sealed, seal_before
-from storage.segment import Record, packed
+from storage.segment import Record, packed, unpack_all
 from storage.slices import JournalSlice
 from tanyun.commands.journal import journal as command
 from tests.storage.entries import NOW_MS, birth, frame
@@ -51,9 +51,16 @@ def test_a_damaged_block_is_refused_or_says_the_same(records: list[Record], data
 def test_no_record_of_any_clock_begins_like_a_sealed_body() -> None:
     for tag in (BLOCK_TAG, PART_TAG):
         assert (
-            int.from_bytes(tag, "little", signed=True) > datetime(9999, 12, 31, tzinfo=UTC).timestamp() * 1000
+            int.from_bytes(tag[:8], "little", signed=True)
+            > datetime(9999, 12, 31, tzinfo=UTC).timestamp() * 1000
         )
     assert not is_sealed(b"".join(packed([birth().record])))
+
+
+@pytest.mark.parametrize("stored", [seal([b""]), *(part(first, 0) for first in (1, 6, 1 << 40))])
+def test_a_program_that_knows_of_no_sealing_stops(stored: bytes) -> None:
+    with pytest.raises(CorruptError):
+        unpack_all(stored)
 
 
 def journal(path: Path, segments: int = 12) -> None:
