@@ -12,10 +12,10 @@ from storage.errors import CorruptError
 from storage.journal import SCHEMA_VERSION, Offset
 from storage.merkle import CHAIN_START, chain_next, merkle_root
 from storage.sealed import opened
-from storage.segment import packed, unpack_all
+from storage.segment import Record, packed, unpack_all
 from storage.sqlite import open_reader
 
-_CACHED_SEGMENTS = 64
+_CACHED_SEGMENTS = 256
 _OF_METER = "gateway=? AND meter=? AND segment > 0 AND (segment, idx) < (?, ?)"
 
 
@@ -35,6 +35,8 @@ class JournalSlice:
         self.journal_id: str = self._db.execute("SELECT value FROM meta WHERE key='journal_id'").fetchone()[0]
         self.records = lru_cache(_CACHED_SEGMENTS)(self._records)
         """Segment number → its records' bytes, each exactly as stored: the leaves of its Merkle tree."""
+        self.unpacked = lru_cache(_CACHED_SEGMENTS)(self._unpacked)
+        """Segment number → its records."""
 
     def __enter__(self) -> Self:
         return self
@@ -79,11 +81,14 @@ class JournalSlice:
         return [Offset(segment, index) for segment, index in rows]
 
     def _records(self, segment: int) -> list[bytes]:
+        return packed(self._unpacked(segment))
+
+    def _unpacked(self, segment: int) -> list[Record]:
         row = self._db.execute("SELECT body FROM segment WHERE id=?", (segment,)).fetchone()
         if row is None:
             msg = f"journal segment {segment} is not there"
             raise CorruptError(msg)
-        return packed(unpack_all(opened(self._db, segment, row[0])))
+        return unpack_all(opened(self._db, segment, row[0]))
 
     def chain_after(self, segment: int) -> bytes:
         """The chain value after a segment; before the first it is 32 zero bytes."""

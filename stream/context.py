@@ -83,7 +83,7 @@ class Registry:
     def _side(self, key: Key, shown: Fraction) -> tuple[int, list[Term]]:
         count, parts = shown.as_integer_ratio()
         terms = self._segments(key, Fraction(1, parts), 0)
-        if not terms or count >= LIMIT:
+        if not terms or max(shown * segment.ratio for segment in self.declared(key).segments) >= LIMIT:
             msg = (
                 f"meter {key[0]}: the registry's exchange shows a {key[1]} that cannot be counted in 62 bits"
             )
@@ -106,7 +106,8 @@ class Registry:
                 ceil(per_hour),
                 ceil(unit),
             ]
-            out.append([*row, turn if turn < LIMIT else 0])
+            within = min(int(LIMIT * ratio / earlier.ratio) for earlier in segments[: i + 1])
+            out.append([*row, turn if turn < LIMIT else 0, min(within, LIMIT)])
         return [] if any(max(row[c.T_NUM : c.T_POWER]) >= LIMIT for row in out) else out
 
 

@@ -51,6 +51,7 @@ def totals(state: State, columns: Readings, context: Registry) -> Entries:
     t = columns.t[rows]
     term = _by_time(first[columns.which[rows]], t, table)
     register, held = registers(count, table[term, c.T_NUM], table[term, c.T_DEN])
+    held &= np.abs(register) < table[term, c.T_LIMIT]
     kind = np.zeros(rows.size, np.int8)
     entries = Entries(term, kind, t, register, table)
     return entries if held.all() else entries.taken(np.flatnonzero(held))

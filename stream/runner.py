@@ -137,8 +137,8 @@ class Runner:
         return told
 
     def _restate(self, wanted: Mapping[Key, int], results: Results, end: Offset, reason: str) -> None:
-        history = JournalHistory(self._path, end)
-        restate(self._state, wanted, self._context, history, self._stored, results, reason)
+        with JournalHistory(self._path, end) as history:
+            restate(self._state, wanted, self._context, history, self._stored, results, reason)
         log.info("restated totals=%d reason=%s", len(wanted), reason)
 
     def _differences(self, results: Results) -> Iterator[Difference]:

@@ -140,8 +140,11 @@ class Naive:
         count = _count(total, metric)
         if count is None:
             return
-        register = floor(count * total.base_per_count * self._declared(total).ratio_at(t))
-        if abs(register) < LIMIT:
+        declared = self._declared(total)
+        ratio = declared.ratio_at(t)
+        register = floor(count * total.base_per_count * ratio)
+        earlier = [segment.ratio for segment in declared.segments if segment.since_ms < t]
+        if abs(register) < min(floor(LIMIT * ratio / other) for other in earlier):
             self.shown[total.meter.id, total.reading_type][t, register] = Shown(t, register, total)
 
     def _declared(self, total: Total) -> DeclaredTotal:

@@ -18,8 +18,9 @@ STATE_COLUMNS = RING + 2 * RING_SIZE
 NONE, WAITING, BLOCKED = range(3)
 
 # What a reading is counted in: one row per declared metric and ratio segment, the segments of a metric in order.
-T_CHANNEL, T_SEGMENT, T_SINCE, T_NUM, T_DEN, T_KNUM, T_KDEN, T_POWER, T_GRAIN, T_MODULUS = range(10)
-TERM_COLUMNS = 10
+# T_LIMIT: what a register stays below, so that it stays below 2^62 under every earlier ratio as well.
+T_CHANNEL, T_SEGMENT, T_SINCE, T_NUM, T_DEN, T_KNUM, T_KDEN, T_POWER, T_GRAIN, T_MODULUS, T_LIMIT = range(11)
+TERM_COLUMNS = 11
 
 # KIND of an entry
 READING, CLOSING_SWAP, OPENING_SWAP = range(3)
