@@ -83,7 +83,8 @@ class RatioChange(Strict):
     at: datetime
     """Local times are the park's."""
     ct: Ratio
-    pt: Ratio = Fraction(1)
+    pt: Ratio | None = None
+    """None: as before."""
     reason: str = ""
 
 

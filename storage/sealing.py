@@ -5,10 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from storage.blocks import seal, unseal
 from storage.errors import CorruptError
 from storage.journal import SCHEMA, SCHEMA_VERSION
 from storage.merkle import merkle_root
-from storage.sealed import BLOCK_TAG, PART_TAG, TAG_BYTES, part, seal, unseal
+from storage.sealed import BLOCK_TAG, PART_TAG, TAG_BYTES, part
 from storage.segment import packed, unpack_all
 from storage.sqlite import open_writer, transaction
 

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage import sealing
+from storage.blocks import seal, unseal
 from storage.errors import CorruptError
 from storage.journal import Commit, JournalReader, Offset
 from storage.journal_writer import JournalWriter
-from storage.sealed import BLOCK_TAG, PART_TAG, is_sealed, part, seal, unseal
+from storage.sealed import BLOCK_TAG, PART_TAG, is_sealed, part
 from storage.sealing import Sealed, seal_before
 from storage.segment import Record, packed, unpack_all
 from storage.slices import JournalSlice
