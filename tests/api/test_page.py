@@ -20,7 +20,7 @@ FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--remote-debugging-port=0",
 ]  # fmt: skip
-WAIT_S = 20.0
+WAIT_S = 45.0
 PASSWORD = "a long enough phrase"
 
 

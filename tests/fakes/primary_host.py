@@ -13,7 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from tests.fakes.sparkplug_proto import Payload, parse, value_of
 
 STATE = "spBv1.0/STATE/tanyun"
-DEADLINE_S = 25.0
+DEADLINE_S = 60.0
 
 
 @dataclass
