@@ -28,10 +28,12 @@ def devices_of(config: EdgeConfig, outbox: Outbox) -> list[Device]:
 
 def clock_of(config: EdgeConfig, outbox: Outbox) -> Clock:
     """The clock that the configuration names."""
+    keeper = Timekeeper(boot_ms, wall_ms, outbox.notes["seen_ms"], config.clock.guess_after_s * 1000)
     if config.clock.source == "system":
-        keeper = Timekeeper(boot_ms, wall_ms, outbox.notes["seen_ms"], config.clock.guess_after_s * 1000)
         return KeptClock(keeper)
-    return SteppedClock(config.clock.host, config.clock.port, config.gateway, outbox.polled_ms)
+    # Live, the accelerated clock has but one time: the server's.
+    real = KeptClock(keeper, synchronised=lambda: False)
+    return SteppedClock(config.clock.host, config.clock.port, config.gateway, outbox.polled_ms, real)
 
 
 class Running(NamedTuple):

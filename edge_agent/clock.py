@@ -18,6 +18,7 @@ _NONE_NEEDED: Final = Offset(0, TimeSource.NTP)
 _LONGEST_SLEEP_S: Final = 1.0
 """A clock step is noticed within this time."""
 _ASK_SYSTEM_MS: Final = 10_000
+_UNKNOWN_S: Final = 0.1
 _FIRST_BACKOFF_S: Final = 0.05
 _LONGEST_BACKOFF_S: Final = 2.0
 
@@ -180,6 +181,13 @@ class KeptClock:
             self.keeper.heard_system(synchronised=self._synchronised())
 
 
+def kept_clock(clock: Clock) -> KeptClock | None:
+    """The clock of the gateway's own that the server's time is for; None where there is none."""
+    if isinstance(clock, SteppedClock):
+        clock = clock.real
+    return clock if isinstance(clock, KeptClock) else None
+
+
 class _Connection(NamedTuple):
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
@@ -189,6 +197,7 @@ class SteppedClock:
     """The accelerated clock's client at a gateway: polls at the server's ticks, then, once live, at real time.
 
     It keeps the connection while live, too: a clock server that starts anew asks for the ticks that were missed.
+    Live, it polls only while the time is known: one wrong stamp could not be told from a true one later.
     """
 
     def __init__(
@@ -197,12 +206,13 @@ class SteppedClock:
         port: int,
         gateway: str,
         last_polled_ms: int | None = None,
-        system: SystemClock | None = None,
+        real: "SystemClock | KeptClock | None" = None,
     ) -> None:
         self._address = (host, port)
         self._gateway = gateway
         self._polled_ms = last_polled_ms
-        self._system = system or SystemClock()
+        self.real = real or SystemClock()
+        """What tells the time once live."""
         self._connection: _Connection | None = None
         self._tick_ms: int | None = None
         self._at_ms: int | None = None
@@ -218,9 +228,9 @@ class SteppedClock:
     def now_ms(self) -> int:
         """The tick being polled; before there is one, the last polled time, else the system's."""
         if self._live:
-            return self._system.now_ms()
+            return self.real.now_ms()
         known = self._polled_ms if self._at_ms is None else self._at_ms
-        return self._system.now_ms() if known is None else known
+        return self.real.now_ms() if known is None else known
 
     def read_ms(self) -> int:
         """The same: meters and gateway have one time."""
@@ -262,7 +272,7 @@ class SteppedClock:
 
     async def _due_or_heard(self, period_ms: int) -> int | None:
         """The next time to poll; None when the server has spoken, or has gone, before it came."""
-        due = asyncio.ensure_future(self._system.next_poll(period_ms))
+        due = asyncio.ensure_future(self._real_poll(period_ms))
         heard = asyncio.ensure_future(self._hear())
         try:
             await asyncio.wait((due, heard), return_when=asyncio.FIRST_COMPLETED)
@@ -271,6 +281,11 @@ class SteppedClock:
             due.cancel()
             heard.cancel()
             await asyncio.gather(due, heard, return_exceptions=True)
+
+    async def _real_poll(self, period_ms: int) -> int:
+        while self.real.offset() is None:
+            await asyncio.sleep(_UNKNOWN_S)
+        return await self.real.next_poll(period_ms)
 
     async def _hear(self) -> None:
         """Take in the server's next line; connect first, and wait a little after a failure."""

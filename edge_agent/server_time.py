@@ -5,7 +5,7 @@ import secrets
 import time
 from typing import Final
 
-from edge_agent.clock import Clock, KeptClock
+from edge_agent.clock import Clock, kept_clock
 from metering.frames import Ack
 
 log = logging.getLogger("tanyun.edge")
@@ -15,10 +15,10 @@ _KNOWN_S: Final = 3600.0
 
 
 class ServerTime:
-    """Asks, and hands the answers to the gateway's own clock. A clock that is shared with simulated meters needs none."""
+    """Asks, and hands the answers to the gateway's own clock."""
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock if isinstance(clock, KeptClock) else None
+        self._clock = kept_clock(clock)
         self._asked: tuple[int, int] | None = None
         """Number of the newest request, and when it was made, in ms since boot."""
         self._next_s = 0.0

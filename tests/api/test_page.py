@@ -295,7 +295,7 @@ def test_who_may_see_no_month_is_shown_no_way_there(browser: int, url: str, file
     tab.call("Network.clearBrowserCookies")
     tab.open(f"{url}/login")
     tab.wait("document.documentElement.dataset.ready")
-    sign_in(tab, files.user("zhao", ("installer", "*")))
+    sign_in(tab, files.user("installer-zhao", ("installer", "*")))
     ready_without_months(tab, url)
     assert tab.run("document.querySelector('#to-months').hidden && document.querySelector('#to-form').hidden")
     tab.close()

@@ -38,11 +38,6 @@ def events() -> list[Event]:
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(find_mosquitto() is None, reason="no mosquitto on this machine")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.xfail(
-    reason="known fault: a reading stamped too early by a stepped clock counts, and the true ones after it become a step_back; "
-    "a spike that the next totals contradict must be dropped instead (docs/go-to-production.md, Not there yet)",
-    strict=False,
-)
 def test_after_every_kind_of_fault_the_ledger_says_what_the_meters_say(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
