@@ -283,7 +283,7 @@ class SteppedClock:
             await asyncio.gather(due, heard, return_exceptions=True)
 
     async def _real_poll(self, period_ms: int) -> int:
-        while self.real.offset() is None:
+        while self.real.offset() is None:  # noqa: ASYNC110  nobody tells it when time passes
             await asyncio.sleep(_UNKNOWN_S)
         return await self.real.next_poll(period_ms)
 
