@@ -78,7 +78,7 @@ def _summary(
     days: list[Span],
     limit_w: Fraction | None,
 ) -> Summary:
-    return summarize(ledger.intervals(meter, reading_type, *span), span, days, limit_w)
+    return summarize(ledger.cells(meter, reading_type, *span), span, days, limit_w)
 
 
 def _rated(facts: Facts) -> dict[str, Fraction]:
