@@ -13,8 +13,9 @@ from api.rights import Permission
 from api.sources import Sources, SourcesDep
 from metering.i18n import _
 from storage.daily_checks import DailyChecks, DailyRow
+from storage.facts.fact import Fact
 from storage.facts.judge import mistakes
-from storage.facts.kinds import KINDS, BenchmarkFact, BillFact, Fact
+from storage.facts.kinds import KINDS, BenchmarkFact, BillFact
 from storage.facts.state import Facts
 from storage.registry import RegistryReader, RegistryWriter
 

@@ -6,15 +6,8 @@ from datetime import timedelta
 from metering.i18n import _
 from metering.reading_types import READING_TYPES
 from metering.registry import Park
-from storage.facts.kinds import (
-    BenchmarkFact,
-    BillFact,
-    CertificateFact,
-    EnterpriseFact,
-    Fact,
-    InspectionFact,
-    State,
-)
+from storage.facts.fact import Fact, State
+from storage.facts.kinds import BenchmarkFact, BillFact, CertificateFact, EnterpriseFact, InspectionFact
 from storage.facts.state import Facts
 
 

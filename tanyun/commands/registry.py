@@ -9,7 +9,8 @@ import click
 from metering.i18n import _
 from metering.registry import Park
 from storage.audit import AuditLog, Event
-from storage.facts.kinds import KINDS, Fact
+from storage.facts.fact import Fact
+from storage.facts.kinds import KINDS
 from storage.facts.state import Facts
 from storage.registry import FactRow, RegistryReader, RegistryWriter, Revision
 from tanyun.commands.common import (

@@ -9,7 +9,8 @@ from fractions import Fraction
 from metering.intervals import local_month, next_month
 from metering.registry import Meter, Park
 from metering.roles import Role
-from storage.facts.kinds import KINDS, Fact
+from storage.facts.fact import Fact
+from storage.facts.kinds import KINDS
 from storage.ledger import LedgerReader
 
 _FROM = "2020-01-01"

@@ -8,11 +8,13 @@ import pytest
 
 from metering.intervals import QUARTER_MS, local_month, to_ms
 from metering.registry import parse_registry
-from storage.facts.kinds import KINDS, Fact, MeterFact
+from storage.facts.fact import Fact
+from storage.facts.kinds import KINDS, MeterFact
 from storage.months import MonthStore
 from tests.verification.conftest import CLOSED_AT_MS, MONTH, PARK, Plant, in_order
+from verification.changes import differences
 from verification.checks.thresholds import limits
-from verification.document import CheckLine, MonthDocument, differences
+from verification.document import CheckLine, MonthDocument
 from verification.times import midnight_ms
 
 DAY_MS = 96 * QUARTER_MS
