@@ -86,7 +86,7 @@ class Recount:
         for line in self._document.meters:
             yield from self._of_meter(line)
             yield from self._of_balance(line)
-        yield from Boundaries(self._document, self._facts, self._days, self._energy).differences()
+        yield from Boundaries(self._document, self._facts, self._days, self.energy).differences()
 
     def _of_registry(self) -> Iterator[Difference]:
         listed = {(line.meter, line.reading_type) for line in self._document.meters}
@@ -203,7 +203,7 @@ class Recount:
         assert sums.last is not None  # noqa: S101  the caller has looked
         yield from unlike(f"{place}.closing_wh", line.closing_wh, str(sums.last.closing))
         yield from unlike(f"{place}.closing_at", line.closing_at, self._time(sums.last.start_ms + QUARTER_MS))
-        energy = self._energy((line.meter, line.reading_type))
+        energy = self.energy((line.meter, line.reading_type))
         yield from unlike(f"{place}.energy_wh", line.energy_wh, count_text(energy))
         factor = self._factor_of(line)
         emission = (
@@ -228,7 +228,7 @@ class Recount:
         use = line.role if line.role in {Role.PV_GENERATION, Role.EXPORT} else self._document.scope.kind
         return self._facts.factors.get(str(use))
 
-    def _energy(self, key: Key, day: Span | None = None) -> int | None:
+    def energy(self, key: Key, day: Span | None = None) -> int | None:
         """Base units of a total's month or of one day of it; None unless it is covered."""
         sums, near = self._sums[key], self._replay.totals[key].told.nearest
         if sums.first is None:
@@ -244,6 +244,16 @@ class Recount:
             if enclosed and sums.whole and covered == self._span.end_ms - self._span.start_ms
             else None
         )
+
+    def day(self, key: Key, day: Span) -> int | None:
+        """Base units of a local day whose intervals are all there and closed."""
+        energy, covered = self._sums[key].days[day.start_ms] if key in self._sums else (0, 0)
+        return energy if covered == day.end_ms - day.start_ms else None
+
+    def opening(self, key: Key) -> int | None:
+        """Where a total's first interval begins, if that is the month's first one."""
+        first = self._sums[key].first if key in self._sums else None
+        return first.opening if first is not None and first.start_ms == self._span.start_ms else None
 
     def _of_balance(self, line: MeterLine) -> Iterator[Difference]:
         """The readings beside the edges: that they are in the frames as told, and that none lies nearer."""

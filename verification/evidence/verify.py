@@ -16,6 +16,8 @@ from storage.months import digest_of
 from verification.document import Bracket, MonthDocument, parse
 from verification.evidence import manifest as names
 from verification.evidence import signing, tables
+from verification.evidence.accounts import Accounts
+from verification.evidence.books import Packed, read_books
 from verification.evidence.container import DEFLATED, STORED, Container
 from verification.evidence.facts import Difference, Facts, Formula
 from verification.evidence.figures import Recount
@@ -44,6 +46,8 @@ class Verdict:
     frames: int = 0
     totals: int = 0
     intervals: int = 0
+    accounts: bool = False
+    """Fuels, heat, certificates, totals, standard coal, production and bills were recomputed too: from release 3 of the pack on."""
 
     @property
     def equal(self) -> bool:
@@ -108,7 +112,7 @@ class _Check:
             )
         if self._container.read(names.PUBLIC_KEY) != signing.public_pem(key):
             yield Difference(names.PUBLIC_KEY, _("another key"), signing.key_id(key))
-        if manifest.schema != names.SCHEMA:
+        if manifest.schema not in {names.SCHEMA, names.WITHOUT_BOOKS}:
             yield Difference(f"{names.MANIFEST} schema", manifest.schema, names.SCHEMA)
 
     def _files(self) -> Iterator[Difference]:
@@ -127,7 +131,8 @@ class _Check:
             member, (size, _digest, crc) = self._container.members[name], self._container.content(name)
             if (member.size, member.crc) != (size, crc):
                 yield Difference(name, f"CRC {member.crc:08x}", f"{crc:08x}")
-        for name in sorted(set(_NEEDED) - listed):
+        more = {names.FUELS, names.COAL} if manifest.schema == names.SCHEMA else set()
+        for name in sorted({*_NEEDED, *more} - listed):
             yield Difference(name, _("missing"), _("a file of the pack"))
 
     def _file(self, line: FileLine) -> Iterator[Difference]:
@@ -181,6 +186,10 @@ class _Check:
         try:
             recount = Recount(document, facts, replay, tables.read_csv(self._container.chunks(names.LEDGER)))
             yield from recount.differences()
+            if self._manifest.schema == names.SCHEMA:
+                packed = self._read_books(document)
+                yield from Accounts(document, facts, packed, recount).differences()
+                self._verdict.accounts = True
         except (ValueError, KeyError, ArithmeticError) as error:
             raise _Unreadable(names.LEDGER, error) from error
         self._verdict.frames, self._verdict.totals = replay.frames, len(replay.totals)
@@ -211,6 +220,13 @@ class _Check:
         except (ValueError, KeyError, TypeError, ArithmeticError) as error:
             raise _Unreadable(name, error) from error
         return Facts(meters, formulas, uses, ratios, opening, events)
+
+    def _read_books(self, document: MonthDocument) -> Packed:
+        enterprises = [row["enterprise"] for row in self._rows(names.ENTERPRISES)]
+        try:
+            return read_books(self._rows, self._container.members, document, enterprises)
+        except (ValueError, KeyError, TypeError, ArithmeticError) as error:
+            raise _Unreadable(names.FACTS, error) from error
 
     def _journal(self, document: MonthDocument, replay: Replay) -> Iterator[Difference]:
         """Records against their segments' roots, the roots against the chain, the chain against the document."""
