@@ -1,5 +1,7 @@
 """What a report's figures need beside frames is in the pack and recomputed: bills, fuels, heat, certificates, production."""
 
+import multiprocessing
+import os
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +18,9 @@ from tests.verification.test_evidence import Edit, Packed, forged, recompute, re
 from tests.verification.test_evidence_adjusted import IMPORT, SPAN, Busy, declared
 from verification.document import MonthDocument, parse
 from verification.evidence import manifest as names
+from verification.evidence import parallel, verify
 from verification.evidence.container import Container
+from verification.evidence.figures import Share
 from verification.evidence.verify import verify_pack
 
 DAY_MS = 24 * HOUR_MS
@@ -245,3 +249,51 @@ def without_books(pack: Path, folder: Path) -> Path:
 def test_the_script_in_the_pack_reads_it_too(pack: Path, tmp_path: Path) -> None:
     done = recompute(pack, tmp_path)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.fixture
+def split(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packs of any size are shared out between two processes."""
+    monkeypatch.setattr(verify, "SPLIT_BYTES", 0)
+    monkeypatch.setattr(parallel, "two_cores", lambda: True)
+
+
+@pytest.mark.usefixtures("split")
+def test_two_processes_find_the_same(packed: Packed, tmp_path: Path) -> None:
+    pack = packed.write(tmp_path)
+    whole = verify_pack(pack, KEY.public_key())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parallel, "two_cores", lambda: False)
+        alone = verify_pack(pack, KEY.public_key())
+    assert whole.equal
+    assert whole == alone
+
+
+@pytest.mark.usefixtures("split")
+@pytest.mark.parametrize("meter", ["m-grid", "m-two"])
+def test_a_difference_is_named_whichever_process_finds_it(packed: Packed, tmp_path: Path, meter: str) -> None:
+    """m-grid is the first process's, m-two the other's."""
+    pack = packed.write(tmp_path)
+    with Container(pack) as archive:
+        row = next(
+            line for line in archive.read(names.LEDGER).decode().splitlines() if line.startswith(meter)
+        )
+    cells = row.split(",")
+    other = ",".join([*cells[:7], str(int(cells[7]) + 1), *cells[8:]])
+    verdict = verify_pack(forged(pack, tmp_path, KEY, {names.LEDGER: replaced(row, other)}), KEY.public_key())
+    assert verdict.difference is not None
+    assert verdict.difference.place.startswith(f"ledger.csv {meter}")
+
+
+def test_what_a_process_that_died_was_to_do_is_done_here(tmp_path: Path) -> None:
+    with parallel.other_process(_dies_elsewhere, tmp_path, frozenset({"m"})) as (meters, rest):
+        assert meters == {"m"}
+        share = rest()
+    assert share is not None
+    assert share.frames == os.getpid()
+
+
+def _dies_elsewhere(_path: Path, _meters: frozenset[str]) -> Share:
+    if multiprocessing.parent_process() is not None:
+        os._exit(3)
+    return Share({}, {}, {}, None, os.getpid(), 0)
