@@ -43,6 +43,24 @@ class DayEnergy:
     """Whether the total's first stored interval lies in it."""
 
 
+@dataclass(slots=True)
+class PeriodSum:
+    """What belongs to one period of the day (尖峰平谷深谷)."""
+
+    energy: int = 0
+    estimated: int = 0
+    """Energy whose shape, and so whose period, is estimated or in question."""
+    peak: Odd | None = None
+    """The valid quarter hour with the most energy."""
+
+    def add(self, start_ms: int, energy: int, estimated: int, *, known: bool) -> None:
+        """A quarter hour; `known` when all of it was measured."""
+        self.energy += energy
+        self.estimated += estimated
+        if known and (self.peak is None or energy > self.peak.energy):
+            self.peak = Odd(start_ms, start_ms + QUARTER_MS, energy)
+
+
 @dataclass(frozen=True, slots=True)
 class Summary:
     """The intervals of one total over a span."""
@@ -68,6 +86,8 @@ class Summary:
     falling: OddOnes
     leaping: OddOnes
     """Above what the limit allows in their time."""
+    periods: dict[int, PeriodSum] | None = None
+    """By the code of the period (metering.periods.CODES), for every code that the span has; None without a calendar."""
 
     @property
     def completeness(self) -> float:
@@ -96,7 +116,10 @@ class _Pass:
     quarter_ms: int = -1
     """Start of the running quarter hour: its parts lie one after another."""
     quarter_energy: int = 0
+    quarter_estimated: int = 0
     quarter_known: bool = False
+    codes: bytes | None = None
+    periods: dict[int, PeriodSum] | None = None
     peak: Odd | None = None
     by_day: list[tuple[int, int]] = field(default_factory=list)
     """(energy, closed milliseconds without a hole before them) per day."""
@@ -115,12 +138,21 @@ def days_of(span: Span, zone: ZoneInfo) -> list[Span]:
 
 
 def summarize(
-    rows: Iterable[IntervalRow], span: Span, days: list[Span], limit_w: Fraction | None = None
+    rows: Iterable[IntervalRow],
+    span: Span,
+    days: list[Span],
+    limit_w: Fraction | None = None,
+    codes: bytes | None = None,
 ) -> Summary:
-    """The summary of rows in time order. `days` are those of `days_of`; above `limit_w` × time a rise is odd."""
+    """The summary of rows in time order. `days` are those of `days_of`; above `limit_w` × time a rise is odd.
+
+    `codes` is the period of every quarter of the span.
+    """
     limit = None if limit_w is None else limit_w.as_integer_ratio()
     seen = _Pass(span, days, limit, at_ms=span.start_ms, read_ms=span.start_ms)
     seen.by_day = [(0, 0)] * len(days)
+    if codes is not None:
+        seen.codes, seen.periods = codes, {code: PeriodSum() for code in sorted(set(codes))}
     day = 0
     for row in rows:
         while row.start_ms >= days[day].end_ms:
@@ -155,7 +187,10 @@ def _take(seen: _Pass, row: IntervalRow, day: int) -> None:
     if start - start % QUARTER_MS != seen.quarter_ms:
         _end_quarter(seen)
         seen.quarter_ms, seen.quarter_energy, seen.quarter_known = start - start % QUARTER_MS, 0, True
+        seen.quarter_estimated = 0
     seen.quarter_energy += energy
+    if row.quality >= _ESTIMATED:
+        seen.quarter_estimated += energy
     if not closed or row.quality >= _ESTIMATED:
         seen.quarter_known = False
 
@@ -184,6 +219,11 @@ def _keep_odd(seen: _Pass, kind: str, odd: Odd) -> None:
 def _end_quarter(seen: _Pass) -> None:
     if seen.quarter_known and (seen.peak is None or seen.quarter_energy > seen.peak.energy):
         seen.peak = Odd(seen.quarter_ms, seen.quarter_ms + QUARTER_MS, seen.quarter_energy)
+    if seen.codes is not None and seen.periods is not None and seen.quarter_ms >= 0:
+        code = seen.codes[(seen.quarter_ms - seen.span.start_ms) // QUARTER_MS]
+        seen.periods[code].add(
+            seen.quarter_ms, seen.quarter_energy, seen.quarter_estimated, known=seen.quarter_known
+        )
 
 
 def _summary(seen: _Pass) -> Summary:
@@ -204,6 +244,7 @@ def _summary(seen: _Pass) -> Summary:
         peak=seen.peak,
         falling=OddOnes(seen.odd_count["falling"], tuple(seen.odd["falling"])),
         leaping=OddOnes(seen.odd_count["leaping"], tuple(seen.odd["leaping"])),
+        periods=seen.periods,
     )
 
 

@@ -18,6 +18,7 @@ from verification.document import Bracket, FactorLine, MeterLine, MonthDocument,
 from verification.evidence.boundaries import Boundaries
 from verification.evidence.facts import ELECTRIC, Difference, Facts, unlike
 from verification.evidence.judge import Event
+from verification.evidence.periods import PeriodRecount
 from verification.evidence.replay import Key, Replay
 from verification.evidence.total import ADJUSTING, TOLD, Reading, Row
 
@@ -74,6 +75,7 @@ class Recount:
         self._zone = ZoneInfo(document.zone)
         self._days = list(_days(self._span, self._zone))
         self._sums: dict[Key, Sums] = {}
+        self._periods = PeriodRecount(document, facts)
         self._ratios = {factor_id: ratio.as_integer_ratio() for factor_id, ratio in facts.ratios.items()}
         self.intervals = 0
         """How many stored intervals were held against the frames."""
@@ -86,6 +88,7 @@ class Recount:
         for line in self._document.meters:
             yield from self._of_meter(line)
             yield from self._of_balance(line)
+        yield from self._periods.differences(self._energy, lambda key: self._sums[key].estimated)
         yield from Boundaries(self._document, self._facts, self._days, self._energy).differences()
 
     def _of_registry(self) -> Iterator[Difference]:
@@ -143,6 +146,7 @@ class Recount:
             if compared and not self._is_as_told(row, told):
                 yield from self._of_row(key, row, told)
             sums.add(row, day.start_ms)
+            self._periods.add(key, row)
             self.intervals += told is not None
         if (more := next(stored, None)) is not None:
             yield Difference(

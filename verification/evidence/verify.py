@@ -15,7 +15,7 @@ from storage.merkle import chain_next
 from storage.months import digest_of
 from verification.document import Bracket, MonthDocument, parse
 from verification.evidence import manifest as names
-from verification.evidence import signing, tables
+from verification.evidence import periods, signing, tables
 from verification.evidence.container import DEFLATED, STORED, Container
 from verification.evidence.facts import Difference, Facts, Formula
 from verification.evidence.figures import Recount
@@ -179,6 +179,7 @@ class _Check:
         replay.cited = dict.fromkeys(_cited(document, facts))
         yield from self._journal(document, replay)
         try:
+            yield from periods.unlike_rows(document, self._rows_or_none(names.TARIFFS))
             recount = Recount(document, facts, replay, tables.read_csv(self._container.chunks(names.LEDGER)))
             yield from recount.differences()
         except (ValueError, KeyError, ArithmeticError) as error:
@@ -194,6 +195,10 @@ class _Check:
 
     def _rows(self, name: str) -> Iterator[Mapping[str, str]]:
         return tables.read_csv(self._container.chunks(name))
+
+    def _rows_or_none(self, name: str) -> Iterator[Mapping[str, str]]:
+        """Of a file that not every pack has."""
+        return self._rows(name) if name in self._container.members else iter(())
 
     def _read_facts(self) -> Facts:
         name = names.METERS
