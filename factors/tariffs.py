@@ -1,14 +1,15 @@
-"""Official time-of-use calendars as data: provincial notices with their validity, source and verification mark."""
+"""Official time-of-use calendars as data, and what a choice of one, or of one's own, comes to on a day."""
 
 from __future__ import annotations
 
 import tomllib
 from datetime import date
-from functools import cache
-from typing import TYPE_CHECKING
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Protocol
 
+from factors.holidays import Calendar
 from factors.table import VERIFIED_MARKS, FactorDataError, bundled_data
-from metering.periods import PeriodsError, parse_periods
+from metering.periods import DayKind, PeriodsError, parse_periods
 from metering.tariff import Tariff
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 FILE = "tariffs.toml"
 _NEEDED = ("id", "name_zh", "name_en", "region", "notice", "periods", "source", "verified")
+DECLARED = "declared"
+"""Mark of a calendar that an enterprise declared itself."""
 _KNOWN = {*_NEEDED, "valid_from", "valid_to", "holiday_days", "note"}
 
 
@@ -54,6 +57,60 @@ def read_tariffs(text: str, file: str) -> Mapping[str, Tariff]:
     if mistakes:
         raise FactorDataError(mistakes)
     return found
+
+
+class Choice(Protocol):
+    """An enterprise's choice: an official calendar by its id, or its own written out."""
+
+    @property
+    def calendar(self) -> str: ...
+    @property
+    def periods(self) -> str: ...
+    @property
+    def notice(self) -> str: ...
+    @property
+    def holiday_days(self) -> int: ...
+    def is_hot(self, day: date) -> bool: ...
+
+
+@cache
+def holidays() -> Calendar:
+    """The State Council's days off and make-up days."""
+    return Calendar.load()
+
+
+parsed = lru_cache(maxsize=256)(parse_periods)
+
+
+def tariff_of(choice: Choice) -> Tariff | None:
+    """The calendar that was chosen; None where no official one has the id."""
+    if choice.calendar:
+        return official().get(choice.calendar)
+    return Tariff(
+        id="",
+        name_zh="企业自有分时日历",
+        name_en="Calendar declared by the enterprise",
+        region="",
+        notice=choice.notice,
+        valid_from=None,
+        valid_to=None,
+        holiday_days=choice.holiday_days,
+        periods=parsed(choice.periods),
+        source="",
+        verified=DECLARED,
+    )
+
+
+def in_force(choice: Choice | None, day: date) -> Tariff | None:
+    """The chosen calendar, if its notice is in force on the day."""
+    tariff = None if choice is None else tariff_of(choice)
+    return tariff if tariff is not None and tariff.holds(day) else None
+
+
+def day_kinds(choice: Choice, tariff: Tariff, day: date) -> tuple[DayKind, ...]:
+    """What the day is to the calendar, what counts first standing first."""
+    kind = holidays().day_kind(day, tariff.holiday_days)
+    return (DayKind.HOT, kind) if choice.is_hot(day) else (kind,)
 
 
 def unknown_calendars(names: Iterable[str]) -> list[str]:

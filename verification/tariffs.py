@@ -2,46 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import date
-from functools import cache, lru_cache
 from itertools import groupby
 from zoneinfo import ZoneInfo
 
-from factors.holidays import Calendar
-from factors.tariffs import official
+from factors.tariffs import day_kinds, holidays, in_force, parsed, tariff_of
 from metering.intervals import Span
-from metering.periods import DayKind, Periods, parse_periods
+from metering.periods import DayKind, Periods
 from metering.tariff import Tariff, local_dates, period_codes
 from storage.facts.state import Facts
 from storage.facts.tariff import TariffFact
 from verification.tariff_lines import TariffDay, TariffLine
-
-parsed = lru_cache(maxsize=256)(parse_periods)
-DECLARED = "declared"
-
-
-@cache
-def holidays() -> Calendar:
-    """The State Council's days off and make-up days."""
-    return Calendar.load()
-
-
-def tariff_of(fact: TariffFact) -> Tariff | None:
-    """The calendar that a fact names or writes out; None where no official one has the id."""
-    if fact.calendar:
-        return official().get(fact.calendar)
-    return Tariff(
-        id="",
-        name_zh="企业自有分时日历",
-        name_en="Calendar declared by the enterprise",
-        region="",
-        notice=fact.notice,
-        valid_from=None,
-        valid_to=None,
-        holiday_days=fact.holiday_days,
-        periods=parsed(fact.periods),
-        source="",
-        verified=DECLARED,
-    )
 
 
 def tariff_lines(
@@ -60,12 +30,11 @@ def tariff_lines(
 def _lines(facts: Facts, enterprise: str, meter: str, days: Sequence[date]) -> Iterator[TariffLine]:
     """Runs of days under one fact."""
 
-    def in_force(day: date) -> TariffFact | None:
+    def chosen(day: date) -> TariffFact | None:
         fact = facts.in_force(TariffFact, enterprise, day, meter)
-        tariff = None if fact is None else tariff_of(fact)
-        return fact if tariff is not None and tariff.holds(day) else None
+        return None if in_force(fact, day) is None else fact
 
-    for fact, run in groupby(days, in_force):
+    for fact, run in groupby(days, chosen):
         if fact is not None and (tariff := tariff_of(fact)) is not None:
             yield _line(fact, tariff, list(run))
 
@@ -92,7 +61,7 @@ def _line(fact: TariffFact, tariff: Tariff, days: Sequence[date]) -> TariffLine:
 
 
 def _day(fact: TariffFact, tariff: Tariff, day: date) -> TariffDay:
-    kinds = fact.kinds(day, holidays().day_kind(day, tariff.holiday_days))
+    kinds = day_kinds(fact, tariff, day)
     return TariffDay(day=day.isoformat(), kinds=tuple(kind.value for kind in kinds))
 
 

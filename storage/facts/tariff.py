@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from metering.config import Id
 from metering.i18n import _
-from metering.periods import DayKind, parse_periods
+from metering.periods import parse_periods
 from storage.facts.fact import State
 from storage.facts.fields import Text
 
@@ -65,7 +65,3 @@ class TariffFact(State):
     def is_hot(self, day: date) -> bool:
         """Whether the day was declared hot."""
         return day.isoformat() in self.hot_days.split(",")
-
-    def kinds(self, day: date, kind: DayKind) -> tuple[DayKind, ...]:
-        """What a day of this kind is to the calendar, what counts first standing first."""
-        return (DayKind.HOT, kind) if self.is_hot(day) else (kind,)

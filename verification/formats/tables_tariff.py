@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from factors.tariffs import parsed
 from metering.periods import PERIOD_LABELS, Period
 from verification.document import MonthDocument
 from verification.formats.cells import (
@@ -18,7 +19,6 @@ from verification.formats.cells import (
     text,
 )
 from verification.tariff_lines import PeriodLine, TariffLine
-from verification.tariffs import parsed
 
 KINDS = {"workday": "工作日", "weekend": "周末", "holiday": "节假日", "hot": "高温日"}
 _UNCOVERED = ("无日历", "no calendar")
