@@ -67,7 +67,7 @@ _KIND_WORDS = {
     "工作日": DayKind.WORKDAY, "周末": DayKind.WEEKEND, "节假日": DayKind.HOLIDAY, "高温日": DayKind.HOT,
 }  # fmt: skip
 _SPAN = re.compile(r"(\d{1,2}):(\d{2})\s*[-–~]\s*(\d{1,2}):(\d{2})")
-_PLAIN = str.maketrans("，、；：（）", ",,;:()")
+PLAIN = str.maketrans("，、；：（）", ",,;:()")
 """Full-width punctuation as Chinese keyboards give it."""
 
 
@@ -124,7 +124,7 @@ def parse_periods(text: str) -> Periods:
 
 
 def _line(row: str, mistakes: list[str]) -> Line | None:
-    head, colon, rest = _split(row.translate(_PLAIN))
+    head, colon, rest = _split(row.translate(PLAIN))
     if not colon:
         mistakes.append(_("{line!r}: a line is `months: period times; period times`").format(line=row))
         return None

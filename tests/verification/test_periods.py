@@ -22,7 +22,7 @@ from storage.facts.tariff import TariffFact
 from storage.ledger import IntervalRow
 from storage.months import MonthRow
 from tests.verification.conftest import CLOSED_AT_MS, MONTH, PARK, Plant, in_order
-from tests.verification.test_evidence import Edit, Packed, Works, forged
+from tests.verification.test_evidence import Edit, Packed, Works, forged, recompute
 from verification.changes import differences
 from verification.close import MonthClosedError
 from verification.document import MonthDocument, parse
@@ -234,9 +234,9 @@ def test_the_report_shows_the_periods_and_the_calendars_of_the_month(plant: Plan
     plant.build()
     tables = {table.id: table for table in Report(plant.close()[-1]).tables}
     energy, calendars = tables["T2.7"], tables["T2.8"]
-    assert [cell.plain for cell in energy.rows[0]][:2] == ["合计（边界公式） by the formula", "高峰 peak"]
+    assert [cell.plain for cell in energy.rows[0]][:2] == ["合计 by the boundary formula", "高峰 peak"]
     shown = "\n".join(cell.plain for row in calendars.rows for cell in row)
-    assert "16:00-22:00" in shown
+    assert "2-6、10-11 月：高峰 06:00-08:00、16:00-22:00；平段" in shown
     assert "16:00-24:00" not in shown  # July to September
     assert "单一来源转录，未核对原件" in shown
     assert "企业登记" in shown
@@ -280,6 +280,23 @@ def test_the_packs_stretches_and_its_ledger_rows_give_the_periods_in_a_spreadshe
         found[period] += int(row["closing"]) - int(row["opening"])
     said = _by_period(_document(packed.rows, "jingmi"), "m-grid")
     assert found == {name: int(line.energy_wh or 0) for name, line in said.items()}
+
+
+def test_the_script_in_the_pack_finds_the_periods_from_the_frames_alone(
+    packed: Packed, tmp_path: Path
+) -> None:
+    """By the positions at the edges of the stretches: it never draws an interval."""
+    pack = packed.write(tmp_path, "jingmi")
+    done = recompute(pack, tmp_path)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "equal")
+    said = _by_period(_document(packed.rows, "jingmi"), "m-grid")
+    for name, line in said.items():
+        assert f"  {name}: {line.energy_wh} Wh" in done.stdout
+    changed = recompute(
+        forged(pack, tmp_path, packed.key, {names.DOCUMENT: _period_figure("energy_wh", "1")}), tmp_path
+    )
+    assert changed.returncode == 1
+    assert "m-grid/energy_import_total valley: document 1" in changed.stdout.splitlines()[-1]
 
 
 def _period_figure(name: str, value: str) -> Edit:

@@ -1,9 +1,10 @@
 """Tables T2.7 (energy by time-of-use period) and T2.8 (the calendars): only where a calendar is declared."""
 
+import re
 from collections.abc import Iterator
 
 from factors.tariffs import parsed
-from metering.periods import PERIOD_LABELS, Period
+from metering.periods import PERIOD_LABELS, PLAIN, Period
 from verification.document import MonthDocument
 from verification.formats.cells import (
     NONE,
@@ -35,12 +36,12 @@ def tables(document: MonthDocument) -> Iterator[Table]:
 def _energy(document: MonthDocument) -> Table:
     columns = (
         Column("范围", "Scope, meter"),
-        Column("时段", "Period", 28),
-        Column("电量 kWh", "Energy", 32, "right"),
-        Column("占比 %", "Share", 16, "right"),
-        Column("其中估计 kWh", "of it estimated", 26, "right"),
+        Column("时段", "Period", 20),
+        Column("电量 kWh", "Energy", 30, "right"),
+        Column("占比 %", "Share", 15, "right"),
+        Column("其中估计 kWh", "of it estimated", 25, "right"),
         Column("最大需量 kW", "Largest demand", 24, "right"),
-        Column("时刻", "At", 40),
+        Column("时刻", "At", 28),
     )
     return Table(
         "T2.7",
@@ -57,7 +58,7 @@ def _energy(document: MonthDocument) -> Table:
 def _line(line: PeriodLine) -> tuple[Cell, ...]:
     zh, en = PERIOD_LABELS[Period(line.period)] if line.period else _UNCOVERED
     whole = not line.meter
-    scope = Text("合计（边界公式）", "by the formula", strong=True) if whole else text(line.meter)
+    scope = Text("合计", "by the boundary formula", strong=True) if whole else text(line.meter)
     return (
         scope,
         text(zh, en),
@@ -65,7 +66,7 @@ def _line(line: PeriodLine) -> tuple[Cell, ...]:
         percent(line.share, 2),
         kwh(line.estimated_wh),
         number(line.max_demand_w, 1000),
-        text(line.max_demand_at or None, small=True),
+        text(line.max_demand_at[:16].replace("T", " ") or None, small=True),
     )
 
 
@@ -105,7 +106,18 @@ def _shown(periods: str, month: str) -> Iterator[str]:
     found = parsed(periods)
     for row, line in zip(found.text.split("\n"), found.lines, strict=True):
         if int(month[5:]) in line.months:
-            yield row
+            yield _in_chinese(row)
+
+
+def _in_chinese(row: str) -> str:
+    """A line of the notation in the words of a report."""
+    head, rest = re.split(r":(?!\d{2})", row.translate(PLAIN), maxsplit=1)
+    words = [KINDS.get(word, word) for word in re.split(r"[\s,]+", head.strip())]
+    months = [word for word in words if word[0].isdigit()]
+    kinds = [word for word in words if not word[0].isdigit()]
+    labels = {str(period): zh for period, (zh, _en) in PERIOD_LABELS.items()}
+    said = re.sub(r"[a-z]+", lambda found: labels.get(found[0], found[0]), rest.strip())
+    return f"{'、'.join(months)} 月{' '.join(['', *kinds])}：{said.replace(', ', '、').replace('; ', '；')}"
 
 
 def _special(line: TariffLine) -> Iterator[str]:
