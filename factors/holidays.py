@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from factors.table import FactorDataError, Row, bundled_data, is_date, mark_mistakes, read_rows
+from metering.periods import DayKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +49,23 @@ class Calendar:
         if day in self.off or day in self.make_up:
             return day in self.make_up
         return day.weekday() < _SATURDAY
+
+    def day_kind(self, day: date, holiday_days: int = 1) -> DayKind:
+        """What the day is to a tariff. Days off of a stretch shorter than `holiday_days` count as weekends."""
+        if day in self.make_up:
+            return DayKind.WORKDAY
+        if day in self.off:
+            return DayKind.HOLIDAY if self._days_off(day) >= holiday_days else DayKind.WEEKEND
+        return DayKind.WORKDAY if day.weekday() < _SATURDAY else DayKind.WEEKEND
+
+    def _days_off(self, day: date) -> int:
+        """Length of the stretch of days off that a day off lies in."""
+        first = last = day
+        while first - _DAY in self.off:
+            first -= _DAY
+        while last + _DAY in self.off:
+            last += _DAY
+        return (last - first).days + 1
 
     def after(self, day: date, workdays: int) -> date:
         """The day that many working days after another (not counting it)."""

@@ -24,6 +24,7 @@ NOT_FIGURES = frozenset(
         "applied_ratios",
         "ledger",
         "dated",
+        "tariffs",
     }
 )
 """Fields, at any depth, that differ between two closes of the same figures: circumstances, other months, rows of proof."""
@@ -64,4 +65,4 @@ def _item_name(item: Any, index: int) -> str:
         return str(index)
     name = next((str(item[key]) for key in _KEYS if key in item), str(index))
     # A two-way meter has two lines, one per reading type.
-    return f"{name}/{item['reading_type']}" if "reading_type" in item else name
+    return f"{name}/{item['reading_type']}" if item.get("reading_type") else name

@@ -41,6 +41,7 @@ from verification.lines import (
     Threshold,
     YearMonth,
 )
+from verification.tariff_lines import PeriodLine, TariffLine
 
 SCHEMA: Literal["tanyun-month/2"] = "tanyun-month/2"
 SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
@@ -332,6 +333,9 @@ class MonthDocument(msgspec.Struct, frozen=True, kw_only=True):
     """January to December of the month's year."""
     meter_facts: tuple[MeterFacts, ...] = ()
     events: tuple[EventLine, ...] = ()
+    tariffs: tuple[TariffLine, ...] = ()
+    periods: tuple[PeriodLine, ...] = ()
+    """Energy by time-of-use period; empty where no calendar is declared."""
     ledger: LedgerEnd | None = None
     """None in documents of an older release."""
 

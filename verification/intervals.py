@@ -50,6 +50,24 @@ class DayEnergy:
     """Whether the total's first stored interval lies in it."""
 
 
+@dataclass(slots=True)
+class PeriodSum:
+    """What belongs to one period of the day (尖峰平谷深谷)."""
+
+    energy: int = 0
+    estimated: int = 0
+    """Energy whose shape, and so whose period, is estimated or in question."""
+    peak: Odd | None = None
+    """The valid quarter hour with the most energy."""
+
+    def add(self, start_ms: int, energy: int, estimated: int, *, known: bool) -> None:
+        """A quarter hour; `known` when all of it was measured."""
+        self.energy += energy
+        self.estimated += estimated
+        if known and (self.peak is None or energy > self.peak.energy):
+            self.peak = Odd(start_ms, start_ms + QUARTER_MS, energy)
+
+
 @dataclass(frozen=True, slots=True)
 class Summary:
     """The intervals of one total over a span."""
@@ -75,6 +93,8 @@ class Summary:
     falling: OddOnes
     leaping: OddOnes
     """Above what the limit allows in their time."""
+    periods: dict[int, PeriodSum] | None = None
+    """By the code of the period (metering.periods.CODES), for every code that the span has; None without a calendar."""
 
     @property
     def completeness(self) -> float:
@@ -101,6 +121,17 @@ class _Rows:
         return self.closing - self.opening
 
 
+@dataclass(frozen=True, slots=True)
+class _Quarters:
+    """Quarter hours that have intervals, in time order."""
+
+    start: Column
+    energy: Column
+    estimated: Column
+    known: Mask
+    """All of it closed and sure."""
+
+
 def days_of(span: Span, zone: ZoneInfo) -> list[Span]:
     """The local days that a span touches, cut at its edges."""
     days, at = [], span.start_ms
@@ -112,16 +143,20 @@ def days_of(span: Span, zone: ZoneInfo) -> list[Span]:
 
 
 def summarize(
-    cells: Iterable[Sequence[int]], span: Span, days: list[Span], limit_w: Fraction | None = None
+    cells: Iterable[Sequence[int]],
+    span: Span,
+    days: list[Span],
+    limit_w: Fraction | None = None,
+    codes: bytes | None = None,
 ) -> Summary:
     """The summary of a total's intervals, each as `storage.ledger.CELLS` in the order of time, part and revision.
 
-    `days` are those of `days_of`; above `limit_w` × time a rise is odd. Columns, because a close sums up millions of
-    intervals: 0.9 µs each instead of 9. Sums are of 64-bit integers, as SQLite's own are.
+    `days` are those of `days_of`; above `limit_w` × time a rise is odd; `codes` is the period of every quarter.
+    Columns, because a close sums up millions of intervals: 0.9 µs each instead of 9. Sums are of 64-bit integers, as SQLite's own are.
     """
     rows = _rows(cells)
     many, energy = len(rows.start), rows.energy
-    reads = _reads(rows, span.start_ms)
+    reads, quarters = _reads(rows, span.start_ms), _quarters(rows)
     joined = many > 0 and bool(rows.start[0] == span.start_ms and (rows.start[1:] == rows.end[:-1]).all())
     return Summary(
         count=many,
@@ -136,9 +171,10 @@ def summarize(
         points_expected=(span.end_ms - span.start_ms) // QUARTER_MS,
         days=tuple(_days(rows, days)),
         longest_gap=_longest_gap(reads, span.end_ms),
-        peak=_peak(rows),
+        peak=_peak(quarters, quarters.known),
         falling=_odd_ones(rows, energy < 0),
         leaping=_odd_ones(rows, _leaps(rows, limit_w)),
+        periods=None if codes is None else _periods(quarters, span, codes),
     )
 
 
@@ -163,19 +199,37 @@ def _longest_gap(reads: Column, end_ms: int) -> Span | None:
     return Span(int(reads[at]), int(ends[at])) if ends[at] > reads[at] else None
 
 
-def _peak(rows: _Rows) -> Odd | None:
-    """The first of the largest quarter hours whose parts are all closed and sure; parts lie one after another."""
-    if not len(rows.start):
-        return None
+def _quarters(rows: _Rows) -> _Quarters:
+    """Parts of a quarter hour lie one after another."""
     quarter = rows.start - rows.start % QUARTER_MS
-    first = np.flatnonzero(np.diff(quarter, prepend=quarter[0] - 1))
-    energy = np.add.reduceat(rows.energy, first)
-    known = np.flatnonzero(np.minimum.reduceat(rows.closed & rows.sure, first))
-    if not len(known):
+    first = np.flatnonzero(np.diff(quarter, prepend=-1))
+    if not len(first):
+        return _Quarters(quarter, quarter, quarter, quarter > 0)
+    energy, guessed = rows.energy, rows.energy * (1 - rows.sure)
+    known = np.minimum.reduceat(rows.closed & rows.sure, first) == 1
+    return _Quarters(quarter[first], np.add.reduceat(energy, first), np.add.reduceat(guessed, first), known)
+
+
+def _peak(quarters: _Quarters, chosen: Mask) -> Odd | None:
+    """The first of the largest of those chosen."""
+    places = np.flatnonzero(chosen)
+    if not len(places):
         return None
-    best = known[np.argmax(energy[known])]
-    start = int(quarter[first[best]])
-    return Odd(start, start + QUARTER_MS, int(energy[best]))
+    best = places[np.argmax(quarters.energy[places])]
+    start = int(quarters.start[best])
+    return Odd(start, start + QUARTER_MS, int(quarters.energy[best]))
+
+
+def _periods(quarters: _Quarters, span: Span, codes: bytes) -> dict[int, PeriodSum]:
+    of = np.frombuffer(codes, dtype=np.uint8)[(quarters.start - span.start_ms) // QUARTER_MS]
+    return {
+        code: PeriodSum(
+            int(quarters.energy[of == code].sum()),
+            int(quarters.estimated[of == code].sum()),
+            _peak(quarters, quarters.known & (of == code)),
+        )
+        for code in sorted(set(codes))
+    }
 
 
 def _leaps(rows: _Rows, limit_w: Fraction | None) -> Mask:

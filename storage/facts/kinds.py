@@ -28,6 +28,7 @@ from storage.facts.fields import (
     Required,
     Text,
 )
+from storage.facts.tariff import TariffFact
 
 
 class EnterpriseFact(State):
@@ -347,7 +348,7 @@ KINDS: dict[str, type[Fact]] = {
     model.KIND: model
     for model in (
         EnterpriseFact, FormulaFact, MeterFact, PlanFact, BudgetFact, ProductionFact, ProductFact, EnergyFact, BillFact,
-        GreenFact, CertificateFact, InspectionFact, DepositFact, BenchmarkFact,
+        GreenFact, CertificateFact, InspectionFact, DepositFact, BenchmarkFact, TariffFact,
     )
 }  # fmt: skip
 """Every kind by its name, in the order of the sheets."""

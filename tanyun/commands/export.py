@@ -38,7 +38,7 @@ def export() -> None:
            "(重点用能单位能耗在线监测系统), by its public field names, one file per enterprise.\n\n"
            "Codes come from your own list (--codes): the system's code tables and its encryption are not public, so nothing "
            "is sent. A figure that is not known makes no item and is named. Exit code 1 when one is missing.")
-         + example("tanyun export national --month 2026-10 --codes national.toml", "tanyun export national --month 2026-10 --codes c.toml --format csv"),
+         + example("tanyun export national --month 2026-10 --codes national.toml --format csv"),
 )  # fmt: skip
 @config_option
 @click.option("--month", "wanted", required=True, metavar="YYYY-MM", help=_("The closed month."))

@@ -6,10 +6,15 @@ from fractions import Fraction
 
 from metering.intervals import HOUR_MS, QUARTER_MS, Span
 from metering.quality import Quality
-from storage.ledger import IntervalRow
+from storage.ledger import CELLS, IntervalRow
 from verification.intervals import KEPT, DayEnergy, Odd, OddOnes, Summary
 
 _ESTIMATED = int(Quality.ESTIMATED)
+
+
+def cells(row: IntervalRow) -> tuple[int, ...]:
+    """An interval as `LedgerReader.cells` gives it."""
+    return tuple(int(getattr(row, name)) for name in CELLS)
 
 
 @dataclass(slots=True)

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from metering.intervals import HOUR_MS, QUARTER_MS, Span, local_month
 from metering.quality import Quality
-from storage.ledger import CELLS, IntervalRow
+from storage.ledger import IntervalRow
 from tests.verification import slow_summary
+from tests.verification.slow_summary import cells
 from verification.completeness import total_of
 from verification.intervals import Odd, Summary, days_of, summarize
 
@@ -37,10 +38,6 @@ def summary(rows: list[IntervalRow], span: Span = HOUR, limit_w: int | None = No
     return summarize(
         map(cells, rows), span, days_of(span, ZoneInfo("UTC")), None if limit_w is None else Fraction(limit_w)
     )
-
-
-def cells(row: IntervalRow) -> tuple[int, ...]:
-    return tuple(int(getattr(row, name)) for name in CELLS)
 
 
 def test_every_point_read_is_complete() -> None:

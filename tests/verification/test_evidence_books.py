@@ -296,4 +296,4 @@ def test_what_a_process_that_died_was_to_do_is_done_here(tmp_path: Path) -> None
 def _dies_elsewhere(_path: Path, _meters: frozenset[str]) -> Share:
     if multiprocessing.parent_process() is not None:
         os._exit(3)
-    return Share({}, {}, {}, None, os.getpid(), 0)
+    return Share({}, {}, {}, None, os.getpid(), 0, {})

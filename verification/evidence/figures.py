@@ -18,8 +18,10 @@ from verification.document import Bracket, FactorLine, MeterLine, MonthDocument,
 from verification.evidence.boundaries import Boundaries
 from verification.evidence.facts import ELECTRIC, Difference, Facts, unlike
 from verification.evidence.judge import Event
+from verification.evidence.periods import PeriodRecount
 from verification.evidence.replay import Key, Replay, Where
 from verification.evidence.total import ADJUSTING, TOLD, Reading, Row, Told
+from verification.intervals import PeriodSum
 
 _PLACES = 10_000
 _COMPARED = (
@@ -72,6 +74,7 @@ class Share(NamedTuple):
     first: Difference | None
     frames: int
     intervals: int
+    periods: dict[Key, dict[int, PeriodSum]]
 
 
 class Recount:
@@ -88,6 +91,7 @@ class Recount:
         self._zone = ZoneInfo(document.zone)
         self._days = list(_days(self._span, self._zone))
         self._sums: dict[Key, Sums] = {}
+        self._periods = PeriodRecount(document, facts)
         self._ratios = {factor_id: ratio.as_integer_ratio() for factor_id, ratio in facts.ratios.items()}
         self.intervals = 0
         """How many stored intervals were held against the frames."""
@@ -96,12 +100,21 @@ class Recount:
         """The intervals of the replay's own meters."""
         first = next(self._of_ledger(), None)
         told = {key: total.told for key, total in self._replay.totals.items()}
-        return Share(self._sums, told, self._replay.cited, first, self._replay.frames, self.intervals)
+        return Share(
+            self._sums,
+            told,
+            self._replay.cited,
+            first,
+            self._replay.frames,
+            self.intervals,
+            self._periods.parts(told),
+        )
 
     def _join(self, share: Share) -> None:
         self._sums |= share.sums
         self._replay.join(share.told, share.cited, share.frames)
         self.intervals += share.intervals
+        self._periods.join(share.periods)
 
     def differences(self, rest: Callable[[], Share | None] = lambda: None) -> Iterator[Difference]:
         """The first difference: registry, then intervals, then what is made of them. `rest` waits for the other process."""
@@ -117,6 +130,7 @@ class Recount:
         for line in self._document.meters:
             yield from self._of_meter(line)
             yield from self._of_balance(line)
+        yield from self._periods.differences(self.energy, lambda key: self._sums[key].estimated)
         yield from Boundaries(self._document, self._facts, self._days, self.energy).differences()
 
     def _of_registry(self) -> Iterator[Difference]:
@@ -177,6 +191,7 @@ class Recount:
             if compared and not self._is_as_told(row, told):
                 yield from self._of_row(key, row, told)
             sums.add(row, day.start_ms)
+            self._periods.add(key, row)
             self.intervals += told is not None
         if (more := next(stored, None)) is not None:
             yield Difference(

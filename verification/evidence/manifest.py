@@ -20,6 +20,8 @@ METERS, ROLES, FORMULAS, FACTORS = (
 ENTERPRISES, SITES, GATEWAYS = "registry/enterprises.csv", "registry/sites.csv", "registry/gateways.csv"
 RATIOS, EXCHANGES = "registry/ratios.csv", "registry/exchanges.csv"
 FACTS, FUELS, COAL, BILL_LEDGER = "facts/", "factors/fuels.csv", "factors/coal.csv", "bill-intervals.csv"
+TARIFFS = "registry/tariffs.csv"
+"""Only where a time-of-use calendar is declared: which period every stretch of the month belongs to."""
 CONFIGURATION = "configuration.json"
 
 

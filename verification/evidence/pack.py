@@ -25,7 +25,7 @@ from storage.months import MonthRow
 from storage.slices import JournalSlice
 from verification.accounting.books import Books
 from verification.document import MeterLine, MonthDocument, parse
-from verification.evidence import books, judge, replay, signing, tables, total
+from verification.evidence import books, judge, periods, replay, signing, tables, total
 from verification.evidence import manifest as names
 from verification.evidence.container import ContainerWriter
 from verification.evidence.errors import PackError
@@ -257,6 +257,8 @@ class _Content:
             **tables.dated_tables(self.declared, self.events, self.span),
         }
         found |= {f"reports/{report_name(self.row, kind)}": _rendered(self.row, kind) for kind in RENDERERS}
+        if self.document.tariffs:
+            found[names.TARIFFS] = tables.csv_chunks(periods.COLUMNS, periods.rows(self.document))
         profiles = {meter.profile for meter in self.meters} & set(self.sources.profiles)
         found |= {f"configuration/profiles/{name}.toml": [self.sources.profiles[name]] for name in profiles}
         return iter(sorted(found.items()))

@@ -15,7 +15,7 @@ from storage.merkle import chain_next
 from storage.months import digest_of
 from verification.document import Bracket, MonthDocument, parse
 from verification.evidence import manifest as names
-from verification.evidence import parallel, signing, tables
+from verification.evidence import parallel, periods, signing, tables
 from verification.evidence.accounts import Accounts
 from verification.evidence.books import Packed, read_books
 from verification.evidence.container import DEFLATED, STORED, Container
@@ -226,6 +226,7 @@ class _Check:
         recount, replay = self._recount(document, facts, lambda meter: meter not in theirs)
         yield from self._journal(document, replay)
         try:
+            yield from periods.unlike_rows(document, self._rows_or_none(names.TARIFFS))
             yield from recount.differences(rest)
             if self._manifest.schema == names.SCHEMA:
                 packed = self._read_books(document)
@@ -244,6 +245,10 @@ class _Check:
 
     def _rows(self, name: str) -> Iterator[Mapping[str, str]]:
         return tables.read_csv(self._container.chunks(name))
+
+    def _rows_or_none(self, name: str) -> Iterator[Mapping[str, str]]:
+        """Of a file that not every pack has."""
+        return self._rows(name) if name in self._container.members else iter(())
 
     def _read_facts(self) -> Facts:
         name = names.METERS
