@@ -97,7 +97,7 @@ def _summary(
     limit_w: Fraction | None,
     codes: bytes | None = None,
 ) -> Summary:
-    return summarize(ledger.intervals(meter, reading_type, *span), span, days, limit_w, codes)
+    return summarize(ledger.cells(meter, reading_type, *span), span, days, limit_w, codes)
 
 
 def _codes(park: Park, facts: Facts, calendars: Calendars) -> dict[tuple[str, str], bytes | None]:

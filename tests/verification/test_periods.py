@@ -22,6 +22,7 @@ from storage.facts.tariff import TariffFact
 from storage.ledger import IntervalRow
 from storage.months import MonthRow
 from tests.verification.conftest import CLOSED_AT_MS, MONTH, PARK, Plant, in_order
+from tests.verification.slow_summary import cells
 from tests.verification.test_evidence import Edit, Packed, Works, forged, recompute
 from verification.changes import differences
 from verification.close import MonthClosedError
@@ -193,7 +194,7 @@ def test_demand_is_the_largest_measured_quarter_of_its_period_and_gaps_say_estim
         rows.append(_row(start, QUARTER_MS, at, energy, quality))
         at += energy
     codes = bytes([2, 2, 4, 4, 4, 2]) + bytes([4]) * (31 * 96 - 6)
-    found = summarize(rows, span, days_of(span, ZONE), codes=codes).periods
+    found = summarize(map(cells, rows), span, days_of(span, ZONE), codes=codes).periods
     assert found is not None
     assert {code: (part.energy, part.estimated) for code, part in found.items()} == {2: (80, 0), 4: (190, 90)}
     peaks = {code: part.peak.start_ms for code, part in found.items() if part.peak is not None}
@@ -219,7 +220,7 @@ def test_the_periods_of_any_rows_add_up_to_the_rows(data: st.DataObject) -> None
             at += wh
             energy[codes[quarter]] += wh
             estimated[codes[quarter]] += wh if quality >= Quality.ESTIMATED else 0
-    summary = summarize(rows, span, days_of(span, ZONE), codes=codes)
+    summary = summarize(map(cells, rows), span, days_of(span, ZONE), codes=codes)
     found = summary.periods
     assert found is not None
     assert {code: part.energy for code, part in found.items()} == energy

@@ -76,6 +76,14 @@ class PeriodRecount:
             known = row.closed and not guessed
             parts[code].add(row.start_ms, energy, energy if guessed else 0, known=known)
 
+    def parts(self, keys: Iterable[Key]) -> dict[Key, dict[int, PeriodSum]]:
+        """What was fed of some totals."""
+        return {key: self._parts[key] for key in keys if key in self._parts}
+
+    def join(self, parts: Mapping[Key, dict[int, PeriodSum]]) -> None:
+        """Take over what another process was fed."""
+        self._parts |= parts
+
     def differences(
         self, energy_of: Callable[[Key], int | None], estimated_of: Callable[[Key], int]
     ) -> Iterator[Difference]:
