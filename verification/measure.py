@@ -6,7 +6,7 @@ from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 from metering.dated import moment_ms
-from metering.intervals import Span, to_local
+from metering.intervals import HOUR_MS, Span, to_local
 from metering.reading_types import READING_TYPES
 from metering.registry import Meter, Park
 from metering.units import UNITS
@@ -28,6 +28,10 @@ from verification.tariffs import Calendars, tariff_lines
 from verification.times import midnight_ms
 
 _PAGE = 1000
+SERIAL_CHANGED = "serial_changed"
+"""Kind of ingest's event."""
+UNNAMED_EXCHANGE_MS = 7 * 24 * HOUR_MS
+"""How far from a changed serial number an exchange without one may be declared. Ours."""
 InspectionKey = tuple[str, str, str]
 
 
@@ -81,7 +85,7 @@ def measure(park: Park, span: Span, ledger: LedgerReader, journal: JournalReader
     return Measured(
         span,
         totals,
-        tuple(_events(ledger, span)),
+        (*_events(ledger, span), *changed_serials(park, journal, span)),
         _bills(park, span, ledger, facts),
         _inspected(park, span, journal, facts),
         tariffs,
@@ -137,6 +141,31 @@ def _events(ledger: LedgerReader, span: Span) -> Iterator[EventRow]:
     while page := ledger.events(after, _PAGE):
         yield from (event for event in page if span.start_ms <= event.t_ms < span.end_ms)
         after = page[-1].id
+
+
+def changed_serials(park: Park, journal: JournalReader, span: Span) -> Iterator[EventRow]:
+    """What ingest heard (换表待确认): another meter answers, and the registry declares neither its exchange nor its serial."""
+    meters = {meter.id: meter for meter in park.meters}
+    after = 0
+    while page := journal.events(after, _PAGE):
+        for event in page:
+            meter = meters.get(str(event.detail.get("meter", ""))) if event.kind == SERIAL_CHANGED else None
+            said = str(event.detail.get("serial", ""))
+            if (
+                meter is not None
+                and span.start_ms <= event.t_ms < span.end_ms
+                and not _is_declared(meter, said, event.t_ms, park.tz)
+            ):
+                yield EventRow(event.id, event.t_ms, meter.id, "", SERIAL_CHANGED, event.detail)
+        after = page[-1].id
+
+
+def _is_declared(meter: Meter, serial: str, t_ms: int, zone: ZoneInfo) -> bool:
+    """By its serial, or, where an exchange names none, by its time."""
+    if serial in {meter.serial, *(exchange.serial for exchange in meter.exchanges)}:
+        return True
+    unnamed = (moment_ms(exchange.at, zone) for exchange in meter.exchanges if not exchange.serial)
+    return any(abs(at_ms - t_ms) <= UNNAMED_EXCHANGE_MS for at_ms in unnamed)
 
 
 def _bills(park: Park, span: Span, ledger: LedgerReader, facts: Facts) -> dict[BillKey, int | None]:
