@@ -69,10 +69,12 @@ def periods(
     check_cost(span, len(terms))
     facts = _facts(sources)
     sums = _Sums(with_demand=by is Whose.METER)
+    named = {fact.meter for fact in facts.of(TariffFact, owner)}
+    codes = {key: _codes(sources, facts, owner, key, span) for key in {"", *named}}
     with sources.ledger() as ledger:
         for flow in terms:
-            codes = _codes(sources, facts, owner, flow.meter, span)
-            sums.take(ledger.intervals(*flow.key, *span), flow, codes, span)
+            of = codes[flow.meter if flow.meter in named else ""]
+            sums.take(ledger.intervals(*flow.key, *span), flow, of, span)
     return PeriodsOut(
         by=by.value, id=id, name=name, zone=sources.park.zone,
         start=iso(span.start_ms, sources.zone), end=iso(span.end_ms, sources.zone),

@@ -19,12 +19,12 @@ def _periods(value: str) -> str:
 
 
 def _days(value: str) -> str:
-    """Dates in order, each once."""
+    """Dates in order, each once. Spreadsheets give a single one as a midnight."""
     days = set()
     for word in value.replace("，", ",").replace("、", ",").replace("\n", ",").split(","):
         if word.strip():
             try:
-                days.add(date.fromisoformat(word.strip()))
+                days.add(date.fromisoformat(word.split()[0]))
             except ValueError as error:
                 raise ValueError(_("{word!r} is not a date YYYY-MM-DD").format(word=word.strip())) from error
     return ",".join(day.isoformat() for day in sorted(days))

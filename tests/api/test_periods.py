@@ -99,6 +99,29 @@ def test_an_enterprise_follows_its_formula_and_the_periods_add_up_to_it(
     assert (never["periods"], never["missing_meters"]) == ([], ["c-new"])
 
 
+def test_a_calendar_of_one_meter_comes_before_that_of_its_enterprise(
+    clients: tuple[ParkFiles, Callable[..., httpx.Client]],
+) -> None:
+    park, client = clients
+    operator = client(("operator", "*"))
+    whole = {**OWN, "periods": "1-12: peak 00:00-24:00", "valid_from": "2026-11-01"}
+    alone = {**whole, "meter": "a-in", "periods": "1-12: sharp 00:00-24:00"}
+    assert operator.put("/facts", json={"why": "x", "facts": [whole, alone]}).status_code == 200
+    found = _ask(operator, by="enterprise", id="ent-a", **DAYS)
+    start = local_month("2026-11", park.park.tz).start_ms
+    sums = {
+        meter: park.energy_wh(meter, "energy_import_total", start, start + 14 * 96 * QUARTER_MS)
+        for meter in ("a-in", "a-resold")
+    }
+    # Purchased is grid − resold: the resold energy stands in its own calendar's period, taken off.
+    assert {line["period"]: int(line["energy_wh"]) for line in found["periods"]} == {
+        "sharp": sums["a-in"], "peak": -sums["a-resold"],
+    }  # fmt: skip
+    assert {item["meter"]: item["periods"] for item in found["calendars"]} == {
+        "a-in": "1-12: sharp 00:00-24:00", "a-resold": "1-12: peak 00:00-24:00",
+    }  # fmt: skip
+
+
 def test_another_enterprises_periods_do_not_exist_and_its_calendar_is_not_told(
     clients: tuple[ParkFiles, Callable[..., httpx.Client]],
 ) -> None:

@@ -130,6 +130,27 @@ def test_a_calendar_of_one_meter_comes_before_that_of_its_enterprise_and_only_on
     assert "sharp" not in _by_period(document, "m-resold")
 
 
+@pytest.mark.parametrize("month", ["2026-03", "2026-10"])
+def test_a_month_with_a_day_of_23_or_25_hours_adds_up(tmp_path: Path, month: str) -> None:
+    """Berlin: the hour from 02:00 is left out on 29 March and passes twice on 25 October."""
+    park = parse_registry(msgspec.convert({**PARK, "zone": "Europe/Berlin"}, dict[str, object]))
+    zone = ZoneInfo("Europe/Berlin")
+    night = "1-12: deep 02:00-03:00; peak 08:00-20:00; valley 20:00-02:00, 03:00-08:00"
+    facts = [*in_order(park), TariffFact(enterprise="jingmi", periods=night, notice="x", valid_from=FROM)]
+    plant = Plant(tmp_path, park, local_month(month, zone), facts=facts)
+    plant.build()
+    rows = plant.close(month=month, at_ms=plant.month.end_ms + 86_400_000)
+    lines = _by_period(parse(rows[0].document), "m-grid")
+    quarters = {"2026-03": 30 * 4, "2026-10": 32 * 4}[month]
+    per_quarter = plant.expected(("m-grid", "energy_import_total")) // (
+        (plant.month.end_ms - plant.month.start_ms) // QUARTER_MS
+    )
+    assert int(lines["deep"].energy_wh or 0) == quarters * per_quarter
+    assert sum(int(line.energy_wh or 0) for line in lines.values()) == plant.expected(
+        ("m-grid", "energy_import_total")
+    )
+
+
 def test_days_before_a_calendar_begins_stand_in_a_line_of_their_own(plant: Plant) -> None:
     plant.facts += [_changed(ANHUI, valid_from=date(2026, 10, 16))]
     lines = _by_period(_documents(plant)["jingmi"], "m-grid")
