@@ -190,10 +190,10 @@ class _Check:
             yield from self._figures(document, facts, theirs, rest)
 
     def _others(self, facts: Facts) -> frozenset[str]:
-        """Meters that a second process takes over; none where one is enough. The first one has the digests to do as well."""
+        """Meters that a second process takes over; none where one is enough."""
         meters = sorted(facts.meters)
         large = self._container.members[names.RECORDS].size > SPLIT_BYTES
-        return frozenset(meters[len(meters) * 2 // 5 :] if large and parallel.two_cores() else ())
+        return frozenset(meters[len(meters) // 2 :] if large and parallel.two_cores() else ())
 
     def _recount(
         self, document: MonthDocument, facts: Facts, mine: Callable[[str], bool]
