@@ -1,7 +1,7 @@
 """What a report's figures need beside frames is in the pack and recomputed: bills, fuels, heat, certificates, production."""
 
-import multiprocessing
 import os
+import sys
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -286,18 +286,29 @@ def test_a_difference_is_named_whichever_process_finds_it(packed: Packed, tmp_pa
     assert verdict.difference.place.startswith(f"ledger.csv {meter}")
 
 
-def test_what_a_process_that_died_was_to_do_is_done_here(tmp_path: Path) -> None:
-    with parallel.other_process(_dies_elsewhere, tmp_path, frozenset({"m"})) as (meters, rest):
+def test_what_a_process_that_died_was_to_do_is_done_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel, "COMMAND", (sys.executable, "-c", "raise SystemExit(3)"))
+    with parallel.other_process(_here, tmp_path, frozenset({"m"})) as (meters, rest):
         assert meters == {"m"}
         share = rest()
     assert share is not None
     assert share.frames == os.getpid()
 
 
-def _dies_elsewhere(_path: Path, _meters: frozenset[str]) -> Share:
-    if multiprocessing.parent_process() is not None:
-        os._exit(3)
+def _here(_path: Path, _meters: frozenset[str]) -> Share:
     return Share({}, {}, {}, None, os.getpid(), 0, {})
+
+
+def test_the_second_process_does_its_part(packed: Packed, tmp_path: Path) -> None:
+    pack = packed.write(tmp_path)
+    with parallel.other_process(_here, pack, frozenset({"m-two"})) as (_meters, rest):
+        share = rest()
+    assert share is not None
+    assert share.frames != os.getpid()  # nothing was done here
+    assert set(share.sums) == {("m-two", IMPORT)}
+    assert share.first is None
 
 
 def test_a_substitution_and_its_approval_are_in_the_pack_and_weighed_again(tmp_path: Path) -> None:

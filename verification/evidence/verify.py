@@ -64,7 +64,7 @@ def verify_pack(path: Path, pinned: Ed25519PublicKey | None = None) -> Verdict:
     return verdict
 
 
-def _share(path: Path, meters: frozenset[str]) -> Share:
+def share_of(path: Path, meters: frozenset[str]) -> Share:
     """What a second process does."""
     with Container(path) as container:
         return _Check(path, container, None, Verdict()).share(meters)
@@ -186,7 +186,7 @@ class _Check:
             ):
                 yield Difference(report, _("another document"), names.DOCUMENT)
         facts = self._read_facts()
-        with parallel.other_process(_share, self._path, self._others(facts)) as (theirs, rest):
+        with parallel.other_process(share_of, self._path, self._others(facts)) as (theirs, rest):
             yield from self._figures(document, facts, theirs, rest)
 
     def _others(self, facts: Facts) -> frozenset[str]:
