@@ -37,6 +37,10 @@ class TariffLine(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """In the notation of metering/periods.py."""
     days: tuple[TariffDay, ...] = ()
     """Every day, where the calendar tells days apart; from the State Council's notice and what was declared hot."""
+    holiday_notice: str = ""
+    """Of the State Council, where days are told apart."""
+    holiday_verified: str = ""
+    """The weakest mark of its lines."""
     holidays_known: bool = True
     """False: no notice of the State Council for the year is in the data, so holidays count as days like others."""
 

@@ -5,6 +5,7 @@ from datetime import date
 from itertools import groupby
 from zoneinfo import ZoneInfo
 
+from factors.table import VERIFIED_MARKS
 from factors.tariffs import day_kinds, holidays, in_force, parsed, tariff_of
 from metering.intervals import Span
 from metering.periods import DayKind, Periods
@@ -41,6 +42,8 @@ def _lines(facts: Facts, enterprise: str, meter: str, days: Sequence[date]) -> I
 
 def _line(fact: TariffFact, tariff: Tariff, days: Sequence[date]) -> TariffLine:
     kinds = tuple(_day(fact, tariff, day) for day in days) if tariff.periods.by_day else ()
+    years = sorted({day.year for day in days}) if kinds else ()
+    notices = [holidays().notices[year] for year in years if holidays().known(year)]
     return TariffLine(
         id=f"{fact.enterprise}/{fact.meter or '*'}/{days[0]}",
         enterprise=fact.enterprise,
@@ -56,6 +59,8 @@ def _line(fact: TariffFact, tariff: Tariff, days: Sequence[date]) -> TariffLine:
         note=tariff.note,
         periods=tariff.periods.text,
         days=kinds,
+        holiday_notice="；".join(source for source, _mark in notices),
+        holiday_verified=max((mark for _source, mark in notices), key=VERIFIED_MARKS.index, default=""),
         holidays_known=not kinds or all(holidays().known(day.year) for day in days),
     )
 

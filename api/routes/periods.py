@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query
 from api.access import require
 from api.errors import invalid
 from api.inventory import Flow, flows
-from api.models import CalendarOut, PeriodEnergyOut, PeriodsOut
+from api.period_models import CalendarOut, PeriodEnergyOut, PeriodsOut
 from api.rights import Permission
 from api.routes.readings import total_type
 from api.sources import Sources, SourcesDep

@@ -64,6 +64,13 @@ def test_what_a_day_is_follows_the_state_councils_notice(day: str, shortest: int
     assert holidays().day_kind(date.fromisoformat(day), shortest) is kind
 
 
+def test_the_notice_of_a_year_carries_the_weakest_mark_of_its_lines() -> None:
+    notices = holidays().notices
+    assert notices[2026] == ("国务院办公厅关于2026年部分节假日安排的通知（2025-11-04）", "two_sources")
+    assert notices[2025][1] == "one_source"
+    assert set(notices) == set(holidays().years)
+
+
 def test_a_notice_holds_from_its_day_on() -> None:
     choice = TariffFact(enterprise="e", calendar="cn-ah-2025-302", valid_from=date(2020, 1, 1))
     assert in_force(choice, date(2025, 6, 30)) is None

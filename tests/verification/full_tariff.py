@@ -13,7 +13,7 @@ def values() -> dict[str, object]:
     tariff = TariffLine(
         id="jingmi/*/2026-10-01", enterprise="jingmi", meter="", first_day="2026-10-01", last_day="2026-10-30",
         calendar="", name_zh="企业自有分时日历", name_en="Calendar declared by the enterprise", notice="零售合同 2026-07", source="",
-        verified="declared", note="", periods=TEXT, holidays_known=False,
+        verified="declared", note="", periods=TEXT, holidays_known=False, holiday_notice="国务院办公厅通知", holiday_verified="one_source",
         days=tuple(TariffDay(day=f"2026-10-{d:02}", kinds=("hot", "workday") if d == 8 else ("holiday",)) for d in range(1, 31)),
     )  # fmt: skip
     lines = [_line("", period, str(10**8 + i)) for i, period in enumerate([*Period, ""])]

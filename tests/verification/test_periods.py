@@ -171,6 +171,11 @@ def test_an_own_calendar_says_that_it_is_declared_and_an_official_one_how_it_was
         "guangdian": ("declared", "零售合同 2026-07"),
     }
     kinds = {day.day: day.kinds for line in park.tariffs if line.days for day in line.days}
+    (own,) = [line for line in park.tariffs if line.days]
+    assert (own.holiday_notice, own.holiday_verified) == (
+        "国务院办公厅关于2026年部分节假日安排的通知（2025-11-04）",
+        "two_sources",
+    )
     assert kinds["2026-10-10"] == ("workday",)
     assert kinds["2026-10-07"] == ("holiday",)
 

@@ -93,6 +93,8 @@ def _calendar(line: TariffLine, month: str) -> tuple[Cell, ...]:
     days = f"{line.first_day} — {line.last_day}"
     mark = "" if line.holidays_known else "；本年节假日通知未登记，按平常日"
     name = f"{line.name_zh}，{line.notice}" if line.notice else line.name_zh
+    if line.holiday_notice:
+        mark += f"；{line.holiday_notice}：{VERIFIED[line.holiday_verified][0]}"
     return (
         text(f"{line.enterprise} {line.meter}".strip(), days, small=True),
         text(name, line.note, small=True),
