@@ -14,6 +14,7 @@ import msgspec
 from storage.facts.fact import Fact, State
 from storage.facts.kinds import KINDS
 from storage.facts.state import Facts
+from storage.facts.substitution import Signed
 from storage.sqlite import Store, open_reader, open_writer, transaction
 
 SCHEMA_VERSION = 1
@@ -161,8 +162,10 @@ def _placed(fact: Fact) -> tuple[str, str, str, str, str]:
 
 
 def canonical_fact(fact: Fact) -> str:
-    """A fact's JSON: keys sorted, every field, numbers as text."""
+    """A fact's JSON: keys sorted, every field, numbers as text. Who wrote it is the row's word, not the fact's."""
     plain = fact.model_dump(mode="json")
+    if isinstance(fact, Signed):
+        plain["by"] = ""
     return msgspec.json.encode(plain, order="sorted").decode()
 
 
@@ -179,7 +182,13 @@ def _row(*cells: Any) -> FactRow:
 
 
 def _fact(row: FactRow) -> Fact:
-    return KINDS[row.kind].model_validate_json(row.value)
+    fact = KINDS[row.kind].model_validate_json(row.value)
+    return fact.model_copy(update={"by": row.who}) if isinstance(fact, Signed) else fact
+
+
+def fact_digest(fact: Fact) -> str:
+    """SHA-256 of a fact's JSON: what an approval names."""
+    return hashlib.sha256(canonical_fact(fact).encode()).hexdigest()
 
 
 def verify_chain(reader: RegistryReader) -> int | None:

@@ -41,6 +41,7 @@ from verification.lines import (
     Threshold,
     YearMonth,
 )
+from verification.substitution_line import SubstitutionLine
 from verification.tariff_lines import PeriodLine, TariffLine
 
 SCHEMA: Literal["tanyun-month/2"] = "tanyun-month/2"
@@ -333,6 +334,7 @@ class MonthDocument(msgspec.Struct, frozen=True, kw_only=True):
     """January to December of the month's year."""
     meter_facts: tuple[MeterFacts, ...] = ()
     events: tuple[EventLine, ...] = ()
+    substitutions: tuple[SubstitutionLine, ...] = ()
     tariffs: tuple[TariffLine, ...] = ()
     periods: tuple[PeriodLine, ...] = ()
     """Energy by time-of-use period; empty where no calendar is declared."""

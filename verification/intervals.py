@@ -93,6 +93,8 @@ class Summary:
     falling: OddOnes
     leaping: OddOnes
     """Above what the limit allows in their time."""
+    holes: tuple[Span, ...] = ()
+    """Stretches that no closed interval covers."""
     periods: dict[int, PeriodSum] | None = None
     """By the code of the period (metering.periods.CODES), for every code that the span has; None without a calendar."""
 
@@ -174,6 +176,7 @@ def summarize(
         peak=_peak(quarters, quarters.known),
         falling=_odd_ones(rows, energy < 0),
         leaping=_odd_ones(rows, _leaps(rows, limit_w)),
+        holes=tuple(_holes(rows, span)),
         periods=None if codes is None else _periods(quarters, span, codes),
     )
 
@@ -197,6 +200,15 @@ def _longest_gap(reads: Column, end_ms: int) -> Span | None:
     ends = np.append(reads[1:] - QUARTER_MS, end_ms)
     at = int(np.argmax(ends - reads))
     return Span(int(reads[at]), int(ends[at])) if ends[at] > reads[at] else None
+
+
+def _holes(rows: _Rows, span: Span) -> Iterator[Span]:
+    """Before, between and after the closed intervals."""
+    closed = rows.closed == 1
+    ends = np.append(span.start_ms, rows.end[closed])
+    starts = np.append(rows.start[closed], span.end_ms)
+    for at in np.flatnonzero(ends < starts).tolist():
+        yield Span(int(ends[at]), int(starts[at]))
 
 
 def _quarters(rows: _Rows) -> _Quarters:

@@ -9,6 +9,7 @@ from metering.registry import Park
 from storage.facts.fact import Fact, State
 from storage.facts.kinds import BenchmarkFact, BillFact, CertificateFact, EnterpriseFact, InspectionFact
 from storage.facts.state import Facts
+from storage.facts.substitution import ApprovalFact, SubstitutionFact
 from storage.facts.tariff import TariffFact
 
 
@@ -40,7 +41,7 @@ def _unknown(fresh: Sequence[Fact], park: Park) -> Iterator[tuple[int, str]]:
             yield i, text_.format(enterprise=fact.enterprise, meter=fact.meter)
         if isinstance(fact, BillFact) and fact.meter not in meters:
             yield i, text.format(what="meter", name=fact.meter)
-        elif isinstance(fact, BillFact | InspectionFact):
+        elif isinstance(fact, BillFact | InspectionFact | SubstitutionFact | ApprovalFact):
             meter = park.meter(fact.meter)
             if meter is not None and fact.reading_type not in meter.roles:
                 yield (

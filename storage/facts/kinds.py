@@ -28,6 +28,7 @@ from storage.facts.fields import (
     Required,
     Text,
 )
+from storage.facts.substitution import ApprovalFact, SubstitutionFact
 from storage.facts.tariff import TariffFact
 
 
@@ -348,7 +349,7 @@ KINDS: dict[str, type[Fact]] = {
     model.KIND: model
     for model in (
         EnterpriseFact, FormulaFact, MeterFact, PlanFact, BudgetFact, ProductionFact, ProductFact, EnergyFact, BillFact,
-        GreenFact, CertificateFact, InspectionFact, DepositFact, BenchmarkFact, TariffFact,
+        GreenFact, CertificateFact, InspectionFact, DepositFact, BenchmarkFact, TariffFact, SubstitutionFact, ApprovalFact,
     )
 }  # fmt: skip
 """Every kind by its name, in the order of the sheets."""

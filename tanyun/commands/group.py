@@ -29,6 +29,7 @@ from tanyun.commands import (
     secrets,
     sheets,
     simulator,
+    substitution,
     tables,
     tariff,
     warm,
@@ -69,7 +70,12 @@ for command in (
     root.add_command(command)
 for command in (sheets.add, sheets.sheet, meter_changes.exchange, meter_changes.ratio):
     tables.meters.add_command(command)
-for command in (month_check.check_command, month_check.watch_command):
+for command in (
+    month_check.check_command,
+    month_check.watch_command,
+    substitution.substitute,
+    substitution.approve_substitution,
+):
     month.month.add_command(command)
 for command in (gateway_push.keygen, gateway_push.push, gateway_push.state):
     enrol.gateway.add_command(command)

@@ -26,6 +26,9 @@ class _Pass:
     limit: tuple[int, int] | None
     """Numerator and denominator in W: whole numbers, because this is asked of every interval."""
     at_ms: int = 0
+    covered_ms: int = 0
+    """Up to here closed intervals cover, or a hole was noted."""
+    holes: list[Span] = field(default_factory=list)
     count: int = 0
     first: IntervalRow | None = None
     last: IntervalRow | None = None
@@ -51,7 +54,7 @@ def summarize(
 ) -> Summary:
     """The summary of rows in time order. `days` are those of `days_of`; above `limit_w` × time a rise is odd."""
     limit = None if limit_w is None else limit_w.as_integer_ratio()
-    seen = _Pass(span, days, limit, at_ms=span.start_ms, read_ms=span.start_ms)
+    seen = _Pass(span, days, limit, at_ms=span.start_ms, read_ms=span.start_ms, covered_ms=span.start_ms)
     seen.by_day = [(0, 0)] * len(days)
     day = 0
     for row in rows:
@@ -60,6 +63,8 @@ def summarize(
         _take(seen, row, day)
     _end_gap(seen, span.end_ms)
     _end_quarter(seen)
+    if seen.covered_ms < span.end_ms:
+        seen.holes.append(Span(seen.covered_ms, span.end_ms))
     return _summary(seen)
 
 
@@ -77,6 +82,10 @@ def _take(seen: _Pass, row: IntervalRow, day: int) -> None:
     if start != seen.at_ms or not closed:
         seen.whole = False
     seen.at_ms = end
+    if closed:
+        if start > seen.covered_ms:
+            seen.holes.append(Span(seen.covered_ms, start))
+        seen.covered_ms = end
     if row.quality >= _ESTIMATED:
         seen.estimated += energy
     if row.edge_read and closed and end % QUARTER_MS == 0:
@@ -136,6 +145,7 @@ def _summary(seen: _Pass) -> Summary:
         peak=seen.peak,
         falling=OddOnes(seen.odd_count["falling"], tuple(seen.odd["falling"])),
         leaping=OddOnes(seen.odd_count["leaping"], tuple(seen.odd["leaping"])),
+        holes=tuple(seen.holes),
     )
 
 

@@ -1,7 +1,7 @@
 """What a report's figures need beside frames is in the pack and recomputed: bills, fuels, heat, certificates, production."""
 
-import multiprocessing
 import os
+import sys
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from metering.intervals import HOUR_MS
 from storage.facts.fact import Fact
 from storage.facts.kinds import KINDS
+from storage.registry import fact_digest
 from tests.verification.conftest import CLOSED_AT_MS, PARK, in_order
-from tests.verification.test_evidence import Edit, Packed, forged, recompute, replaced
+from tests.verification.test_evidence import Edit, Packed, Works, forged, recompute, replaced
 from tests.verification.test_evidence_adjusted import IMPORT, SPAN, Busy, declared
 from verification.document import MonthDocument, parse
 from verification.evidence import manifest as names
@@ -285,15 +286,52 @@ def test_a_difference_is_named_whichever_process_finds_it(packed: Packed, tmp_pa
     assert verdict.difference.place.startswith(f"ledger.csv {meter}")
 
 
-def test_what_a_process_that_died_was_to_do_is_done_here(tmp_path: Path) -> None:
-    with parallel.other_process(_dies_elsewhere, tmp_path, frozenset({"m"})) as (meters, rest):
+def test_what_a_process_that_died_was_to_do_is_done_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel, "COMMAND", (sys.executable, "-c", "raise SystemExit(3)"))
+    with parallel.other_process(_here, tmp_path, frozenset({"m"})) as (meters, rest):
         assert meters == {"m"}
         share = rest()
     assert share is not None
     assert share.frames == os.getpid()
 
 
-def _dies_elsewhere(_path: Path, _meters: frozenset[str]) -> Share:
-    if multiprocessing.parent_process() is not None:
-        os._exit(3)
+def _here(_path: Path, _meters: frozenset[str]) -> Share:
     return Share({}, {}, {}, None, os.getpid(), 0, {})
+
+
+def test_the_second_process_does_its_part(packed: Packed, tmp_path: Path) -> None:
+    pack = packed.write(tmp_path)
+    with parallel.other_process(_here, pack, frozenset({"m-two"})) as (_meters, rest):
+        share = rest()
+    assert share is not None
+    assert share.frames != os.getpid()  # nothing was done here
+    assert set(share.sums) == {("m-two", IMPORT)}
+    assert share.first is None
+
+
+def test_a_substitution_and_its_approval_are_in_the_pack_and_weighed_again(tmp_path: Path) -> None:
+    """m-two fell silent before the month ended: an approved substitution holds for the rest, and nothing else does."""
+    works = Works(tmp_path, declared(PARK), SPAN)
+    works.silent_from_ms["m-two"] = SPAN.end_ms - 2 * HOUR_MS
+    works.build()
+    since = {"meter": "m-two", "start": "2026-10-31T22:00:00"}
+    written = fact(
+        "substitution", **since, end="2026-11-01T00:00:00", energy="812.5", method="check_meter", reason="r",
+        evidence_sha256=PROOF, by="li",
+    )  # fmt: skip
+    works.facts = [
+        *in_order(works.park),
+        written,
+        fact("substitution_approval", **since, substitution_sha256=fact_digest(written), by="wang"),
+    ]
+    packed = Packed(works, works.close(at_ms=CLOSED_AT_MS, incomplete=True), KEY)
+    (line,) = parse(next(row.document for row in packed.rows if row.scope_id == "guangdian")).substitutions
+    assert line.accepted
+    pack = packed.write(tmp_path / "packs", "guangdian")
+    assert verify_pack(pack, KEY.public_key()).difference is None
+    edits = {"facts/substitution_approval.csv": replaced("wang", "li")}
+    verdict = verify_pack(forged(pack, tmp_path, KEY, edits), KEY.public_key())
+    assert verdict.difference is not None
+    assert "substitutions[m-two/" in verdict.difference.place

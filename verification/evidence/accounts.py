@@ -13,7 +13,7 @@ import msgspec
 
 from factors.policy import MissingFactor, Why
 from factors.table import Factor
-from metering.intervals import local_day
+from metering.intervals import Span, local_day
 from metering.reading_types import READING_TYPES
 from metering.roles import Role
 from storage.facts.kinds import BillFact
@@ -24,6 +24,7 @@ from verification.accounting.coal import energy_lines, energy_total
 from verification.accounting.fuels import fuel_lines, heat_lines
 from verification.accounting.intensity import intensity_lines, production_lines
 from verification.accounting.power import power_lines, renewable_line
+from verification.accounting.substitutions import substitution_lines
 from verification.accounting.totals import total_lines
 from verification.completeness import total_of
 from verification.document import MonthDocument
@@ -68,6 +69,9 @@ class Accounts:
         yield from self._of_coal(purchased, heat, certificates)
         yield from self._of_production()
         yield from self._of_bills()
+        span = Span(document.start_ms, document.end_ms)
+        found = substitution_lines(books.facts, span, self._zone, self._recount.holes)
+        yield from _lines("substitutions", document.substitutions, found)
 
     def _of_coal(
         self, purchased: int | None, heat: Sequence[HeatLine], certificates: tuple[CertificateLine, ...]

@@ -29,6 +29,7 @@ from storage.facts.kinds import (
     ProductionFact,
 )
 from storage.facts.state import Facts
+from storage.facts.substitution import ApprovalFact, SubstitutionFact
 from storage.ledger import IntervalRow
 from verification.accounting.books import Books
 from verification.accounting.fuels import HEAT
@@ -39,7 +40,7 @@ from verification.evidence.replay import Key
 from verification.times import midnight_ms
 
 _OF_MONTH = (ProductionFact, ProductFact, EnergyFact, GreenFact, CertificateFact)
-_LASTING = (EnterpriseFact, FormulaFact, MeterFact, PlanFact, BenchmarkFact)
+_LASTING = (EnterpriseFact, FormulaFact, MeterFact, PlanFact, BenchmarkFact, SubstitutionFact, ApprovalFact)
 _FUEL_COLUMNS, _COAL_COLUMNS = FuelFactor.__struct_fields__, CoalCoefficient.__struct_fields__
 _ALWAYS = ("electricity", HEAT, "fresh_water")
 """Energies that meters may measure."""

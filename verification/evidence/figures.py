@@ -51,6 +51,15 @@ class Sums:
     days: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Start of a local day → (base units, milliseconds) of its closed intervals."""
 
+    runs: list[Span] = field(default_factory=list)
+    """Stretches that closed intervals cover, one after another."""
+
+    def _cover(self, start_ms: int, end_ms: int) -> None:
+        if self.runs and self.runs[-1].end_ms == start_ms:
+            self.runs[-1] = Span(self.runs[-1].start_ms, end_ms)
+        else:
+            self.runs.append(Span(start_ms, end_ms))
+
     def add(self, row: Row, day_ms: int) -> None:
         if self.first is None:
             self.first = row
@@ -61,8 +70,16 @@ class Sums:
         self.estimated += energy if row.quality >= Quality.ESTIMATED else 0
         self.points += row.edge_read and row.closed
         if row.closed:
+            self._cover(row.start_ms, row.start_ms + QUARTER_MS)
             known = self.days.get(day_ms, (0, 0))
             self.days[day_ms] = known[0] + energy, known[1] + QUARTER_MS
+
+
+def holes_between(runs: Sequence[Span], span: Span) -> list[Span]:
+    """What lies before, between and after some runs."""
+    edges = [span.start_ms, *(edge for run in runs for edge in run), span.end_ms]
+    pairs = zip(edges[::2], edges[1::2], strict=True)
+    return [Span(start, end) for start, end in pairs if start < end]
 
 
 class Share(NamedTuple):
@@ -298,6 +315,11 @@ class Recount:
         """Base units of a local day whose intervals are all there and closed."""
         energy, covered = self._sums[key].days.get(day.start_ms, (0, 0)) if key in self._sums else (0, 0)
         return energy if covered == day.end_ms - day.start_ms else None
+
+    def holes(self, meter: str, reading_type: str) -> list[Span] | None:
+        """What no closed interval covers; None for a total that is not here."""
+        sums = self._sums.get((meter, reading_type))
+        return None if sums is None else holes_between(sums.runs, self._span)
 
     def opening(self, key: Key) -> int | None:
         """Where a total's first interval begins, if that is the month's first one."""

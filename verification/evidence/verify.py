@@ -64,7 +64,7 @@ def verify_pack(path: Path, pinned: Ed25519PublicKey | None = None) -> Verdict:
     return verdict
 
 
-def _share(path: Path, meters: frozenset[str]) -> Share:
+def share_of(path: Path, meters: frozenset[str]) -> Share:
     """What a second process does."""
     with Container(path) as container:
         return _Check(path, container, None, Verdict()).share(meters)
@@ -186,14 +186,14 @@ class _Check:
             ):
                 yield Difference(report, _("another document"), names.DOCUMENT)
         facts = self._read_facts()
-        with parallel.other_process(_share, self._path, self._others(facts)) as (theirs, rest):
+        with parallel.other_process(share_of, self._path, self._others(facts)) as (theirs, rest):
             yield from self._figures(document, facts, theirs, rest)
 
     def _others(self, facts: Facts) -> frozenset[str]:
-        """Meters that a second process takes over; none where one is enough. The first one has the digests to do as well."""
+        """Meters that a second process takes over; none where one is enough."""
         meters = sorted(facts.meters)
         large = self._container.members[names.RECORDS].size > SPLIT_BYTES
-        return frozenset(meters[len(meters) * 2 // 5 :] if large and parallel.two_cores() else ())
+        return frozenset(meters[len(meters) // 2 :] if large and parallel.two_cores() else ())
 
     def _recount(
         self, document: MonthDocument, facts: Facts, mine: Callable[[str], bool]
