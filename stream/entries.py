@@ -62,9 +62,9 @@ def _table(state: State, columns: Readings, context: Registry) -> tuple[I64, I64
     table: list[Term] = []
     first = np.full(len(columns.binding), -1, np.int64)
     for i, binding in enumerate(columns.binding):
-        if binding.kind != "total":
+        if binding.total is None:
             continue
-        key = (binding.meter, binding.reading_type)
+        key = (binding.meter, binding.total)
         rows = context.terms(binding) if context.role(key) is not None else []
         if rows:
             first[i] = len(table)
@@ -82,7 +82,7 @@ def _counts(columns: Readings, rows: I64) -> tuple[I64, NDArray[np.bool_]]:
     is_float = np.array([b.datatype in FLOATS for b in columns.binding], np.bool_)[which]
     if not is_float.any():
         return columns.raw[rows], np.ones(rows.size, np.bool_)
-    multiplier = np.array([b.multiplier for b in columns.binding])[which]
+    multiplier = np.array([b.counts_per_raw for b in columns.binding])[which]
     with np.errstate(over="ignore"):  # beyond every limit is beyond this one
         scaled = np.rint(columns.real[rows] * multiplier)
     held = ~is_float | (np.abs(scaled) < LIMIT)

@@ -18,8 +18,11 @@ EVENT_KINDS = {
     c.CONFLICT: "conflicting_reading", c.PENDING_FALL: "pending_fall", c.PENDING_RISE: "pending_rise",
     c.TRANSIENT: "transient_dropped", c.LAST_DIGIT: "last_digit", c.ROLLOVER: "rollover", c.STEP_BACK: "step_back",
     c.RESET: "reset", c.UNEXPLAINED: "unexplained", c.EXCHANGE: "exchange", c.RATIO_CHANGE: "ratio_change",
+    c.POWER_GAP: "power_gap", c.POWER_IMPLAUSIBLE: "power_implausible", c.POWER_REVERSED: "power_reversed",
 }  # fmt: skip
 """Every event of the step, `LATE` apart, which only asks for a restatement."""
+OF_POWER = frozenset({c.POWER_GAP, c.POWER_IMPLAUSIBLE, c.POWER_REVERSED})
+"""Their evidence is a power."""
 
 
 def closed_rows(state: State, rows: I64, context: Context) -> list[IntervalRow]:
@@ -81,8 +84,9 @@ def progress_row(state: State, row: int) -> ProgressRow:
 
 def event(state: State, found: list[int]) -> NewLedgerEvent:
     """An event with its evidence: what was read, the good total before it, and what the position gained over the register."""
+    read = "position" if found[c.E_KIND] not in OF_POWER else "power_mw"
     detail = {
-        "position": found[c.E_POSITION],
+        read: found[c.E_POSITION],
         "last_good_t_ms": found[c.E_LAST_T],
         "last_good_position": found[c.E_LAST_POS],
     }

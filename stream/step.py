@@ -14,6 +14,7 @@ from stream.entries import Entries, totals, with_swaps
 from stream.kernels import accumulate as a
 from stream.kernels import columns as c
 from stream.kernels import meaning as m
+from stream.kernels import power as p
 from stream.rows import EVENT_KINDS, closed_rows, event, open_rows, progress_row
 from stream.state import State
 
@@ -58,7 +59,7 @@ def step(state: State, records: Sequence[Record], context: Context) -> Results:
         keep_latest(columns, latest, context)
     channels = sorted(touched)
     results.intervals += open_rows(state, channels, context)
-    results.progress = [progress_row(state, row) for row in channels]
+    results.progress = [progress_row(state, row) for row in channels if state.arrays[row, c.SEEN]]
     results.latest = list(latest.values())
     results.checkpoints = [
         CheckpointRow(
@@ -78,6 +79,8 @@ def follow(state: State, entries: Entries, context: Context) -> Found:
     rows = np.empty((a.count_rows(terms[term, c.T_CHANNEL], t, state.arrays), c.ROW_COLUMNS), np.int64)
     events = np.empty((c.EVENTS_PER_ENTRY * term.size, c.EVENT_COLUMNS), np.int64)
     used, noted = a.accumulate(term, kind, t, register, terms, state.arrays, rows, events)
+    if terms[:, c.T_SIGN].any():
+        used, noted = p.integrate(term, kind, t, register, terms, state.arrays, rows, used, events, noted)
     told = events[:noted].tolist()
     late: dict[Key, int] = {}
     for found in told:

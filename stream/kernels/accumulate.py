@@ -59,6 +59,8 @@ def accumulate(
     for i in range(term.size):
         at = term[i]
         s = state[terms[at, c.T_CHANNEL]]
+        if terms[at, c.T_SIGN]:
+            continue  # a power: `stream.kernels.power`
         if kind[i] == c.CLOSING_SWAP:
             n, k = close_swap(at, t[i], register[i], terms, s, rows, n, events, k)
         elif kind[i] == c.OPENING_SWAP:
