@@ -7,18 +7,20 @@ from zoneinfo import ZoneInfo
 
 from metering.dated import moment_ms
 from metering.intervals import Span, to_local
+from metering.reading_types import INTEGRATED
 from metering.registry import Meter, Park
 from metering.units import UNITS
 from storage.facts.kinds import BillFact, InspectionFact, MeterFact
 from storage.facts.state import Facts
 from storage.journal import JournalReader
 from storage.ledger import EventRow, LedgerReader
-from storage.shifts import NO_SHIFTS, all_shifts
+from storage.shifts import NO_SHIFTS, Shifts, all_shifts
 from verification.accounting.bills import BillKey
-from verification.balance import Edge, read_edge, read_month
+from verification.balance import Edge, JournalMonth, read_edge, read_month
 from verification.checks.thresholds import limit
 from verification.checks.v17_inspection import inspections, tolerance_ms
 from verification.completeness import MonthTotal
+from verification.integral import read_integral
 from verification.intervals import Summary, days_of, summarize
 from verification.times import midnight_ms
 
@@ -51,10 +53,18 @@ def measure(park: Park, span: Span, ledger: LedgerReader, journal: JournalReader
             reading_type=reading_type,
             role=role,
             span=span,
-            summary=_summary(ledger, meter.id, reading_type, span, days, limit_w=_limit(meter, rated)),
+            summary=(
+                summary := _summary(ledger, meter.id, reading_type, span, days, limit_w=_limit(meter, rated))
+            ),
             progress=progress.get((meter.id, reading_type)),
-            journal=read_month(
-                journal, meter, reading_type, span, park.tz, shifts.get((meter.id, reading_type), NO_SHIFTS)
+            journal=_account(
+                journal,
+                meter,
+                reading_type,
+                span,
+                park,
+                shifts.get((meter.id, reading_type), NO_SHIFTS),
+                summary,
             ),
             limit_w=_limit(meter, rated),
         )
@@ -68,6 +78,21 @@ def measure(park: Park, span: Span, ledger: LedgerReader, journal: JournalReader
         _bills(park, span, ledger, facts),
         _inspected(park, span, journal, facts),
     )
+
+
+def _account(
+    journal: JournalReader,
+    meter: Meter,
+    reading_type: str,
+    span: Span,
+    park: Park,
+    shifts: Shifts,
+    stored: Summary,
+) -> JournalMonth:
+    """What the journal alone says of a total's month."""
+    if reading_type in INTEGRATED.values():
+        return read_integral(journal, meter, reading_type, span, park.tz, stored)
+    return read_month(journal, meter, reading_type, span, park.tz, shifts)
 
 
 def _summary(
