@@ -187,9 +187,7 @@ def readings(data: Data, aliases: Mapping[str, Mapping[int, Binding]]) -> Readin
     tables = (table.alias, table.width, place)
     gateway_of = gateway[code]
     sizes = end - begin
-    room = int(sizes.sum()) // _READING_BYTES + 1
-    which, t, raw, frame = (np.empty(room, np.int64) for _ in range(4))
-    out = (which, t, raw, np.empty(room), frame)
+    out = _columns(int(sizes.sum()) // _READING_BYTES + 1)
     status = np.empty(len(block), np.int64)
     rows = np.empty((int(sizes.max(initial=0)) // 2 + 1, d.COLUMNS), np.int64)
     found, met = m.read_frames(
@@ -203,6 +201,12 @@ def readings(data: Data, aliases: Mapping[str, Mapping[int, Binding]]) -> Readin
     known = np.flatnonzero(place >= 0)
     present[place[known]] = known
     return Readings(table.taken(present), *columns, block.places[r.RECEIVED])
+
+
+def _columns(room: int) -> tuple[I64, I64, I64, F64, I64]:
+    """Room for readings: which, t, raw, real, frame. In one piece, which the allocator keeps between batches."""
+    which, t, raw, real, frame = np.empty((5, room), np.int64)
+    return which, t, raw, real.view(np.float64), frame
 
 
 def _tables(block: Block, aliases: Mapping[str, Mapping[int, Binding]]) -> tuple[Table, I64, I64]:
@@ -224,7 +228,7 @@ def _with_plain(
     for i in plain:
         topic = block.topics[int(block.places[r.CODE, i])]
         rows = plain_columns(block[i].payload, i, "" if topic is None else topic.meter)
-        more = [np.empty(len(rows), column.dtype) for column in columns]
+        more = _columns(len(rows))
         span = first[gateway[i]], first[gateway[i] + 1]
         found, met = m.understand(rows, len(rows), known, *span, *more, 0, met)
         columns = [np.concatenate([column, extra[:found]]) for column, extra in zip(columns, more, strict=True)]

@@ -100,8 +100,8 @@ def word(buf: U8, at: int) -> int:
 
 
 @kernel
-def common_metric(buf: U8, at: int, end: int, row: I64) -> bool:
-    """One metric into `row`, if it is just alias, time, maybe data type, and a number, as gateways send them; else False.
+def common_metric(buf: U8, at: int, end: int, out: I64, n: int) -> bool:
+    """One metric into row `n`, if it is just alias, time, maybe data type, and a number, as gateways send them; else False.
 
     What it takes, `decode_metric` would take alike: it only looks for no other field. Most of the decoder's time is saved.
     """
@@ -134,35 +134,35 @@ def common_metric(buf: U8, at: int, end: int, row: I64) -> bool:
         if at < 0 or at >= end:
             return False
         part = word(buf, at)
-    return common_value(buf, at, end, part, alias, t, row)
+    return common_value(buf, at, end, part, alias, t, out, n)
 
 
 @kernel
-def common_value(buf: U8, at: int, end: int, part: int, alias: int, t: int, row: I64) -> bool:
+def common_value(buf: U8, at: int, end: int, part: int, alias: int, t: int, out: I64, n: int) -> bool:
     """The number that ends a common metric; `part` are the eight bytes from its key on."""
     key = part & 0xFF
-    row[ALIAS], row[TIME] = alias, t
+    out[n, ALIAS], out[n, TIME] = alias, t
     if key == REAL32_KEY:
-        row[KIND], row[BITS] = REAL32, part >> 8 & 0xFFFFFFFF
+        out[n, KIND], out[n, BITS] = REAL32, part >> 8 & 0xFFFFFFFF
         return end == at + 5
     if key == INT_KEY or key == LONG_KEY:  # noqa: PLR1714  no set in a kernel
         bits, at = short_varint(buf, at + 1, end)
-        row[KIND], row[BITS] = INTEGER, bits
+        out[n, KIND], out[n, BITS] = INTEGER, bits
         return at == end
     if key == REAL64_KEY and end == at + 9:
-        row[KIND], row[BITS] = REAL64, word(buf, at + 1)
+        out[n, KIND], out[n, BITS] = REAL64, word(buf, at + 1)
         return True
     return False
 
 
 @kernel
-def decode_metric(buf: U8, at: int, end: int, row: I64) -> int:
-    """One metric into `row` (alias, time, kind, bits); OK, MALFORMED or PLAIN.
+def decode_metric(buf: U8, at: int, end: int, out: I64, n: int) -> int:
+    """One metric into row `n` (alias, time, kind, bits); OK, MALFORMED or PLAIN.
 
     A known field of another wire type is skipped like an unknown one, and of a value given twice the last holds,
     as the protobuf encoding guide has it.
     """
-    row[ALIAS], row[TIME], row[KIND], row[BITS] = -1, NO_TIME, NULL, 0
+    out[n, ALIAS], out[n, TIME], out[n, KIND], out[n, BITS] = -1, NO_TIME, NULL, 0
     null = text = False
     while at < end:
         key, at = read_varint(buf, at, end)
@@ -176,30 +176,30 @@ def decode_metric(buf: U8, at: int, end: int, row: I64) -> int:
             if at < 0:
                 return MALFORMED
             if number == 2:
-                row[ALIAS] = value
+                out[n, ALIAS] = value
             elif number == 3:
-                row[TIME] = value if value >= 0 else BEYOND
+                out[n, TIME] = value if value >= 0 else BEYOND
             elif number == 7:
                 null = value != 0
             elif 10 <= number <= 11:
-                row[KIND], row[BITS] = INTEGER, value
+                out[n, KIND], out[n, BITS] = INTEGER, value
             elif number == 14:
-                row[KIND], row[BITS] = TRUTH, value
+                out[n, KIND], out[n, BITS] = TRUTH, value
             continue
         start, at = field_end(buf, wire, at, end)
         if at < 0:
             return MALFORMED
         if number == 12 and wire == 5:
-            row[KIND], row[BITS] = REAL32, little_endian(buf, start, 4)
+            out[n, KIND], out[n, BITS] = REAL32, little_endian(buf, start, 4)
         elif number == 13 and wire == 1:
-            row[KIND], row[BITS] = REAL64, little_endian(buf, start, 8)
+            out[n, KIND], out[n, BITS] = REAL64, little_endian(buf, start, 8)
         elif wire == 2 and 16 <= number <= 19:
-            row[KIND] = OTHER
+            out[n, KIND] = OTHER
         elif wire == 2 and number in (1, 9, 15):
             text = True
     if null:
-        row[KIND] = NULL
-    return PLAIN if text or row[ALIAS] < 0 else OK
+        out[n, KIND] = NULL
+    return PLAIN if text or out[n, ALIAS] < 0 else OK
 
 
 @kernel
@@ -210,7 +210,7 @@ def decode_frame(buf: U8, at: int, end: int, frame: int, out: I64, n: int) -> tu
         if buf[at] == METRIC_KEY and buf[at + 1] < 0x80:
             start = at + 2
             at = start + np.int64(buf[at + 1])
-            if at <= end and common_metric(buf, start, at, out[n]):
+            if at <= end and common_metric(buf, start, at, out, n):
                 out[n, FRAME] = frame
                 n += 1
                 continue
@@ -230,7 +230,7 @@ def decode_frame(buf: U8, at: int, end: int, frame: int, out: I64, n: int) -> tu
         if at < 0:
             return first, MALFORMED
         if number == 2 and wire == 2:
-            found = decode_metric(buf, start, at, out[n])
+            found = decode_metric(buf, start, at, out, n)
             if found == MALFORMED:
                 return first, MALFORMED
             status = max(status, found)

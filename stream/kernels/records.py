@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.kernels import kernel
-from stream.kernels.decode import little_endian, word
+from stream.kernels.decode import word
 
 I64 = NDArray[np.int64]
 U8 = NDArray[np.uint8]
@@ -29,11 +29,12 @@ def split(buf: U8, ends: I64, counts: I64, places: I64) -> int:
             start = at + HEAD_BYTES
             if start > end:
                 return -1 - i
-            payload = start + little_endian(buf, at + 8, 2)
-            stop = payload + little_endian(buf, at + 10, 4)
+            sizes = word(buf, at + 8)
+            payload = start + (sizes & 0xFFFF)
+            stop = payload + (sizes >> 16 & 0xFFFFFFFF)
             if stop > end:
                 return -1 - i
-            places[RECEIVED, n], places[TOPIC, n] = little_endian(buf, at, 8), start
+            places[RECEIVED, n], places[TOPIC, n] = word(buf, at), start
             places[PAYLOAD, n], places[END, n] = payload, stop
             n += 1
             at = stop

@@ -4,7 +4,7 @@ from storage.journal import JournalReader, Offset
 from stream.records import Block
 
 BATCH_SEGMENTS = 4096
-BATCH_BYTES = 16 << 20
+BATCH_BYTES = 4 << 20
 """What a stream that catches up takes at once: some 40,000 frames of 20 readings (ours). It bounds the memory of a step:
 the readings of a batch take about six times its bytes."""
 
