@@ -7,14 +7,14 @@ Every changed row carries the `change_seq` of its commit, which projectors follo
 import json
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
 from metering.intervals import QUARTER_MS
 from metering.quality import Quality
 from storage.journal import Offset
-from storage.sqlite import open_reader, open_writer, transaction
+from storage.sqlite import Store, open_reader, open_writer, transaction
 
 SCHEMA_VERSION = 2
 FOREVER = 1 << 62
@@ -195,11 +195,11 @@ class Results(msgspec.Struct, gc=False):
     """Totals to be computed again, from before this time. Not stored."""
 
 
-class LedgerWriter:
+class LedgerWriter(Store):
     """The one writer."""
 
     def __init__(self, path: Path) -> None:
-        self._db = open_writer(path, _SCHEMA, SCHEMA_VERSION)
+        super().__init__(open_writer(path, _SCHEMA, SCHEMA_VERSION))
         self._db.executescript(f"BEGIN IMMEDIATE;{_IDENTITY}COMMIT;")
         query = "SELECT meter, reading_type, max(end_ms) FROM interval WHERE revision > 1 GROUP BY meter, reading_type"
         self._restated = {(meter, kind): end_ms for meter, kind, end_ms in self._db.execute(query)}
@@ -268,10 +268,6 @@ class LedgerWriter:
             return int(found or 1)
         return row.revision
 
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
-
 
 def detail_text(detail: dict[str, Any]) -> str:
     """An event's evidence as stored."""
@@ -284,21 +280,11 @@ def _interval_values(r: IntervalRow, revision: int, seq: int) -> tuple[object, .
     return (*key, *figures, r.coverage_ms, r.edge_read, r.quality, r.closed, seq)
 
 
-class LedgerReader:
+class LedgerReader(Store):
     """Reads results while the stream goes on writing."""
 
     def __init__(self, path: Path) -> None:
-        self._db = open_reader(path, SCHEMA_VERSION)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
+        super().__init__(open_reader(path, SCHEMA_VERSION))
 
     def intervals(
         self, meter: str, reading_type: str, start_ms: int, end_ms: int, until_seq: int = FOREVER
