@@ -7,6 +7,7 @@ from collections import Counter
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, available_timezones
@@ -193,12 +194,21 @@ class Park(Strict):
 
     def meter(self, meter_id: str) -> Meter | None:
         """The meter of that id."""
-        return next((meter for meter in self.meters if meter.id == meter_id), None)
+        return self._by_id.get(meter_id)
+
+    @cached_property
+    def _by_id(self) -> dict[str, Meter]:
+        """Of two with one id, which no checked registry has, the first."""
+        return {meter.id: meter for meter in reversed(self.meters)}
+
+    @cached_property
+    def _enterprise_of_gateway(self) -> dict[str, str]:
+        owner = {site.id: site.enterprise for site in self.sites}
+        return {gateway.id: owner[gateway.site] for gateway in self.gateways}
 
     def enterprise_of(self, meter: Meter) -> str:
         """Id of the enterprise whose site the meter's gateway stands at."""
-        site_id = next(gateway.site for gateway in self.gateways if gateway.id == meter.gateway)
-        return next(site.enterprise for site in self.sites if site.id == site_id)
+        return self._enterprise_of_gateway[meter.gateway]
 
     def meters_of(self, enterprise_id: str) -> tuple[Meter, ...]:
         """The meters of an enterprise, in the registry's order."""

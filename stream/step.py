@@ -10,7 +10,7 @@ from storage.ledger import CheckpointRow, LatestRow, NewLedgerEvent, Results
 from storage.segment import Record
 from stream.batch import Birth, Readings, readings, runs, take_birth
 from stream.context import Context, Key
-from stream.entries import Entries, totals, with_swaps
+from stream.entries import Entries, in_time_order, totals, with_swaps
 from stream.kernels import accumulate as a
 from stream.kernels import columns as c
 from stream.kernels import meaning as m
@@ -73,10 +73,14 @@ def step(state: State, records: Sequence[Record], context: Context) -> Results:
 
 def follow(state: State, entries: Entries, context: Context) -> Found:
     """Accumulate entries, with the exchanges declared between them, into `state`."""
-    channels = np.unique(entries.channel)
+    entries = in_time_order(entries, len(state.channels))
+    heard = np.zeros(len(state.channels), np.bool_)
+    heard[entries.channel] = True
+    channels = np.flatnonzero(heard)
     keys = {at: state.channels[at].key for at in channels.tolist()}
-    term, kind, t, register, terms = with_swaps(entries, keys, state, context)
-    rows = np.empty((a.count_rows(terms[term, c.T_CHANNEL], t, state.arrays), c.ROW_COLUMNS), np.int64)
+    entries = with_swaps(entries, keys, state, context)
+    term, kind, t, register, terms = entries
+    rows = np.empty((a.count_rows(entries.channel, t, state.arrays), c.ROW_COLUMNS), np.int64)
     events = np.empty((c.EVENTS_PER_ENTRY * term.size, c.EVENT_COLUMNS), np.int64)
     used, noted = a.accumulate(term, kind, t, register, terms, state.arrays, rows, events)
     if terms[:, c.T_SIGN].any():
@@ -114,17 +118,15 @@ def keep_latest(columns: Readings, latest: dict[Key, LatestRow], context: Contex
     """The newest reading per meter and type; of two with the same time, the later frame."""
     last = np.empty(len(columns.binding), np.int64)
     m.newest(columns.which, columns.t, last)
-    last = last[last >= 0]
-    which, t_ms = columns.which[last].tolist(), columns.t[last].tolist()
-    said = [columns.binding[w] for w in which]
-    ratio = [
-        1.0 if b.kind == "gauge" else float(context.declared((b.meter, b.reading_type)).ratio_at(t))
-        for b, t in zip(said, t_ms, strict=True)
-    ]
-    scale = np.array([b.num / b.den * b.multiplier for b in said])
-    value = (columns.real[last] * scale * ratio).tolist()
-    for b, t, shown, received_ms in zip(said, t_ms, value, columns.received_ms[last].tolist(), strict=True):
-        key = (b.meter, b.reading_type)
+    heard = np.flatnonzero(last >= 0)
+    last, table = last[heard], columns.table.taken(heard)
+    times, value = columns.t[last].tolist(), columns.real[last] * table.per_raw
+    for i in np.flatnonzero(table.total).tolist():
+        said = table.bindings[i]
+        value[i] *= float(context.declared((said.meter, said.reading_type)).ratio_at(times[i]))
+    received = columns.frame_received_ms[columns.frame[last]].tolist()
+    for said, t, shown, received_ms in zip(table.bindings, times, value.tolist(), received, strict=True):
+        key = (said.meter, said.reading_type)
         known = latest.get(key)
         if known is None or t >= known.t_ms:
             latest[key] = LatestRow(*key, t, shown, received_ms)

@@ -45,7 +45,7 @@ def taken(source: Source, cursor: Offset = START) -> list[Record]:
         assert after >= cursor
         if not records:
             return out
-        out, cursor = out + records, after
+        out, cursor = [*out, *records], after
 
 
 def ledger_of(source: Source) -> Ledger:
