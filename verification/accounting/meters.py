@@ -34,6 +34,7 @@ EVENTS = {
     "power_implausible": ("功率超限已剔除", "implausible power left out"),
     "power_reversed": ("功率反向，按零计", "power reversed, counted as zero"),
     "unexplained": ("换表待确认", "exchange to be confirmed"),
+    "serial_changed": ("换表待确认（出厂编号变化）", "serial number changed, exchange to be confirmed"),
 }
 """Kinds of ledger events that a report names → (Chinese, English); others are shown by their kind."""
 
