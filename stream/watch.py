@@ -36,19 +36,13 @@ class Watch:
         rows = np.array(
             [self._register((b.meter, b.reading_type), context) for b in table.bindings], np.int64
         )
+        self._make_room()
         gauge = np.array([b.kind == "gauge" for b in table.bindings], np.bool_)
         again = np.full(len(self.meters), k.NEVER, np.int64)
         k.observe(
-            rows,
-            gauge,
-            columns.which,
-            columns.t,
-            bits_of(columns),
-            columns.real,
-            self.of_registers,
-            self.of_meters,
-            again,
-        )
+            rows, gauge, table.is_float, columns.which, columns.t, columns.raw, columns.real.view(np.int64),
+            self.of_registers, self.of_meters, again,
+        )  # fmt: skip
         names = list(self.meters)
         return {names[at]: int(again[at]) for at in np.flatnonzero(again != k.NEVER).tolist()}
 
@@ -83,12 +77,18 @@ class Watch:
             return -1
         if key[0] not in self.meters:
             self.meters[key[0]] = len(self.meters)
-            self.of_meters = np.vstack([self.of_meters, np.array([[k.NEVER, 0, 0, 0, 0, 0, 0]], np.int64)])
         row = self.registers[key] = len(self.registers)
-        self.of_registers = np.vstack(
-            [self.of_registers, np.array([[self.meters[key[0]], k.NEVER, 0]], np.int64)]
-        )
         return row
+
+    def _make_room(self) -> None:
+        """Rows for the meters and registers that are new."""
+        meters = np.zeros((len(self.meters) - len(self.of_meters), k.METER_COLUMNS), np.int64)
+        meters[:, k.NOW] = k.NEVER
+        self.of_meters = np.vstack([self.of_meters, meters]) if len(meters) else self.of_meters
+        new = list(self.registers)[len(self.of_registers) :]
+        if new:
+            rows = [[self.meters[meter], k.NEVER, 0] for meter, _name in new]
+            self.of_registers = np.vstack([self.of_registers, np.array(rows, np.int64)])
 
     def stored(self) -> WatchData:
         """As it is put down."""
