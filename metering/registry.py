@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field, field_validator
 from metering.config import ConfigError, Id, Strict, load_toml, validate
 from metering.i18n import _
 from metering.intervals import DEFAULT_ZONE
-from metering.reading_types import READING_TYPES, Kind
+from metering.reading_types import INTEGRATED, READING_TYPES, Kind
 from metering.roles import Role
 
 
@@ -36,6 +36,8 @@ def _ratio(value: object) -> Fraction:
     return ratio
 
 
+LONGEST_POWER_GAP_S = 960
+"""A quarter of an hour and a minute: a gateway publishes a meter whole at least every 15 minutes (ours)."""
 Ratio = Annotated[Fraction, BeforeValidator(_ratio)]
 """Of a transformer: a number or a text like "400/5"."""
 
@@ -120,7 +122,10 @@ class Meter(Strict):
     name: str = ""
     profile: str = ""
     roles: dict[str, Role]
-    """Reading type of a total → role, e.g. `{energy_import_total = "grid_boundary", energy_export_total = "export"}`."""
+    """Reading type of a total → role, e.g. `{energy_import_total = "grid_boundary", energy_export_total = "export"}`.
+
+    A meter without totals declares the role of its power: `power_active = "sub_meter"` stands here as `energy_integrated_total`.
+    """
     parent: str | None = None
     ct: Ratio = Fraction(1)
     """Current transformer ratio that the server applies (I1/I2); 1 when the meter already applies it."""
@@ -133,16 +138,30 @@ class Meter(Strict):
     exchanges: tuple[Exchange, ...] = ()
     max_power_w: int | None = Field(default=None, gt=0)
     """Above this × time a rise is implausible. Without it there is no such check."""
+    power_gap_s: int = Field(default=LONGEST_POWER_GAP_S, ge=1, le=LONGEST_POWER_GAP_S)
+    """Powers read further apart than this are not integrated. Only for a meter whose power has a role."""
 
     @field_validator("roles")
     @classmethod
     def _only_totals(cls, roles: dict[str, Role]) -> dict[str, Role]:
-        wrong = [
-            name for name in roles if name not in READING_TYPES or READING_TYPES[name].kind is not Kind.TOTAL
-        ]
+        totals = {name for name, known in READING_TYPES.items() if known.kind is Kind.TOTAL}
+        wrong = [name for name in roles if name not in (totals | set(INTEGRATED)) - set(INTEGRATED.values())]
         if wrong:
             raise ValueError(_("not a total: {names}").format(names=", ".join(wrong)))
-        return roles
+        for power in roles.keys() & INTEGRATED.keys():
+            twice = [name for name in roles if name != power and roles[name] == roles[power]]
+            if twice:
+                text = _(
+                    "{power} and {total} are both {role}: the energy would count twice; "
+                    "leave {power} out where the meter has the total"
+                )
+                raise ValueError(text.format(power=power, total=twice[0], role=roles[power]))
+        return {INTEGRATED.get(name, name): role for name, role in roles.items()}
+
+    @property
+    def read_totals(self) -> tuple[str, ...]:
+        """The totals with a role that the meter itself shows."""
+        return tuple(name for name in self.roles if name not in INTEGRATED.values())
 
 
 class Park(Strict):
@@ -249,8 +268,8 @@ def _undated(park: Park) -> list[str]:
         ]
         for j, exchange in enumerate(meter.exchanges):
             for side in ("closing", "opening"):
-                if set(getattr(exchange, side)) != set(meter.roles):
-                    names = ", ".join(meter.roles)
+                if set(getattr(exchange, side)) != set(meter.read_totals):
+                    names = ", ".join(meter.read_totals)
                     text = _("meters[{i}].exchanges[{j}].{side}: {meter} needs exactly {names}")
                     mistakes.append(text.format(i=i, j=j, side=side, meter=meter.id, names=names))
     return mistakes

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
@@ -53,14 +54,19 @@ class Table(NamedTuple):
     """Bindings, and what the kernels and the step have to know of each."""
 
     bindings: list[Binding]
+    keys: list[tuple[str, str]]
+    """Meter and reading type."""
     alias: I64
     width: I64
     """How a value is read (`stream.kernels.meaning.NO_NUMBER`)."""
-    total: NDArray[np.bool_]
+    counted: NDArray[np.bool_]
+    """Whether it makes up a total of the ledger."""
     is_float: NDArray[np.bool_]
-    multiplier: F64
+    counts_per_raw: F64
+    own_side: NDArray[np.bool_]
+    """Whether the registry's ratio at a reading's time is still to come in."""
     per_raw: F64
-    """Base units per raw unit, on the meter's own side for totals."""
+    """Base units per raw unit."""
 
     @classmethod
     def of(cls, known: Mapping[int, Binding]) -> "Table":
@@ -68,22 +74,24 @@ class Table(NamedTuple):
         alias = sorted(known)
         found = [known[a] for a in alias]
         datatype = np.array([b.datatype for b in found], np.int64)
-        multiplier = np.array([b.multiplier for b in found], np.float64)
         return cls(
-            found, np.array(alias, np.int64), WIDTHS[datatype], np.array([b.kind == "total" for b in found], np.bool_),
-            np.isin(datatype, list(FLOATS)), multiplier, np.array([b.num / b.den for b in found], np.float64) * multiplier,
+            found, [(b.meter, b.reading_type) for b in found], np.array(alias, np.int64), WIDTHS[datatype], np.array([b.total is not None for b in found], np.bool_),
+            np.isin(datatype, list(FLOATS)), np.array([b.counts_per_raw for b in found], np.float64),
+            np.array([b.kind == "total" for b in found], np.bool_),
+            np.array([b.num / b.den * b.multiplier for b in found], np.float64),
         )  # fmt: skip
 
     @classmethod
     def joined(cls, tables: Sequence["Table"]) -> "Table":
         """One after the other."""
-        bindings, *columns = zip(*tables, strict=True)
-        return cls([b for part in bindings for b in part], *map(np.concatenate, columns))
+        bindings, keys, *columns = zip(*tables, strict=True)
+        return cls(list(chain(*bindings)), list(chain(*keys)), *map(np.concatenate, columns))
 
     def taken(self, places: I64) -> "Table":
         """Some of them."""
-        _bindings, *columns = self
-        return Table([self.bindings[i] for i in places.tolist()], *(column[places] for column in columns))
+        bindings, keys, *columns = self
+        at = places.tolist()
+        return Table([bindings[i] for i in at], [keys[i] for i in at], *(column[places] for column in columns))
 
 
 class Declared(dict[int, Binding]):

@@ -63,9 +63,9 @@ def _table(state: State, columns: Readings, context: Registry) -> tuple[I64, I64
     """(terms, first term of each binding; -1 for what is not totalled)."""
     table: list[Term] = []
     first = np.full(len(columns.binding), -1, np.int64)
-    for i in np.flatnonzero(columns.table.total).tolist():
+    for i in np.flatnonzero(columns.table.counted).tolist():
         binding = columns.binding[i]
-        key = (binding.meter, binding.reading_type)
+        key = (binding.meter, binding.total or "")
         rows = context.terms(binding) if context.role(key) is not None else []
         if rows:
             first[i] = len(table)
@@ -83,7 +83,7 @@ def _counts(columns: Readings, rows: I64, which: I64) -> tuple[I64, NDArray[np.b
     if not is_float.any():
         return columns.raw[rows], np.ones(rows.size, np.bool_)
     with np.errstate(over="ignore"):  # beyond every limit is beyond this one
-        scaled = np.rint(columns.real[rows] * columns.table.multiplier[which])
+        scaled = np.rint(columns.real[rows] * columns.table.counts_per_raw[which])
     held = ~is_float | (np.abs(scaled) < LIMIT)
     return np.where(is_float, np.where(held, scaled, 0).astype(np.int64), columns.raw[rows]), held
 

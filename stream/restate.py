@@ -63,7 +63,8 @@ def restate(
         again = compute(key, kept, context, history)
         revise(results, key, again, stored, reason)
         state.arrays[row] = again.state.arrays[0]
-        results.progress.append(progress_row(state, row))
+        if state.arrays[row, c.SEEN]:
+            results.progress.append(progress_row(state, row))
 
 
 def compute(key: Key, kept: CheckpointRow | None, context: Context, history: History) -> Fresh:
@@ -102,7 +103,7 @@ def in_time_order(state: State, records: Sequence[Record], after_ms: int, contex
 
 def _only(aliases: Mapping[str, Mapping[int, Binding]], key: Key) -> dict[str, dict[int, Binding]]:
     return {
-        gateway: {alias: b for alias, b in known.items() if (b.meter, b.reading_type) == key}
+        gateway: {alias: b for alias, b in known.items() if (b.meter, b.total) == key}
         for gateway, known in aliases.items()
     }
 

@@ -14,6 +14,7 @@ from stream.entries import Entries, in_time_order, totals, with_swaps
 from stream.kernels import accumulate as a
 from stream.kernels import columns as c
 from stream.kernels import meaning as m
+from stream.kernels import power as p
 from stream.rows import EVENT_KINDS, closed_rows, event, open_rows, progress_row
 from stream.state import State
 
@@ -58,7 +59,7 @@ def step(state: State, records: Sequence[Record], context: Context) -> Results:
         keep_latest(columns, latest, context)
     channels = sorted(touched)
     results.intervals += open_rows(state, channels, context)
-    results.progress = [progress_row(state, row) for row in channels]
+    results.progress = [progress_row(state, row) for row in channels if state.arrays[row, c.SEEN]]
     results.latest = list(latest.values())
     results.checkpoints = [
         CheckpointRow(
@@ -79,9 +80,11 @@ def follow(state: State, entries: Entries, context: Context) -> Found:
     keys = {at: state.channels[at].key for at in channels.tolist()}
     entries = with_swaps(entries, keys, state, context)
     term, kind, t, register, terms = entries
-    rows = np.empty((a.count_rows(entries.channel, t, state.arrays), c.ROW_COLUMNS), np.int64)
+    rows = np.empty((a.count_rows(entries.channel, t, *state.arrays[:, [c.LAST_T, c.SEEN]].T.copy()), c.ROW_COLUMNS), np.int64)
     events = np.empty((c.EVENTS_PER_ENTRY * term.size, c.EVENT_COLUMNS), np.int64)
     used, noted = a.accumulate(term, kind, t, register, terms, state.arrays, rows, events)
+    if terms[:, c.T_SIGN].any():
+        used, noted = p.integrate(term, kind, t, register, terms, state.arrays, rows, used, events, noted)
     told = events[:noted].tolist()
     late: dict[Key, int] = {}
     for found in told:
@@ -115,15 +118,15 @@ def keep_latest(columns: Readings, latest: dict[Key, LatestRow], context: Contex
     """The newest reading per meter and type; of two with the same time, the later frame."""
     last = np.empty(len(columns.binding), np.int64)
     m.newest(columns.which, columns.t, last)
-    heard = np.flatnonzero(last >= 0)
-    last, table = last[heard], columns.table.taken(heard)
-    times, value = columns.t[last].tolist(), columns.real[last] * table.per_raw
-    for i in np.flatnonzero(table.total).tolist():
-        said = table.bindings[i]
-        value[i] *= float(context.declared((said.meter, said.reading_type)).ratio_at(times[i]))
+    table = columns.table
+    if (last < 0).any():
+        table, last = table.taken(np.flatnonzero(last >= 0)), last[last >= 0]
+    times = columns.t[last].tolist()
+    value = columns.real[last] * table.per_raw
+    for i in np.flatnonzero(table.own_side).tolist():
+        value[i] *= context.ratio_at(table.keys[i], times[i])
     received = columns.frame_received_ms[columns.frame[last]].tolist()
-    for said, t, shown, received_ms in zip(table.bindings, times, value.tolist(), received, strict=True):
-        key = (said.meter, said.reading_type)
+    for key, t, shown, received_ms in zip(table.keys, times, value.tolist(), received, strict=True):
         known = latest.get(key)
         if known is None or t >= known.t_ms:
             latest[key] = LatestRow(*key, t, shown, received_ms)
