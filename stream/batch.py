@@ -1,7 +1,7 @@
 """From records to columns: one compiled pass over the payloads, then the meaning of each alias."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -30,6 +30,10 @@ for _datatype in DataType:
         else -SIGNED_BITS[_datatype] if _datatype in SIGNED_BITS
         else UNSIGNED_BITS.get(_datatype, m.NO_NUMBER)
     )  # fmt: skip
+
+
+_decoded = lru_cache(maxsize=1024)(decode)
+"""Of births: a restatement reads the same ones again for every total."""
 
 
 class Data(NamedTuple):
@@ -75,7 +79,8 @@ class Table(NamedTuple):
         found = [known[a] for a in alias]
         datatype = np.array([b.datatype for b in found], np.int64)
         return cls(
-            found, [(b.meter, b.reading_type) for b in found], np.array(alias, np.int64), WIDTHS[datatype], np.array([b.total is not None for b in found], np.bool_),
+            found, [(b.meter, b.reading_type) for b in found], np.array(alias, np.int64), WIDTHS[datatype],
+            np.array([b.total is not None for b in found], np.bool_),
             np.isin(datatype, list(FLOATS)), np.array([b.counts_per_raw for b in found], np.float64),
             np.array([b.kind == "total" for b in found], np.bool_),
             np.array([b.num / b.den * b.multiplier for b in found], np.float64),
@@ -84,14 +89,17 @@ class Table(NamedTuple):
     @classmethod
     def joined(cls, tables: Sequence["Table"]) -> "Table":
         """One after the other."""
+        columns: list[Any]
         bindings, keys, *columns = zip(*tables, strict=True)
-        return cls(list(chain(*bindings)), list(chain(*keys)), *map(np.concatenate, columns))
+        joined: Any = map(np.concatenate, columns)
+        return cls(list(chain(*bindings)), list(chain(*keys)), *joined)
 
     def taken(self, places: I64) -> "Table":
         """Some of them."""
         bindings, keys, *columns = self
         at = places.tolist()
-        return Table([bindings[i] for i in at], [keys[i] for i in at], *(column[places] for column in columns))
+        moved: Any = [column[places] for column in columns]
+        return Table([bindings[i] for i in at], [keys[i] for i in at], *moved)
 
 
 class Declared(dict[int, Binding]):
@@ -170,7 +178,7 @@ def take_birth(aliases: dict[str, Declared], birth: Birth, park: Park) -> None:
     if birth.topic.type is MessageType.NBIRTH:
         return
     try:
-        bindings = bind(park, gateway, birth.topic.meter, decode(birth.payload))
+        bindings = bind(park, gateway, birth.topic.meter, _decoded(birth.payload))
     except DecodeError:
         return
     aliases.setdefault(gateway, Declared()).declare(birth.topic.meter, bindings)
@@ -198,17 +206,16 @@ def readings(data: Data, aliases: Mapping[str, Mapping[int, Binding]]) -> Readin
     out = _columns(int(sizes.sum()) // _READING_BYTES + 1)
     status = np.empty(len(block), np.int64)
     rows = np.empty((int(sizes.max(initial=0)) // 2 + 1, d.COLUMNS), np.int64)
-    found, met = m.read_frames(
-        block.buf, begin, end, gateway_of, first, tables, rows, status, *out
-    )
-    columns = [column[:found] for column in out]
+    found, met = m.read_frames(block.buf, begin, end, gateway_of, first, tables, rows, status, *out)
+    columns: Any = [column[:found] for column in out]
     plain = np.flatnonzero(status == d.PLAIN).tolist()
     if plain:
         columns, met = _with_plain(block, plain, columns, (gateway_of, first, tables), met)
     present = np.empty(met, np.int64)
     known = np.flatnonzero(place >= 0)
     present[place[known]] = known
-    return Readings(table.taken(present), *columns, block.places[r.RECEIVED])
+    which, t, raw, real, frame = columns
+    return Readings(table.taken(present), which, t, raw, real, frame, block.places[r.RECEIVED])
 
 
 def _columns(room: int) -> tuple[I64, I64, I64, F64, I64]:
@@ -236,10 +243,13 @@ def _with_plain(
     for i in plain:
         topic = block.topics[int(block.places[r.CODE, i])]
         rows = plain_columns(block[i].payload, i, "" if topic is None else topic.meter)
-        more = _columns(len(rows))
+        more: Any = _columns(len(rows))
         span = first[gateway[i]], first[gateway[i] + 1]
-        found, met = m.understand(rows, len(rows), known, *span, *more, 0, met)
-        columns = [np.concatenate([column, extra[:found]]) for column, extra in zip(columns, more, strict=True)]
+        which, t, raw, real, frame = more
+        found, met = m.understand(rows, len(rows), known, *span, which, t, raw, real, frame, 0, met)
+        columns = [
+            np.concatenate([column, extra[:found]]) for column, extra in zip(columns, more, strict=True)
+        ]
     order = np.argsort(columns[-1], kind="stable")
     return [column[order] for column in columns], met
 

@@ -72,7 +72,7 @@ def _emissions(
     ids, num, den = context.policy.factors([role[at] for at in channels], starts)
     out = np.empty(len(channels), np.int64)
     a.emissions(opening, closing, num, den, out)
-    ug: list[int | None] = out.tolist()
+    ug: list[int | None] = [*out.tolist()]
     for i in np.flatnonzero(out < 0).tolist():
         ug[i] = None
     return ids, ug

@@ -38,7 +38,12 @@ class Runner:
     """The embedded run: the local journal's tail into the ledger. One thread, no event loop."""
 
     def __init__(
-        self, journal: Path, ledger: Path, context: Context, end: Offset | None = None, batch: int = BATCH_SEGMENTS
+        self,
+        journal: Path,
+        ledger: Path,
+        context: Context,
+        end: Offset | None = None,
+        batch: int = BATCH_SEGMENTS,
     ) -> None:
         """With `end`, it recomputes what lies before that place of the journal, and no more; `batch` segments at a time."""
         self._journal = JournalReader(journal)

@@ -80,7 +80,10 @@ def follow(state: State, entries: Entries, context: Context) -> Found:
     keys = {at: state.channels[at].key for at in channels.tolist()}
     entries = with_swaps(entries, keys, state, context)
     term, kind, t, register, terms = entries
-    rows = np.empty((a.count_rows(entries.channel, t, *state.arrays[:, [c.LAST_T, c.SEEN]].T.copy()), c.ROW_COLUMNS), np.int64)
+    rows = np.empty(
+        (a.count_rows(entries.channel, t, *state.arrays[:, [c.LAST_T, c.SEEN]].T.copy()), c.ROW_COLUMNS),
+        np.int64,
+    )
     events = np.empty((c.EVENTS_PER_ENTRY * term.size, c.EVENT_COLUMNS), np.int64)
     used, noted = a.accumulate(term, kind, t, register, terms, state.arrays, rows, events)
     if terms[:, c.T_SIGN].any():

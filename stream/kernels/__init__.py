@@ -28,10 +28,9 @@ def inlined(function: Function) -> Function:
     return _compiled(function, no_cpython_wrapper=True, forceinline=True)
 
 
-def _compiled(function: Function, **options: bool) -> Function:
-    made: Any = njit(
-        nogil=True, cache=True, error_model="numpy", no_cfunc_wrapper=True, _nrt=False, **options
-    )(function)
+def _compiled(function: Function, **options: Any) -> Function:
+    options |= {"nogil": True, "cache": True, "error_model": "numpy", "no_cfunc_wrapper": True, "_nrt": False}
+    made: Any = njit(**options)(function)
     if hasattr(made, "get_call_template"):  # not under NUMBA_DISABLE_JIT
         resolve = made.get_call_template
         made.get_call_template = lambda args, kws: resolve(tuple(map(types.unliteral, args)), kws)

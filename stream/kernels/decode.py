@@ -145,7 +145,7 @@ def common_value(buf: U8, at: int, end: int, part: int, alias: int, t: int, out:
     if key == REAL32_KEY:
         out[n, KIND], out[n, BITS] = REAL32, part >> 8 & 0xFFFFFFFF
         return end == at + 5
-    if key == INT_KEY or key == LONG_KEY:  # noqa: PLR1714  no set in a kernel
+    if key in (INT_KEY, LONG_KEY):
         bits, at = short_varint(buf, at + 1, end)
         out[n, KIND], out[n, BITS] = INTEGER, bits
         return at == end
@@ -209,7 +209,7 @@ def decode_frame(buf: U8, at: int, end: int, frame: int, out: I64, n: int) -> tu
     while at < end:
         if buf[at] == METRIC_KEY and buf[at + 1] < 0x80:
             start = at + 2
-            at = start + np.int64(buf[at + 1])
+            at = start + int(buf[at + 1])
             if at <= end and common_metric(buf, start, at, out, n):
                 out[n, FRAME] = frame
                 n += 1

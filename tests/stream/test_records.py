@@ -73,7 +73,10 @@ def test_the_kernels_know_the_size_of_a_record_s_head() -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(told=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9), st.integers(0, 3)), max_size=60), backwards=st.booleans())
+@given(
+    told=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9), st.integers(0, 3)), max_size=60),
+    backwards=st.booleans(),
+)
 def test_entries_come_by_channel_time_and_size(told: list[tuple[int, int, int]], *, backwards: bool) -> None:
     """Backwards, a whole backlog newest first, which insertion gives up."""
     told = sorted(told * 40, reverse=True) if backwards else told
@@ -82,7 +85,7 @@ def test_entries_come_by_channel_time_and_size(told: list[tuple[int, int, int]],
     terms[:, c.T_CHANNEL] = range(4)
     kind = np.arange(len(told)).astype(np.int8)
     found = in_time_order(Entries(channel.copy(), kind, t.copy(), register.copy(), terms), 4)
-    assert list(zip(found.channel.tolist(), found.t.tolist(), found.register.tolist(), strict=True)) == sorted(told)
-    assert found.kind.tolist() == [
-        kind[i] for i in sorted(range(len(told)), key=lambda i: (told[i], i))
-    ]
+    assert list(
+        zip(found.channel.tolist(), found.t.tolist(), found.register.tolist(), strict=True)
+    ) == sorted(told)
+    assert found.kind.tolist() == [kind[i] for i in sorted(range(len(told)), key=lambda i: (told[i], i))]
