@@ -1,7 +1,8 @@
 """From records to columns: one compiled pass over the payloads, then the meaning of each alias."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
@@ -31,6 +32,10 @@ for _datatype in DataType:
     )  # fmt: skip
 
 
+_decoded = lru_cache(maxsize=1024)(decode)
+"""Of births: a restatement reads the same ones again for every total."""
+
+
 class Data(NamedTuple):
     """Data messages in journal order, between two births."""
 
@@ -53,16 +58,19 @@ class Table(NamedTuple):
     """Bindings, and what the kernels and the step have to know of each."""
 
     bindings: list[Binding]
+    keys: list[tuple[str, str]]
+    """Meter and reading type."""
     alias: I64
     width: I64
     """How a value is read (`stream.kernels.meaning.NO_NUMBER`)."""
-    total: NDArray[np.bool_]
-    is_float: NDArray[np.bool_]
     counted: NDArray[np.bool_]
-    """Whether a total of the ledger counts it."""
+    """Whether it makes up a total of the ledger."""
+    is_float: NDArray[np.bool_]
     counts_per_raw: F64
+    own_side: NDArray[np.bool_]
+    """Whether the registry's ratio at a reading's time is still to come in."""
     per_raw: F64
-    """Base units per raw unit, on the meter's own side for totals."""
+    """Base units per raw unit."""
 
     @classmethod
     def of(cls, known: Mapping[int, Binding]) -> "Table":
@@ -70,23 +78,28 @@ class Table(NamedTuple):
         alias = sorted(known)
         found = [known[a] for a in alias]
         datatype = np.array([b.datatype for b in found], np.int64)
-        multiplier = np.array([b.multiplier for b in found], np.float64)
         return cls(
-            found, np.array(alias, np.int64), WIDTHS[datatype], np.array([b.kind == "total" for b in found], np.bool_),
-            np.isin(datatype, list(FLOATS)), np.array([b.total is not None for b in found], np.bool_),
-            np.array([b.counts_per_raw for b in found], np.float64), np.array([b.num / b.den for b in found], np.float64) * multiplier,
+            found, [(b.meter, b.reading_type) for b in found], np.array(alias, np.int64), WIDTHS[datatype],
+            np.array([b.total is not None for b in found], np.bool_),
+            np.isin(datatype, list(FLOATS)), np.array([b.counts_per_raw for b in found], np.float64),
+            np.array([b.kind == "total" for b in found], np.bool_),
+            np.array([b.num / b.den * b.multiplier for b in found], np.float64),
         )  # fmt: skip
 
     @classmethod
     def joined(cls, tables: Sequence["Table"]) -> "Table":
         """One after the other."""
-        bindings, *columns = zip(*tables, strict=True)
-        return cls([b for part in bindings for b in part], *map(np.concatenate, columns))
+        columns: list[Any]
+        bindings, keys, *columns = zip(*tables, strict=True)
+        joined: Any = map(np.concatenate, columns)
+        return cls(list(chain(*bindings)), list(chain(*keys)), *joined)
 
     def taken(self, places: I64) -> "Table":
         """Some of them."""
-        _bindings, *columns = self
-        return Table([self.bindings[i] for i in places.tolist()], *(column[places] for column in columns))
+        bindings, keys, *columns = self
+        at = places.tolist()
+        moved: Any = [column[places] for column in columns]
+        return Table([bindings[i] for i in at], [keys[i] for i in at], *moved)
 
 
 class Declared(dict[int, Binding]):
@@ -165,7 +178,7 @@ def take_birth(aliases: dict[str, Declared], birth: Birth, park: Park) -> None:
     if birth.topic.type is MessageType.NBIRTH:
         return
     try:
-        bindings = bind(park, gateway, birth.topic.meter, decode(birth.payload))
+        bindings = bind(park, gateway, birth.topic.meter, _decoded(birth.payload))
     except DecodeError:
         return
     aliases.setdefault(gateway, Declared()).declare(birth.topic.meter, bindings)
@@ -194,14 +207,15 @@ def readings(data: Data, aliases: Mapping[str, Mapping[int, Binding]]) -> Readin
     status = np.empty(len(block), np.int64)
     rows = np.empty((int(sizes.max(initial=0)) // 2 + 1, d.COLUMNS), np.int64)
     found, met = m.read_frames(block.buf, begin, end, gateway_of, first, tables, rows, status, *out)
-    columns = [column[:found] for column in out]
+    columns: Any = [column[:found] for column in out]
     plain = np.flatnonzero(status == d.PLAIN).tolist()
     if plain:
         columns, met = _with_plain(block, plain, columns, (gateway_of, first, tables), met)
     present = np.empty(met, np.int64)
     known = np.flatnonzero(place >= 0)
     present[place[known]] = known
-    return Readings(table.taken(present), *columns, block.places[r.RECEIVED])
+    which, t, raw, real, frame = columns
+    return Readings(table.taken(present), which, t, raw, real, frame, block.places[r.RECEIVED])
 
 
 def _columns(room: int) -> tuple[I64, I64, I64, F64, I64]:
@@ -229,9 +243,10 @@ def _with_plain(
     for i in plain:
         topic = block.topics[int(block.places[r.CODE, i])]
         rows = plain_columns(block[i].payload, i, "" if topic is None else topic.meter)
-        more = _columns(len(rows))
+        more: Any = _columns(len(rows))
         span = first[gateway[i]], first[gateway[i] + 1]
-        found, met = m.understand(rows, len(rows), known, *span, *more, 0, met)
+        which, t, raw, real, frame = more
+        found, met = m.understand(rows, len(rows), known, *span, which, t, raw, real, frame, 0, met)
         columns = [
             np.concatenate([column, extra[:found]]) for column, extra in zip(columns, more, strict=True)
         ]

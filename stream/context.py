@@ -45,6 +45,7 @@ class Registry:
         self.park = park
         self.meters: dict[str, Meter] = {meter.id: meter for meter in park.meters}
         self._declared: dict[Key, DeclaredTotal] = {}
+        self._shown: dict[Key, list[float]] = {}
         self._terms: dict[Binding, list[Term]] = {}
         self._swaps: dict[Key, list[Swapping]] = {}
 
@@ -58,6 +59,13 @@ class Registry:
         if key not in self._declared:
             self._declared[key] = declared_total(self.meters[key[0]], key[1], self.park.tz)
         return self._declared[key]
+
+    def ratio_at(self, key: Key, t_ms: int) -> float:
+        """CT × PT of a total at a moment, to show it."""
+        if key not in self._shown:
+            self._shown[key] = [float(segment.ratio) for segment in self.declared(key).segments]
+        ratios = self._shown[key]
+        return ratios[0] if len(ratios) == 1 else float(self.declared(key).ratio_at(t_ms))
 
     def entries(self, key: Key) -> list[tuple[int, str]]:
         """Everything that the rows of a total are made with, by the time from which it counts."""

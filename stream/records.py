@@ -23,7 +23,7 @@ class Block(Sequence[Record]):
     """Records in journal order. One of its own is made only when it is asked for: making all takes longer than the step."""
 
     def __init__(self, data: bytes, buf: U8, places: I64, topics: list[Topic | None]) -> None:
-        self._data, self.buf, self.places = data, buf, places
+        self.data, self.buf, self.places = data, buf, places
         self.topics = topics
         """By the number that `places[CODE]` has."""
 
@@ -50,7 +50,7 @@ class Block(Sequence[Record]):
 
     def taken(self, which: NDArray[np.bool_]) -> "Block":
         """Some of its records."""
-        return self if which.all() else Block(self._data, self.buf, self.places[:, which], self.topics)
+        return self if which.all() else Block(self.data, self.buf, self.places[:, which], self.topics)
 
     def __len__(self) -> int:
         return int(self.places.shape[1])
@@ -61,9 +61,9 @@ class Block(Sequence[Record]):
     def __getitem__(self, at: slice) -> "Block": ...
     def __getitem__(self, at: int | slice) -> "Record | Block":
         if isinstance(at, slice):
-            return Block(self._data, self.buf, self.places[:, at], self.topics)
+            return Block(self.data, self.buf, self.places[:, at], self.topics)
         received_ms, topic, payload, end, _code = self.places[:, at].tolist()
-        return Record(self._data[topic:payload].decode(), self._data[payload:end], received_ms)
+        return Record(self.data[topic:payload].decode(), self.data[payload:end], received_ms)
 
 
 def _topics(data: bytes, buf: U8, places: I64) -> list[Topic | None]:

@@ -87,7 +87,10 @@ def follow(state: State, entries: Entries, context: Context) -> Found:
     keys = {at: state.channels[at].key for at in channels.tolist()}
     entries = with_swaps(entries, keys, state, context)
     term, kind, t, register, terms = entries
-    rows = np.empty((a.count_rows(entries.channel, t, state.arrays), c.ROW_COLUMNS), np.int64)
+    rows = np.empty(
+        (a.count_rows(entries.channel, t, *state.arrays[:, [c.LAST_T, c.SEEN]].T.copy()), c.ROW_COLUMNS),
+        np.int64,
+    )
     events = np.empty((c.EVENTS_PER_ENTRY * term.size, c.EVENT_COLUMNS), np.int64)
     used, noted = a.accumulate(term, kind, t, register, terms, state.arrays, rows, events)
     if terms[:, c.T_SIGN].any():
@@ -125,15 +128,15 @@ def keep_latest(columns: Readings, latest: dict[Key, LatestRow], context: Contex
     """The newest reading per meter and type; of two with the same time, the later frame."""
     last = np.empty(len(columns.binding), np.int64)
     m.newest(columns.which, columns.t, last)
-    heard = np.flatnonzero(last >= 0)
-    last, table = last[heard], columns.table.taken(heard)
-    times, value = columns.t[last].tolist(), columns.real[last] * table.per_raw
-    for i in np.flatnonzero(table.total).tolist():
-        said = table.bindings[i]
-        value[i] *= float(context.declared((said.meter, said.reading_type)).ratio_at(times[i]))
+    table = columns.table
+    if (last < 0).any():
+        table, last = table.taken(np.flatnonzero(last >= 0)), last[last >= 0]
+    times = columns.t[last].tolist()
+    value = columns.real[last] * table.per_raw
+    for i in np.flatnonzero(table.own_side).tolist():
+        value[i] *= context.ratio_at(table.keys[i], times[i])
     received = columns.frame_received_ms[columns.frame[last]].tolist()
-    for said, t, shown, received_ms in zip(table.bindings, times, value.tolist(), received, strict=True):
-        key = (said.meter, said.reading_type)
+    for key, t, shown, received_ms in zip(table.keys, times, value.tolist(), received, strict=True):
         known = latest.get(key)
         if known is None or t >= known.t_ms:
             latest[key] = LatestRow(*key, t, shown, received_ms)

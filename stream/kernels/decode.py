@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.kernels import kernel
+from stream.kernels import inlined, kernel, part
 
 I64 = NDArray[np.int64]
 U8 = NDArray[np.uint8]
@@ -29,7 +29,7 @@ MAX_FIELD_NUMBER = (1 << 29) - 1
 """Protobuf encoding guide; a larger one is no field."""
 
 
-@kernel
+@part
 def read_varint(buf: U8, at: int, end: int) -> tuple[int, int]:
     """(value as int64 bits, place after it); place -1 when it runs past `end` or is longer than 10 bytes."""
     if at < end and buf[at] < 0x80:
@@ -46,7 +46,7 @@ def read_varint(buf: U8, at: int, end: int) -> tuple[int, int]:
     return 0, -1
 
 
-@kernel
+@part
 def short_varint(buf: U8, at: int, end: int) -> tuple[int, int]:
     """(value, place after it) of a varint of at most nine bytes, which is never negative; else place -1."""
     value: Any = np.int64(0)
@@ -61,7 +61,7 @@ def short_varint(buf: U8, at: int, end: int) -> tuple[int, int]:
     return 0, -1
 
 
-@kernel
+@part
 def field_end(buf: U8, wire: int, at: int, end: int) -> tuple[int, int]:
     """(start, end) of a field that is not a varint; end -1 when it leaves its message or the wire type is unknown."""
     size = -1
@@ -78,7 +78,7 @@ def field_end(buf: U8, wire: int, at: int, end: int) -> tuple[int, int]:
     return at, at + size
 
 
-@kernel
+@part
 def little_endian(buf: U8, at: int, size: int) -> int:
     """The bits of a fixed-width field."""
     value: Any = np.int64(0)
@@ -88,7 +88,7 @@ def little_endian(buf: U8, at: int, size: int) -> int:
     return bits
 
 
-@kernel
+@inlined
 def word(buf: U8, at: int) -> int:
     """Eight bytes from `at` on, all of them in the buffer. An unsigned place: the compiler makes one load of it."""
     value: Any = np.int64(0)
@@ -99,7 +99,7 @@ def word(buf: U8, at: int) -> int:
     return bits
 
 
-@kernel
+@inlined
 def common_metric(buf: U8, at: int, end: int, out: I64, n: int) -> bool:
     """One metric into row `n`, if it is just alias, time, maybe data type, and a number, as gateways send them; else False.
 
@@ -137,7 +137,7 @@ def common_metric(buf: U8, at: int, end: int, out: I64, n: int) -> bool:
     return common_value(buf, at, end, part, alias, t, out, n)
 
 
-@kernel
+@inlined
 def common_value(buf: U8, at: int, end: int, part: int, alias: int, t: int, out: I64, n: int) -> bool:
     """The number that ends a common metric; `part` are the eight bytes from its key on."""
     key = part & 0xFF
@@ -145,7 +145,7 @@ def common_value(buf: U8, at: int, end: int, part: int, alias: int, t: int, out:
     if key == REAL32_KEY:
         out[n, KIND], out[n, BITS] = REAL32, part >> 8 & 0xFFFFFFFF
         return end == at + 5
-    if key == INT_KEY or key == LONG_KEY:  # noqa: PLR1714  no set in a kernel
+    if key in (INT_KEY, LONG_KEY):
         bits, at = short_varint(buf, at + 1, end)
         out[n, KIND], out[n, BITS] = INTEGER, bits
         return at == end
@@ -155,7 +155,7 @@ def common_value(buf: U8, at: int, end: int, part: int, alias: int, t: int, out:
     return False
 
 
-@kernel
+@part
 def decode_metric(buf: U8, at: int, end: int, out: I64, n: int) -> int:
     """One metric into row `n` (alias, time, kind, bits); OK, MALFORMED or PLAIN.
 
@@ -202,14 +202,14 @@ def decode_metric(buf: U8, at: int, end: int, out: I64, n: int) -> int:
     return PLAIN if text or out[n, ALIAS] < 0 else OK
 
 
-@kernel
+@inlined
 def decode_frame(buf: U8, at: int, end: int, frame: int, out: I64, n: int) -> tuple[int, int]:
     """All metrics of one payload into `out` from row `n` on; (rows now used, status). A bad frame leaves no rows."""
     first, frame_time, status = n, NO_TIME, OK
     while at < end:
         if buf[at] == METRIC_KEY and buf[at + 1] < 0x80:
             start = at + 2
-            at = start + np.int64(buf[at + 1])
+            at = start + int(buf[at + 1])
             if at <= end and common_metric(buf, start, at, out, n):
                 out[n, FRAME] = frame
                 n += 1

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.kernels import decode as d
-from stream.kernels import kernel
+from stream.kernels import inlined, kernel
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
@@ -17,7 +17,7 @@ NO_NUMBER = 65
 """Width of what is no number. Else: 0 for floats, the bits of an unsigned type, minus the bits of a signed one."""
 
 
-@kernel
+@inlined
 def find(alias: I64, first: int, end: int, wanted: int, found: int) -> int:
     """Place of an alias among `alias[first:end]`, which ascend; -1 where it is not there.
 
@@ -36,7 +36,7 @@ def find(alias: I64, first: int, end: int, wanted: int, found: int) -> int:
     return low if low < end and alias[low] == wanted else -1
 
 
-@kernel
+@inlined
 def signed(bits: int, width: int) -> int:
     """The signed number that a wire value stands for; some encoders fill 32 bits only, some the type's own width."""
     if width == 64:

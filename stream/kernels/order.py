@@ -12,7 +12,7 @@ PATIENCE = 8
 
 @kernel
 def in_order(channel: I64, t: I64, register: I64, first: I64, used: I64, order: I64) -> bool:
-    """order = the entries by (channel, t, register), equal ones as they came; False, and no order, if they are too disordered.
+    """Into `order`, the entries by (channel, t, register), equal ones as they came; False, and no order, if too disordered.
 
     `first` and `used` have a zero for every channel and one more. Meters send in time order, but for a few frames:
     counting by channel and inserting within each is linear for them.

@@ -6,7 +6,7 @@ The buffer has `storage.segment` records and `PADDING` bytes more, so that eight
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.kernels import kernel
+from stream.kernels import kernel, part
 from stream.kernels.decode import word
 
 I64 = NDArray[np.int64]
@@ -61,7 +61,7 @@ def number_topics(buf: U8, places: I64, slots: I64, firsts: I64) -> int:
     return known
 
 
-@kernel
+@part
 def topic_hash(buf: U8, start: int, end: int) -> int:
     """Mixes eight bytes at a time; the multiplier is that of splitmix64's first round, cut to 31 bits (ours)."""
     mixed = end - start
@@ -73,7 +73,7 @@ def topic_hash(buf: U8, start: int, end: int) -> int:
     return mixed
 
 
-@kernel
+@part
 def same_bytes(buf: U8, start: int, end: int, places: I64, other: int) -> bool:
     """Whether a topic is that of another record."""
     at = places[TOPIC, other]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metering.intervals import QUARTER_MS
-from stream.kernels import kernel
+from stream.kernels import kernel, part
 
 I64 = NDArray[np.int64]
 B = NDArray[np.bool_]
@@ -71,7 +71,7 @@ def observe(
             out_of_the_usual(registers[at], meters[owner], t[i], bits, repeats, owner, again)
 
 
-@kernel
+@part
 def out_of_the_usual(r: I64, m: I64, t: int, bits: int, repeats: bool, owner: int, again: I64) -> None:
     """A reading that begins a quarter, or is not the newest one of its register, or has none before it."""
     quarter = t // QUARTER_MS
@@ -85,14 +85,14 @@ def out_of_the_usual(r: I64, m: I64, t: int, bits: int, repeats: bool, owner: in
         ask(again, owner, quarter)
 
 
-@kernel
+@part
 def ask(again: I64, owner: int, quarter: int) -> None:
     """Remember the earliest."""
     if again[owner] == NEVER or quarter < again[owner]:
         again[owner] = quarter
 
 
-@kernel
+@part
 def turn(m: I64, quarter: int) -> bool:
     """The running quarter is over, another begins; whether one that is over is marked for it."""
     over, before = m[NOW], m[STILL]
@@ -111,7 +111,7 @@ def turn(m: I64, quarter: int) -> bool:
     return marked
 
 
-@kernel
+@part
 def taken(r: I64, m: I64, t: int, bits: int, repeats: bool) -> bool:
     """Take a reading into its register and quarter; False when that quarter, or one after it, may be another than was thought."""
     quarter, before, known = t // QUARTER_MS, r[T], r[BITS]
@@ -125,7 +125,7 @@ def taken(r: I64, m: I64, t: int, bits: int, repeats: bool) -> bool:
     return counted(m, quarter, bits != known, repeats)
 
 
-@kernel
+@part
 def counted(m: I64, quarter: int, changes: bool, repeats: bool) -> bool:
     """Count the newest reading of a register, as a change or as a gauge that repeats; False as in `taken`."""
     if quarter == m[NOW]:
@@ -144,7 +144,7 @@ def counted(m: I64, quarter: int, changes: bool, repeats: bool) -> bool:
     return settled
 
 
-@kernel
+@part
 def contradicted(m: I64, quarter: int) -> bool:
     """A smaller value beside its register's newest one: whatever was before, their quarter has a change now."""
     if quarter == m[NOW]:
@@ -154,7 +154,7 @@ def contradicted(m: I64, quarter: int) -> bool:
     return known
 
 
-@kernel
+@part
 def absorbed(m: I64, quarter: int, newest: int) -> bool:
     """Whether a reading before its register's newest one, which lies in quarter `newest`, leaves every quarter moving that was.
 

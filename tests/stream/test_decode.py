@@ -214,7 +214,7 @@ def test_every_numeric_type_reads_as_by_the_plain_codec(datatype: DataType) -> N
 def test_a_32_bit_float_keeps_its_value() -> None:
     payload = encode_metrics([Metric(alias=1, timestamp=5, datatype=DataType.FLOAT, value=230.1)])
     columns, _ = decode_columns([payload])
-    valid, _, real = typed(*columns[0, [d.KIND, d.BITS]].tolist(), int(WIDTHS[DataType.FLOAT]))
+    valid, _, real = typed(int(columns[0, d.KIND]), int(columns[0, d.BITS]), int(WIDTHS[DataType.FLOAT]))
     assert valid
     assert real == np.float64(np.float32(230.1))
 
