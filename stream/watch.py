@@ -33,9 +33,7 @@ class Watch:
     def observe(self, columns: Readings, context: Registry) -> dict[str, int]:
         """Take up readings; meter → the quarter from which on it has to be looked at closely."""
         table = columns.table
-        rows = np.array(
-            [self._register((b.meter, b.reading_type), context) for b in table.bindings], np.int64
-        )
+        rows = np.array([self._register(key, context) for key in table.keys], np.int64)
         self._make_room()
         gauge = np.array([b.kind == "gauge" for b in table.bindings], np.bool_)
         again = np.full(len(self.meters), k.NEVER, np.int64)
