@@ -101,6 +101,10 @@ class Policy:
     def _moved(self, told: _Told, live: Mapping[str, float], t_ms: int) -> bool:
         if t_ms - told.live_ms < self._settings.live_every_s * 1000 and t_ms >= told.live_ms:
             return False
+        if not told.has_totals:
+            return bool(
+                live
+            )  # its energy is integrated from what is sent, so a value that stands still is said as well
         share = self._settings.live_band_percent / 100
         return any(
             name not in told.values or abs(value - told.values[name]) > share * told.peaks[name]

@@ -12,7 +12,7 @@ from edge_agent.profile_rows import TABLES, head_of, nested_fields, profile_rows
 from edge_agent.wiretypes import WIRE
 from metering.i18n import _
 from metering.mistakes import sentence
-from metering.reading_types import READING_TYPES, Kind
+from metering.reading_types import INTEGRATED, READING_TYPES, Kind
 from metering.units import UNITS
 
 Row = Mapping[str, Any]
@@ -104,6 +104,8 @@ def _source_mistakes(row: Row, head: Row) -> Iterator[str]:
 
 def _meaning_mistakes(row: Row) -> Iterator[str]:
     reading_type, unit = (READING_TYPES.get(str(row.get("reading_type"))), UNITS.get(str(row.get("unit"))))
+    if reading_type is not None and reading_type.name in INTEGRATED.values():
+        reading_type = None
     if "reading_type" in row and reading_type is None:
         yield _("reading_type: unknown reading type {name}").format(name=row["reading_type"])
     if "unit" in row and unit is None:

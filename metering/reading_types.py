@@ -35,6 +35,7 @@ _ALL = (
     _total("energy_import_total", "Wh", "正向有功电能", "Active energy, import"),
     _total("energy_export_total", "Wh", "反向有功电能", "Active energy, export"),
     _total("energy_generation_total", "Wh", "发电量", "Active energy, generated"),
+    _total("energy_integrated_total", "Wh", "有功电能（由功率积分）", "Active energy, integrated from power"),
     _total("reactive_import_total", "varh", "正向无功电能", "Reactive energy, import"),
     _total("reactive_export_total", "varh", "反向无功电能", "Reactive energy, export"),
     _total("volume_total", "L", "累计体积", "Volume"),
@@ -60,3 +61,6 @@ _ALL = (
 )
 
 READING_TYPES: dict[str, ReadingType] = {item.name: item for item in _ALL}
+
+INTEGRATED = {"power_active": "energy_integrated_total"}
+"""Gauge → the total that the stream makes of it for a meter without totals. No meter says such a total itself."""

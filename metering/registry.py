@@ -7,6 +7,7 @@ from collections import Counter
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, available_timezones
@@ -16,7 +17,7 @@ from pydantic import BeforeValidator, Field, field_validator
 from metering.config import ConfigError, Id, Strict, load_toml, validate
 from metering.i18n import _
 from metering.intervals import DEFAULT_ZONE
-from metering.reading_types import READING_TYPES, Kind
+from metering.reading_types import INTEGRATED, READING_TYPES, Kind
 from metering.roles import Role
 
 
@@ -35,6 +36,8 @@ def _ratio(value: object) -> Fraction:
     return ratio
 
 
+LONGEST_POWER_GAP_S = 960
+"""A quarter of an hour and a minute: a gateway publishes a meter whole at least every 15 minutes (ours)."""
 Ratio = Annotated[Fraction, BeforeValidator(_ratio)]
 """Of a transformer: a number or a text like "400/5"."""
 
@@ -119,7 +122,10 @@ class Meter(Strict):
     name: str = ""
     profile: str = ""
     roles: dict[str, Role]
-    """Reading type of a total → role, e.g. `{energy_import_total = "grid_boundary", energy_export_total = "export"}`."""
+    """Reading type of a total → role, e.g. `{energy_import_total = "grid_boundary", energy_export_total = "export"}`.
+
+    A meter without totals declares the role of its power: `power_active = "sub_meter"` stands here as `energy_integrated_total`.
+    """
     parent: str | None = None
     ct: Ratio = Fraction(1)
     """Current transformer ratio that the server applies (I1/I2); 1 when the meter already applies it."""
@@ -132,16 +138,30 @@ class Meter(Strict):
     exchanges: tuple[Exchange, ...] = ()
     max_power_w: int | None = Field(default=None, gt=0)
     """Above this × time a rise is implausible. Without it there is no such check."""
+    power_gap_s: int = Field(default=LONGEST_POWER_GAP_S, ge=1, le=LONGEST_POWER_GAP_S)
+    """Powers read further apart than this are not integrated. Only for a meter whose power has a role."""
 
     @field_validator("roles")
     @classmethod
     def _only_totals(cls, roles: dict[str, Role]) -> dict[str, Role]:
-        wrong = [
-            name for name in roles if name not in READING_TYPES or READING_TYPES[name].kind is not Kind.TOTAL
-        ]
+        totals = {name for name, known in READING_TYPES.items() if known.kind is Kind.TOTAL}
+        wrong = [name for name in roles if name not in (totals | set(INTEGRATED)) - set(INTEGRATED.values())]
         if wrong:
             raise ValueError(_("not a total: {names}").format(names=", ".join(wrong)))
-        return roles
+        for power in roles.keys() & INTEGRATED.keys():
+            twice = [name for name in roles if name != power and roles[name] == roles[power]]
+            if twice:
+                text = _(
+                    "{power} and {total} are both {role}: the energy would count twice; "
+                    "leave {power} out where the meter has the total"
+                )
+                raise ValueError(text.format(power=power, total=twice[0], role=roles[power]))
+        return {INTEGRATED.get(name, name): role for name, role in roles.items()}
+
+    @property
+    def read_totals(self) -> tuple[str, ...]:
+        """The totals with a role that the meter itself shows."""
+        return tuple(name for name in self.roles if name not in INTEGRATED.values())
 
 
 class Park(Strict):
@@ -174,12 +194,21 @@ class Park(Strict):
 
     def meter(self, meter_id: str) -> Meter | None:
         """The meter of that id."""
-        return next((meter for meter in self.meters if meter.id == meter_id), None)
+        return self._by_id.get(meter_id)
+
+    @cached_property
+    def _by_id(self) -> dict[str, Meter]:
+        """Of two with one id, which no checked registry has, the first."""
+        return {meter.id: meter for meter in reversed(self.meters)}
+
+    @cached_property
+    def _enterprise_of_gateway(self) -> dict[str, str]:
+        owner = {site.id: site.enterprise for site in self.sites}
+        return {gateway.id: owner[gateway.site] for gateway in self.gateways}
 
     def enterprise_of(self, meter: Meter) -> str:
         """Id of the enterprise whose site the meter's gateway stands at."""
-        site_id = next(gateway.site for gateway in self.gateways if gateway.id == meter.gateway)
-        return next(site.enterprise for site in self.sites if site.id == site_id)
+        return self._enterprise_of_gateway[meter.gateway]
 
     def meters_of(self, enterprise_id: str) -> tuple[Meter, ...]:
         """The meters of an enterprise, in the registry's order."""
@@ -239,8 +268,8 @@ def _undated(park: Park) -> list[str]:
         ]
         for j, exchange in enumerate(meter.exchanges):
             for side in ("closing", "opening"):
-                if set(getattr(exchange, side)) != set(meter.roles):
-                    names = ", ".join(meter.roles)
+                if set(getattr(exchange, side)) != set(meter.read_totals):
+                    names = ", ".join(meter.read_totals)
                     text = _("meters[{i}].exchanges[{j}].{side}: {meter} needs exactly {names}")
                     mistakes.append(text.format(i=i, j=j, side=side, meter=meter.id, names=names))
     return mistakes

@@ -204,11 +204,18 @@ class JournalReader(Store):
 
     def segments(self, cursor: Offset, limit: int) -> list[tuple[int, list[Record]]]:
         """At most `limit` segments from the cursor's on, whole; the caller skips the records it has read."""
+        return [(segment, unpack_all(body)) for segment, body in self.bodies(cursor.segment, limit)]
+
+    def bodies(self, first: int, limit: int, size: int = 1 << 62) -> list[tuple[int, bytes]]:
+        """At most `limit` segments from `first` on, each as ingest wrote it; no more once they have `size` bytes together."""
         query = "SELECT id, body FROM segment WHERE id >= ? ORDER BY id LIMIT ?"
-        return [
-            (segment, unpack_all(opened(self._db, segment, body)))
-            for segment, body in self._db.execute(query, (cursor.segment, limit))
-        ]
+        found: list[tuple[int, bytes]] = []
+        for segment, stored in self._db.execute(query, (first, limit)):
+            found.append((segment, opened(self._db, segment, stored)))
+            size -= len(found[-1][1])
+            if size <= 0:
+                break
+        return found
 
     def segments_end(self, after: int, until: int, frames: int) -> int:
         """The segment up to which about `frames` records lie after segment `after`; at least one segment, at most `until`."""

@@ -195,6 +195,8 @@ class Results(msgspec.Struct, gc=False):
     """Checkpoints of a total from this time on hold no longer."""
     late: dict[tuple[str, str], int] = {}
     """Totals to be computed again, from before this time. Not stored."""
+    frozen: set[tuple[str, str]] = set()
+    """Those of them that only a meter that froze, or moves again, asks for. Not stored."""
 
 
 class LedgerWriter(Store):

@@ -83,6 +83,13 @@ class JournalSlice(Store):
             raise CorruptError(msg)
         return unpack_all(opened(self._db, segment, row[0]))
 
+    def bodies(self, first: int, last: int) -> list[bytes]:
+        """The segments `first` to `last`, as far as there are some, each as ingest wrote it."""
+        rows = self._db.execute(
+            "SELECT id, body FROM segment WHERE id BETWEEN ? AND ? ORDER BY id", (first, last)
+        )
+        return [opened(self._db, segment, body) for segment, body in rows]
+
     def chain_after(self, segment: int) -> bytes:
         """The chain value after a segment; before the first it is 32 zero bytes."""
         return _chain(self._db, segment) if segment else CHAIN_START

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
-from typing import NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -11,33 +12,39 @@ from numpy.typing import NDArray
 from metering.protobuf_wire import DecodeError
 from metering.registry import Park
 from metering.sparkplug import FLOATS, SIGNED_BITS, UNSIGNED_BITS, DataType, Value, decode
-from metering.topics import MessageType, Topic, parse_topic
+from metering.topics import MessageType, Topic
 from storage.segment import Record
 from stream.binding import Binding, bind, int64_bits, name_alias
 from stream.kernels import decode as d
 from stream.kernels import meaning as m
+from stream.kernels import records as r
+from stream.records import Block
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
-_parsed = lru_cache(maxsize=8192)(parse_topic)
-"""The same few topics come again and again."""
-
-_NO_NUMBER = 65
-_WIDTHS = np.full(256, _NO_NUMBER, np.int64)
-"""Data type → how `type_values` reads it."""
+WIDTHS = np.full(256, m.NO_NUMBER, np.int64)
+"""Data type → how a value is read (`stream.kernels.meaning.NO_NUMBER`)."""
 for _datatype in DataType:
-    _WIDTHS[_datatype] = (
+    WIDTHS[_datatype] = (
         0 if _datatype in FLOATS
         else -SIGNED_BITS[_datatype] if _datatype in SIGNED_BITS
-        else UNSIGNED_BITS.get(_datatype, _NO_NUMBER)
+        else UNSIGNED_BITS.get(_datatype, m.NO_NUMBER)
     )  # fmt: skip
 
 
-class Data(NamedTuple):
-    """Data messages in journal order, between two births, each with its topic."""
+_decoded = lru_cache(maxsize=1024)(decode)
+"""Of births: a restatement reads the same ones again for every total."""
 
-    topics: Sequence[Topic]
-    records: Sequence[Record]
+
+class Data(NamedTuple):
+    """Data messages in journal order, between two births."""
+
+    block: Block
+
+
+_TOLD = {MessageType.DDATA, MessageType.DBIRTH, MessageType.NBIRTH}
+_READING_BYTES = 6
+"""No reading takes less: its metric's key and length, alias and value, each a key and a byte at least."""
 
 
 class Birth(msgspec.Struct):
@@ -48,16 +55,51 @@ class Birth(msgspec.Struct):
 
 
 class Table(NamedTuple):
-    """A gateway's aliases, ascending, and the binding of each."""
+    """Bindings, and what the kernels and the step have to know of each."""
 
-    alias: I64
     bindings: list[Binding]
+    keys: list[tuple[str, str]]
+    """Meter and reading type."""
+    alias: I64
+    width: I64
+    """How a value is read (`stream.kernels.meaning.NO_NUMBER`)."""
+    counted: NDArray[np.bool_]
+    """Whether it makes up a total of the ledger."""
+    is_float: NDArray[np.bool_]
+    counts_per_raw: F64
+    own_side: NDArray[np.bool_]
+    """Whether the registry's ratio at a reading's time is still to come in."""
+    per_raw: F64
+    """Base units per raw unit."""
 
     @classmethod
     def of(cls, known: Mapping[int, Binding]) -> "Table":
-        """From alias → binding."""
+        """From alias → binding, the aliases ascending."""
         alias = sorted(known)
-        return cls(np.array(alias, np.int64), [known[a] for a in alias])
+        found = [known[a] for a in alias]
+        datatype = np.array([b.datatype for b in found], np.int64)
+        return cls(
+            found, [(b.meter, b.reading_type) for b in found], np.array(alias, np.int64), WIDTHS[datatype],
+            np.array([b.total is not None for b in found], np.bool_),
+            np.isin(datatype, list(FLOATS)), np.array([b.counts_per_raw for b in found], np.float64),
+            np.array([b.kind == "total" for b in found], np.bool_),
+            np.array([b.num / b.den * b.multiplier for b in found], np.float64),
+        )  # fmt: skip
+
+    @classmethod
+    def joined(cls, tables: Sequence["Table"]) -> "Table":
+        """One after the other."""
+        columns: list[Any]
+        bindings, keys, *columns = zip(*tables, strict=True)
+        joined: Any = map(np.concatenate, columns)
+        return cls(list(chain(*bindings)), list(chain(*keys)), *joined)
+
+    def taken(self, places: I64) -> "Table":
+        """Some of them."""
+        bindings, keys, *columns = self
+        at = places.tolist()
+        moved: Any = [column[places] for column in columns]
+        return Table([bindings[i] for i in at], [keys[i] for i in at], *moved)
 
 
 class Declared(dict[int, Binding]):
@@ -82,10 +124,10 @@ class Declared(dict[int, Binding]):
         return Table.of(self)
 
 
-class Readings(msgspec.Struct):
+class Readings(NamedTuple):
     """Columns of readings with a known meaning, in frame order."""
 
-    binding: list[Binding]
+    table: Table
     """The distinct bindings; `which` points into it."""
     which: I64
     t: I64
@@ -93,22 +135,41 @@ class Readings(msgspec.Struct):
     """Integer raw values (0 for floats)."""
     real: F64
     """Float raw values (the integer as a float otherwise)."""
-    received_ms: I64
+    frame: I64
+    """Place of the record among those of the run."""
+    frame_received_ms: I64
+    """By frame."""
+
+    @property
+    def binding(self) -> list[Binding]:
+        """The distinct bindings."""
+        return self.table.bindings
+
+    @property
+    def received_ms(self) -> I64:
+        """When the server got each reading."""
+        received: I64 = self.frame_received_ms[self.frame]
+        return received
 
 
 def runs(records: Sequence[Record]) -> Iterator[Data | Birth]:
-    """Births one by one, the data messages between them together."""
-    topics = [_parsed(record.topic) for record in records]
+    """Births one by one, the data messages between them together; nothing else."""
+    block = Block.of(records)
+    types = [None if topic is None else topic.type for topic in block.topics]
+    told = np.array([kind in _TOLD for kind in types], np.bool_)
+    data = np.array([kind is MessageType.DDATA for kind in types], np.bool_)
+    block = block.taken(told[block.places[r.CODE]])
+    code = block.places[r.CODE]
     start = 0
-    for i, topic in enumerate(topics):
-        if topic is None or topic.type is not MessageType.DDATA:
-            if start < i:
-                yield Data(topics[start:i], records[start:i])  # type: ignore[arg-type]  # none of them None
-            start = i + 1
-            if topic is not None and topic.type in {MessageType.DBIRTH, MessageType.NBIRTH}:
-                yield Birth(topic, records[i].payload)
-    if start < len(records):
-        yield Data(topics[start:], records[start:])  # type: ignore[arg-type]
+    for i in np.flatnonzero(~data[code]).tolist():
+        if start < i:
+            yield Data(block[start:i])
+        start = i + 1
+        topic = block.topics[int(code[i])]
+        if topic is not None:
+            yield Birth(topic, block[i].payload)
+    if start < len(block):
+        yield Data(block[start:])
 
 
 def take_birth(aliases: dict[str, Declared], birth: Birth, park: Park) -> None:
@@ -117,7 +178,7 @@ def take_birth(aliases: dict[str, Declared], birth: Birth, park: Park) -> None:
     if birth.topic.type is MessageType.NBIRTH:
         return
     try:
-        bindings = bind(park, gateway, birth.topic.meter, decode(birth.payload))
+        bindings = bind(park, gateway, birth.topic.meter, _decoded(birth.payload))
     except DecodeError:
         return
     aliases.setdefault(gateway, Declared()).declare(birth.topic.meter, bindings)
@@ -125,74 +186,72 @@ def take_birth(aliases: dict[str, Declared], birth: Birth, park: Park) -> None:
 
 def decode_columns(payloads: Sequence[bytes]) -> tuple[I64, I64]:
     """(rows × COLUMNS, status per payload) from the compiled decoder."""
-    buf = np.frombuffer(b"".join(payloads), np.uint8)
-    offsets = np.zeros(len(payloads) + 1, np.int64)
-    np.cumsum([len(payload) for payload in payloads], out=offsets[1:])
+    buf = np.frombuffer(b"".join([*payloads, bytes(d.PADDING)]), np.uint8)
+    ends = np.cumsum([len(payload) for payload in payloads], dtype=np.int64)
     out = np.empty((buf.size // 2 + 1, d.COLUMNS), np.int64)
     status = np.empty(len(payloads), np.int64)
-    used = d.decode_frames(buf, offsets, out, status)
+    used = d.decode_frames(buf, np.concatenate([ends[:0], [0], ends[:-1]]), ends, out, status)
     return out[:used], status
 
 
 def readings(data: Data, aliases: Mapping[str, Mapping[int, Binding]]) -> Readings:
     """The readings of a run of data messages whose alias has a binding; everything else is left aside."""
-    payloads = [record.payload for record in data.records]
-    columns, status = decode_columns(payloads)
-    plain = [
-        plain_columns(payloads[i], i, data.topics[i].meter)
-        for i in np.flatnonzero(status == d.PLAIN).tolist()
-    ]
+    block = data.block
+    begin, end, code = block.places[r.PAYLOAD], block.places[r.END], block.places[r.CODE]
+    table, gateway, first = _tables(block, aliases)
+    place = np.full(table.alias.size, -1, np.int64)
+    tables = (table.alias, table.width, place)
+    gateway_of = gateway[code]
+    sizes = end - begin
+    out = _columns(int(sizes.sum()) // _READING_BYTES + 1)
+    status = np.empty(len(block), np.int64)
+    rows = np.empty((int(sizes.max(initial=0)) // 2 + 1, d.COLUMNS), np.int64)
+    found, met = m.read_frames(block.buf, begin, end, gateway_of, first, tables, rows, status, *out)
+    columns: Any = [column[:found] for column in out]
+    plain = np.flatnonzero(status == d.PLAIN).tolist()
     if plain:
-        columns = np.vstack([columns, *plain])
-        columns = columns[np.argsort(columns[:, d.FRAME], kind="stable")]
-    which, bindings = _bind(columns, [topic.gateway for topic in data.topics], aliases)
-    keep = which >= 0
-    if not keep.all():
-        columns, which = columns[keep], which[keep]
-    datatype = np.array([binding.datatype for binding in bindings], np.int64)[which]
-    kind, bits, t = (np.ascontiguousarray(columns[:, at]) for at in (d.KIND, d.BITS, d.TIME))
-    raw, real, keep = typed_values(kind, bits, datatype)
-    keep &= t >= 0
-    received = np.array([record.received_ms for record in data.records], np.int64)[columns[:, d.FRAME]]
-    if keep.all():
-        return Readings(bindings, which, t, raw, real, received)
-    return Readings(bindings, which[keep], t[keep], raw[keep], real[keep], received[keep])
+        columns, met = _with_plain(block, plain, columns, (gateway_of, first, tables), met)
+    present = np.empty(met, np.int64)
+    known = np.flatnonzero(place >= 0)
+    present[place[known]] = known
+    which, t, raw, real, frame = columns
+    return Readings(table.taken(present), which, t, raw, real, frame, block.places[r.RECEIVED])
 
 
-def _bind(
-    columns: I64, gateways: Sequence[str], aliases: Mapping[str, Mapping[int, Binding]]
-) -> tuple[I64, list[Binding]]:
-    """(row → place in the list of distinct bindings, or -1; that list)."""
-    code = {gateway: i for i, gateway in enumerate(dict.fromkeys(gateways))}
-    known = [aliases.get(gateway, {}) for gateway in code]
+def _columns(room: int) -> tuple[I64, I64, I64, F64, I64]:
+    """Room for readings: which, t, raw, real, frame. In one piece, which the allocator keeps between batches."""
+    which, t, raw, real, frame = np.empty((5, room), np.int64)
+    return which, t, raw, real.view(np.float64), frame
+
+
+def _tables(block: Block, aliases: Mapping[str, Mapping[int, Binding]]) -> tuple[Table, I64, I64]:
+    """(bindings of all gateways that the block's topics name, topic → gateway's number, its first binding)."""
+    names = ["" if topic is None else topic.gateway for topic in block.topics]
+    number = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    known = [aliases.get(name, {}) for name in number]
     tables = [item.table if isinstance(item, Declared) else Table.of(item) for item in known]
     first = np.zeros(len(tables) + 1, np.int64)
     np.cumsum([len(table.alias) for table in tables], out=first[1:])
-    alias = np.concatenate([table.alias for table in tables])
-    which = np.empty(len(columns), np.int64)
-    gateway = np.array([code[name] for name in gateways], np.int64)
-    m.find_bindings(columns, gateway, first, alias, which)
-    met = np.zeros(alias.size + 1, np.bool_)
-    met[which] = True  # -1 is the last
-    present = np.flatnonzero(met[:-1])
-    place = np.full(alias.size + 1, -1, np.int64)
-    place[present] = np.arange(present.size)
-    of = np.searchsorted(first, present, side="right") - 1
-    bindings = [
-        tables[g].bindings[i] for g, i in zip(of.tolist(), (present - first[of]).tolist(), strict=True)
-    ]
-    return place[which], bindings
+    return Table.joined(tables), np.array([number[name] for name in names], np.int64), first
 
 
-def typed_values(kind: I64, bits: I64, datatype: I64) -> tuple[I64, F64, NDArray[np.bool_]]:
-    """(integer values, float values, valid), as `metering.sparkplug.typed_value` reads them.
-
-    Not valid: a value that its data type cannot hold, a float that is not finite, an integer that int64 cannot hold.
-    """
-    raw, real = np.empty(kind.size, np.int64), np.empty(kind.size)
-    valid = np.empty(kind.size, np.bool_)
-    m.type_values(kind, bits, _WIDTHS[datatype], raw, real, valid)
-    return raw, real, valid
+def _with_plain(
+    block: Block, plain: list[int], columns: list[NDArray[Any]], tables: tuple[I64, I64, tuple[I64, I64, I64]], met: int
+) -> tuple[list[NDArray[Any]], int]:  # fmt: skip
+    """The readings with those of the payloads that the plain codec has to read, in frame order."""
+    gateway, first, known = tables
+    for i in plain:
+        topic = block.topics[int(block.places[r.CODE, i])]
+        rows = plain_columns(block[i].payload, i, "" if topic is None else topic.meter)
+        more: Any = _columns(len(rows))
+        span = first[gateway[i]], first[gateway[i] + 1]
+        which, t, raw, real, frame = more
+        found, met = m.understand(rows, len(rows), known, *span, which, t, raw, real, frame, 0, met)
+        columns = [
+            np.concatenate([column, extra[:found]]) for column, extra in zip(columns, more, strict=True)
+        ]
+    order = np.argsort(columns[-1], kind="stable")
+    return [column[order] for column in columns], met
 
 
 def plain_columns(payload: bytes, frame: int, meter: str) -> I64:

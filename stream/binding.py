@@ -10,7 +10,7 @@ import msgspec
 
 from metering import frames
 from metering.dated import declared_total
-from metering.reading_types import READING_TYPES, Kind
+from metering.reading_types import INTEGRATED, READING_TYPES, Kind
 from metering.registry import Meter, Park
 from metering.sparkplug import FLOATS, SIGNED_BITS, UNSIGNED_BITS, Metric, Payload, Property
 from metering.units import UNITS
@@ -19,6 +19,19 @@ LIMIT = 1 << 62
 """Positions, and what makes them, stay below: differences of two still fit int64."""
 _MAX_EXPONENT = 18
 """10^18 is the largest power of ten that int64 holds; a birth that declares more declares nothing we can count in."""
+
+
+class Power(msgspec.Struct, frozen=True, gc=False):
+    """How the raw values of a power become whole mW that are integrated, for a meter without totals.
+
+    The count is the raw integer, or round-half-even(raw × counts_per_raw) for a float, and stands for count × num / den mW
+    on the meter's own side; `sign` -1 turns the flow round.
+    """
+
+    num: int
+    den: int
+    counts_per_raw: float
+    sign: int
 
 
 class Binding(msgspec.Struct, frozen=True, gc=False):
@@ -38,6 +51,20 @@ class Binding(msgspec.Struct, frozen=True, gc=False):
     """Counts at which a total rolls over; 0: unknown."""
     multiplier: float = 1.0
     """Float total: counts per raw unit. Gauge: base units per raw unit, under the newest ratio."""
+    power: Power | None = None
+    """Of a gauge that is integrated."""
+
+    @property
+    def total(self) -> str | None:
+        """The ledger's total that its readings are counted in."""
+        if self.kind == "total":
+            return self.reading_type
+        return None if self.power is None else INTEGRATED[self.reading_type]
+
+    @property
+    def counts_per_raw(self) -> float:
+        """What a float's raw value is multiplied by before it is rounded to a count."""
+        return self.multiplier if self.power is None else self.power.counts_per_raw
 
 
 def bind(park: Park, gateway: str, meter_id: str, birth: Payload) -> dict[int, Binding]:
@@ -80,8 +107,11 @@ def _binding(meter: Meter, metric: Metric, zone: ZoneInfo) -> Binding | None:
         ratio = declared_total(meter, reading_type.name, zone).segments[-1].ratio
         sign = -1 if properties.get(frames.PROPERTY_SIGN) == -1 else 1
         per_raw = sign * unit.factor * scale * ratio
-        return Binding("gauge", meter.id, reading_type.name, datatype, multiplier=float(per_raw))
-    if reading_type.name not in meter.roles:
+        power = None
+        if INTEGRATED.get(reading_type.name) in meter.roles:
+            power = _power(unit.factor * scale * 1000, datatype, sign)
+        return Binding("gauge", meter.id, reading_type.name, datatype, multiplier=float(per_raw), power=power)
+    if reading_type.name not in meter.read_totals:
         return None
     # A float's count is 10^resolution of its raw value; an integer is its own count.
     count = resolution if datatype in FLOATS else Fraction(1)
@@ -90,6 +120,13 @@ def _binding(meter: Meter, metric: Metric, zone: ZoneInfo) -> Binding | None:
         return None
     modulus = _modulus(properties)
     return Binding("total", meter.id, reading_type.name, datatype, num, den, modulus, float(1 / count))
+
+
+def _power(milliwatts: Fraction, datatype: int, sign: int) -> Power | None:
+    """`milliwatts` of one raw unit. A float is rounded to whole mW on the meter's own side."""
+    count, per_raw = (Fraction(1), float(milliwatts)) if datatype in FLOATS else (milliwatts, 1.0)
+    num, den = count.as_integer_ratio()
+    return Power(num, den, per_raw, sign) if max(num, den) < LIMIT else None
 
 
 def _modulus(properties: Mapping[str, Property]) -> int:

@@ -7,9 +7,9 @@ from math import ceil
 import msgspec
 
 from metering.dated import DeclaredTotal, Swap, declared_total
-from metering.reading_types import READING_TYPES
+from metering.reading_types import INTEGRATED, READING_TYPES
 from metering.registry import Meter, Park
-from stream.binding import LIMIT, Binding
+from stream.binding import LIMIT, Binding, Power
 from stream.kernels import columns as c
 from stream.policy import Policy
 
@@ -20,6 +20,10 @@ Term = list[int]
 
 _PER_HOUR = {"Wh": Fraction(1), "varh": Fraction(1), "kJ": Fraction("3.6")}
 """Base units that 1 W makes in an hour. No power bounds a volume."""
+
+
+MOST_POWER = 1 << 50
+"""Of mW: a terawatt. Centuries of it stay below 2^62 Wh."""
 
 
 class Swapping(msgspec.Struct, frozen=True):
@@ -41,6 +45,7 @@ class Registry:
         self.park = park
         self.meters: dict[str, Meter] = {meter.id: meter for meter in park.meters}
         self._declared: dict[Key, DeclaredTotal] = {}
+        self._shown: dict[Key, list[float]] = {}
         self._terms: dict[Binding, list[Term]] = {}
         self._swaps: dict[Key, list[Swapping]] = {}
 
@@ -55,18 +60,35 @@ class Registry:
             self._declared[key] = declared_total(self.meters[key[0]], key[1], self.park.tz)
         return self._declared[key]
 
+    def ratio_at(self, key: Key, t_ms: int) -> float:
+        """CT × PT of a total at a moment, to show it."""
+        if key not in self._shown:
+            self._shown[key] = [float(segment.ratio) for segment in self.declared(key).segments]
+        ratios = self._shown[key]
+        return ratios[0] if len(ratios) == 1 else float(self.declared(key).ratio_at(t_ms))
+
     def entries(self, key: Key) -> list[tuple[int, str]]:
         """Everything that the rows of a total are made with, by the time from which it counts."""
-        return [(-1, f"role {self.role(key)}"), *self.declared(key).entries()]
+        first = [(-1, f"role {self.role(key)}")]
+        if key[1] in INTEGRATED.values():
+            first.append((-1, f"gap {self.meters[key[0]].power_gap_s} s"))
+        return [*first, *self.declared(key).entries()]
 
     def terms(self, binding: Binding) -> list[Term]:
         """How a total is counted, one row per ratio segment; none when it leaves 62 bits under one of them."""
         if binding not in self._terms:
-            base = Fraction(binding.num, binding.den)
-            self._terms[binding] = self._segments(
-                (binding.meter, binding.reading_type), base, binding.modulus
-            )
+            if binding.power is None:
+                base, key = Fraction(binding.num, binding.den), (binding.meter, binding.reading_type)
+                self._terms[binding] = self._segments(key, base, binding.modulus)
+            else:
+                self._terms[binding] = self._power_terms(binding, binding.power)
         return self._terms[binding]
+
+    def _power_terms(self, binding: Binding, power: Power) -> list[Term]:
+        """As of a total, in mW; with the flow's direction and the longest gap."""
+        key, gap_ms = (binding.meter, binding.total or ""), self.meters[binding.meter].power_gap_s * 1000
+        rows = self._segments(key, Fraction(power.num, power.den), 0)
+        return [[*row[: c.T_LIMIT], MOST_POWER, power.sign, gap_ms] for row in rows]
 
     def swaps(self, key: Key) -> list[Swapping]:
         """The declared exchanges of a total, in time order."""
@@ -107,7 +129,7 @@ class Registry:
                 ceil(unit),
             ]
             within = min(int(LIMIT * ratio / earlier.ratio) for earlier in segments[: i + 1])
-            out.append([*row, turn if turn < LIMIT else 0, min(within, LIMIT)])
+            out.append([*row, turn if turn < LIMIT else 0, min(within, LIMIT), 0, 0])
         return [] if any(max(row[c.T_NUM : c.T_POWER]) >= LIMIT for row in out) else out
 
 

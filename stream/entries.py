@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from metering.sparkplug import FLOATS
 from stream.batch import Readings
 from stream.binding import LIMIT
 from stream.context import Key, Registry, Swapping, Term
 from stream.kernels import columns as c
+from stream.kernels import order as o
 from stream.state import State
 
 I64 = NDArray[np.int64]
@@ -28,7 +28,7 @@ class Entries(NamedTuple):
     @property
     def channel(self) -> I64:
         """The channel of each entry."""
-        channel: I64 = self.terms[self.term, c.T_CHANNEL]
+        channel: I64 = self.terms[:, c.T_CHANNEL][self.term]
         return channel
 
     def taken(self, order: I64) -> "Entries":
@@ -45,13 +45,15 @@ class Entries(NamedTuple):
 def totals(state: State, columns: Readings, context: Registry) -> Entries:
     """The readings that are totals with a role, in frame order, each with its channel."""
     table, first = _table(state, columns, context)
-    rows = np.flatnonzero(first[columns.which] >= 0)
-    count, held = _counts(columns, rows)
-    rows, count = rows[held], count[held]
+    rows = np.flatnonzero((first >= 0)[columns.which])
+    which = columns.which[rows]
+    count, held = _counts(columns, rows, which)
+    if not held.all():
+        rows, which, count = rows[held], which[held], count[held]
     t = columns.t[rows]
-    term = _by_time(first[columns.which[rows]], t, table)
-    register, held = registers(count, table[term, c.T_NUM], table[term, c.T_DEN])
-    held &= np.abs(register) < table[term, c.T_LIMIT]
+    term = _by_time(first[which], t, table)
+    register, held = registers(count, table, term)
+    held &= np.abs(register) < table[:, c.T_LIMIT][term]
     kind = np.zeros(rows.size, np.int8)
     entries = Entries(term, kind, t, register, table)
     return entries if held.all() else entries.taken(np.flatnonzero(held))
@@ -61,10 +63,9 @@ def _table(state: State, columns: Readings, context: Registry) -> tuple[I64, I64
     """(terms, first term of each binding; -1 for what is not totalled)."""
     table: list[Term] = []
     first = np.full(len(columns.binding), -1, np.int64)
-    for i, binding in enumerate(columns.binding):
-        if binding.kind != "total":
-            continue
-        key = (binding.meter, binding.reading_type)
+    for i in np.flatnonzero(columns.table.counted).tolist():
+        binding = columns.binding[i]
+        key = (binding.meter, binding.total or "")
         rows = context.terms(binding) if context.role(key) is not None else []
         if rows:
             first[i] = len(table)
@@ -76,15 +77,13 @@ def _of(channel: int, rows: list[Term]) -> list[Term]:
     return [[channel, *row[1:]] for row in rows]
 
 
-def _counts(columns: Readings, rows: I64) -> tuple[I64, NDArray[np.bool_]]:
+def _counts(columns: Readings, rows: I64, which: I64) -> tuple[I64, NDArray[np.bool_]]:
     """(what the meter counted, whether a float stays below `LIMIT`)."""
-    which = columns.which[rows]
-    is_float = np.array([b.datatype in FLOATS for b in columns.binding], np.bool_)[which]
+    is_float = columns.table.is_float[which]
     if not is_float.any():
         return columns.raw[rows], np.ones(rows.size, np.bool_)
-    multiplier = np.array([b.multiplier for b in columns.binding])[which]
     with np.errstate(over="ignore"):  # beyond every limit is beyond this one
-        scaled = np.rint(columns.real[rows] * multiplier)
+        scaled = np.rint(columns.real[rows] * columns.table.counts_per_raw[which])
     held = ~is_float | (np.abs(scaled) < LIMIT)
     return np.where(is_float, np.where(held, scaled, 0).astype(np.int64), columns.raw[rows]), held
 
@@ -100,16 +99,32 @@ def _by_time(first: I64, t: I64, table: I64) -> I64:
     return term
 
 
-def registers(count: I64, num: I64, den: I64) -> tuple[I64, NDArray[np.bool_]]:
-    """(floor(count × num / den), whether it stays below `LIMIT`)."""
+def registers(count: I64, terms: I64, term: I64) -> tuple[I64, NDArray[np.bool_]]:
+    """(floor(count × num / den) of each count under its term, whether it stays below `LIMIT`)."""
     held = np.ones(count.size, np.bool_)
-    small = (count < LIMIT // num) & (count > -(LIMIT // num))
-    out = np.where(small, count, 0) * num // den
+    num, den = terms[:, c.T_NUM], terms[:, c.T_DEN]
+    bound = (LIMIT // num)[term]
+    small = (count < bound) & (count > -bound)
+    out = np.where(small, count, 0) * num[term]
+    if (den != 1).any():
+        out //= den[term]
     for i in np.flatnonzero(~small).tolist():  # the product may leave 64 bits, so Python's integers take over
-        exact = int(count[i]) * int(num[i]) // int(den[i])
+        exact = int(count[i]) * int(num[term[i]]) // int(den[term[i]])
         held[i] = abs(exact) < LIMIT
         out[i] = exact if held[i] else 0
     return out, held
+
+
+def in_time_order(entries: Entries, channels: int) -> Entries:
+    """The entries channel by channel, each by time, of equal times the smaller first.
+
+    The ledger does not depend on their order, but one that comes out of it costs a restatement.
+    """
+    channel, order = entries.channel, np.empty(entries.t.size, np.int64)
+    first, used = np.zeros((2, channels + 1), np.int64)
+    if not o.in_order(channel, entries.t, entries.register, first, used, order):
+        order = np.lexsort((entries.register, entries.t, channel))
+    return entries.taken(order)
 
 
 def with_swaps(entries: Entries, keys: Mapping[int, Key], state: State, context: Registry) -> Entries:
@@ -140,7 +155,7 @@ def _inserted(entries: Entries, place: int, channel: int, swap: Swapping) -> Ent
     terms = np.array(_of(channel, [*swap.closing_terms, *swap.opening_terms]), np.int64)
     term = np.array([swap.closing_segment, len(swap.closing_terms) + swap.opening_segment])
     count = np.array([swap.closing, swap.opening])
-    register, _held = registers(count, terms[term, c.T_NUM], terms[term, c.T_DEN])
+    register, _held = registers(count, terms, term)
     kind = [c.CLOSING_SWAP, c.OPENING_SWAP]
     both = [place, place]
     return Entries(

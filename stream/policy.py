@@ -29,11 +29,13 @@ class Policy:
 
         Role None stands for a total that carries no emission of its own.
         """
-        months = [self._month(int(start)) for start in starts]
-        found = [self.factor(role, month) for role, month in zip(roles, months, strict=True)]
-        nums = np.array([num for _, num, _ in found], np.int64)
-        dens = np.array([den for _, _, den in found], np.int64)
-        return [factor_id for factor_id, _, _ in found], nums, dens
+        moments, which = np.unique(starts, return_inverse=True)
+        month = [self._month(moment) for moment in moments.tolist()]
+        cases = [(role, month[i]) for role, i in zip(roles, which.tolist(), strict=True)]
+        known = {case: self.factor(*case) for case in set(cases)}
+        found = [known[case] for case in cases]
+        ids, nums, dens = zip(*found, strict=True) if found else ((), (), ())
+        return list(ids), np.array(nums, np.int64), np.array(dens, np.int64)
 
     @property
     def months(self) -> set[str]:

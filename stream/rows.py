@@ -1,5 +1,8 @@
 """What the kernels found, as rows and events of the ledger."""
 
+from collections.abc import Iterable
+from itertools import repeat
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,54 +21,61 @@ EVENT_KINDS = {
     c.CONFLICT: "conflicting_reading", c.PENDING_FALL: "pending_fall", c.PENDING_RISE: "pending_rise",
     c.TRANSIENT: "transient_dropped", c.LAST_DIGIT: "last_digit", c.ROLLOVER: "rollover", c.STEP_BACK: "step_back",
     c.RESET: "reset", c.UNEXPLAINED: "unexplained", c.EXCHANGE: "exchange", c.RATIO_CHANGE: "ratio_change",
+    c.POWER_GAP: "power_gap", c.POWER_IMPLAUSIBLE: "power_implausible", c.POWER_REVERSED: "power_reversed",
 }  # fmt: skip
 """Every event of the step, `LATE` apart, which only asks for a restatement."""
+OF_POWER = frozenset({c.POWER_GAP, c.POWER_IMPLAUSIBLE, c.POWER_REVERSED})
+"""Their evidence is a power."""
 
 
 def closed_rows(state: State, rows: I64, context: Context) -> list[IntervalRow]:
     """The intervals that were closed."""
-    ids, ug = _emissions(state, rows[:, c.CHANNEL], rows[:, [c.START, c.OPENING, c.CLOSING]], context)
-    meters, kinds = _names(state)
-    return [
-        IntervalRow(
-            meters[r[c.CHANNEL]], kinds[r[c.CHANNEL]], r[c.START], r[c.END], 0,
-            _FIRST_REVISION, r[c.OPENING], r[c.CLOSING], None if emission < 0 else emission,
-            factor, r[c.COVERED], bool(r[c.EDGE_READ]), r[c.WORST], True,
-        )
-        for r, factor, emission in zip(rows.tolist(), ids, ug.tolist(), strict=True)
-    ]  # fmt: skip
+    column = rows.T
+    spans = column[c.START], column[c.OPENING], column[c.CLOSING]
+    figures = column[c.COVERED], column[c.EDGE_READ].astype(np.bool_), column[c.WORST]
+    return _rows(state, column[c.CHANNEL], spans, figures, context, closed=True)
 
 
 def open_rows(state: State, channels: list[int], context: Context) -> list[IntervalRow]:
     """The running interval of each channel that has one, provisional."""
     s = state.arrays[channels]
     running = s[:, c.LAST_T] > s[:, c.OPEN_START]
-    which = np.array(channels, np.int64)[running]
-    s = s[running]
-    ids, ug = _emissions(state, which, s[:, [c.OPEN_START, c.OPEN_POS, c.LAST_POS]], context)
-    meters, kinds = _names(state)
-    return [
-        IntervalRow(
-            meters[at], kinds[at], r[c.OPEN_START], r[c.OPEN_START] + QUARTER_MS, 0,
-            _FIRST_REVISION, r[c.OPEN_POS], r[c.LAST_POS],
-            None if emission < 0 else emission, factor, r[c.COVERAGE], False, r[c.QUALITY], False,
-        )
-        for at, r, factor, emission in zip(which.tolist(), s.tolist(), ids, ug.tolist(), strict=True)
-    ]  # fmt: skip
+    s = s[running].T
+    spans = s[c.OPEN_START], s[c.OPEN_POS], s[c.LAST_POS]
+    figures = s[c.COVERAGE], np.zeros(s.shape[1], np.bool_), s[c.QUALITY]
+    return _rows(state, np.array(channels, np.int64)[running], spans, figures, context, closed=False)
 
 
-def _names(state: State) -> tuple[list[str], list[str]]:
-    return [channel.meter for channel in state.channels], [channel.reading_type for channel in state.channels]
+def _rows(
+    state: State, channels: I64, spans: tuple[I64, I64, I64], figures: tuple[I64, NDArray[np.bool_], I64], context: Context,
+    *, closed: bool,
+) -> list[IntervalRow]:  # fmt: skip
+    """Intervals by column: spans = (start, opening, closing), figures = (coverage, whether the edge was read, quality)."""
+    at = channels.tolist()
+    factor, ug = _emissions(state, at, spans, context)
+    start, opening, closing = (span.tolist() for span in spans)
+    names = [state.channels[i] for i in at]
+    columns: tuple[Iterable[object], ...] = (
+        [name.meter for name in names], [name.reading_type for name in names], start, (spans[0] + QUARTER_MS).tolist(),
+        repeat(0), repeat(_FIRST_REVISION), opening, closing, ug, factor, *(figure.tolist() for figure in figures),
+        repeat(closed),
+    )  # fmt: skip
+    return list(map(IntervalRow, *columns))
 
 
-def _emissions(state: State, channels: I64, spans: I64, context: Context) -> tuple[list[str | None], I64]:
-    """(factor id, µg) of intervals given by start, opening and closing position; µg -1 when the number stops."""
-    carriers = [_carrier(channel, context) for channel in state.channels]
-    starts, opening, closing = (np.ascontiguousarray(column) for column in spans.T)
-    ids, num, den = context.policy.factors([carriers[at] for at in channels.tolist()], starts)
+def _emissions(
+    state: State, channels: list[int], spans: tuple[I64, I64, I64], context: Context
+) -> tuple[list[str | None], list[int | None]]:
+    """(factor id, µg) of intervals given by start, opening and closing position; None when the number stops."""
+    role = {at: _carrier(state.channels[at], context) for at in set(channels)}
+    starts, opening, closing = (np.ascontiguousarray(column) for column in spans)
+    ids, num, den = context.policy.factors([role[at] for at in channels], starts)
     out = np.empty(len(channels), np.int64)
     a.emissions(opening, closing, num, den, out)
-    return ids, out
+    ug: list[int | None] = [*out.tolist()]
+    for i in np.flatnonzero(out < 0).tolist():
+        ug[i] = None
+    return ids, ug
 
 
 def _carrier(channel: Channel, context: Context) -> str | None:
@@ -81,8 +91,9 @@ def progress_row(state: State, row: int) -> ProgressRow:
 
 def event(state: State, found: list[int]) -> NewLedgerEvent:
     """An event with its evidence: what was read, the good total before it, and what the position gained over the register."""
+    read = "position" if found[c.E_KIND] not in OF_POWER else "power_mw"
     detail = {
-        "position": found[c.E_POSITION],
+        read: found[c.E_POSITION],
         "last_good_t_ms": found[c.E_LAST_T],
         "last_good_position": found[c.E_LAST_POS],
     }

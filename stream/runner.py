@@ -23,7 +23,7 @@ from stream.requests import Answer, Difference, Request, Requests, difference
 from stream.restate import restate
 from stream.sources.replay import Replay
 from stream.sources.source import Source
-from stream.sources.tail import Tail
+from stream.sources.tail import BATCH_SEGMENTS, Tail
 from stream.state import State, StateError
 from stream.step import step
 
@@ -38,7 +38,12 @@ class Runner:
     """The embedded run: the local journal's tail into the ledger. One thread, no event loop."""
 
     def __init__(
-        self, journal: Path, ledger: Path, context: Context, end: Offset | None = None, batch: int = 256
+        self,
+        journal: Path,
+        ledger: Path,
+        context: Context,
+        end: Offset | None = None,
+        batch: int = BATCH_SEGMENTS,
     ) -> None:
         """With `end`, it recomputes what lies before that place of the journal, and no more; `batch` segments at a time."""
         self._journal = JournalReader(journal)

@@ -10,12 +10,14 @@ from storage.ledger import CheckpointRow, LatestRow, NewLedgerEvent, Results
 from storage.segment import Record
 from stream.batch import Birth, Readings, readings, runs, take_birth
 from stream.context import Context, Key
-from stream.entries import Entries, totals, with_swaps
+from stream.entries import Entries, in_time_order, totals, with_swaps
 from stream.kernels import accumulate as a
 from stream.kernels import columns as c
 from stream.kernels import meaning as m
+from stream.kernels import power as p
 from stream.rows import EVENT_KINDS, closed_rows, event, open_rows, progress_row
 from stream.state import State
+from stream.still import to_compute_again
 
 I64 = NDArray[np.int64]
 DAY_MS = 86_400_000
@@ -41,11 +43,14 @@ def step(state: State, records: Sequence[Record], context: Context) -> Results:
     touched: set[int] = set()
     before = _days(state.arrays)
     latest: dict[Key, LatestRow] = {}
+    late: set[Key] = set()
     for run in runs(records):
         if isinstance(run, Birth):
             take_birth(state.aliases, run, context.park)
             continue
         columns = readings(run, state.aliases)
+        known = len(state.channels)
+        seen = state.watch.observe(columns, context)
         found = follow(state, totals(state, columns, context), context)
         touched |= set(found.channels.tolist())
         results.intervals += closed_rows(state, found.rows, context)
@@ -53,12 +58,15 @@ def step(state: State, records: Sequence[Record], context: Context) -> Results:
         results.outdated += [
             (e.meter, e.reading_type, e.t_ms) for e in found.events if e.kind == EVENT_KINDS[c.CONFLICT]
         ]  # a checkpoint of that very moment had not heard it
-        for key, t_ms in found.late.items():
+        again = to_compute_again(state, seen, found.channels, found.rows, known, context)
+        late |= found.late.keys()
+        for key, t_ms in [*found.late.items(), *again]:
             results.late[key] = min(t_ms, results.late.get(key, t_ms))
         keep_latest(columns, latest, context)
+    results.frozen = results.late.keys() - late
     channels = sorted(touched)
     results.intervals += open_rows(state, channels, context)
-    results.progress = [progress_row(state, row) for row in channels]
+    results.progress = [progress_row(state, row) for row in channels if state.arrays[row, c.SEEN]]
     results.latest = list(latest.values())
     results.checkpoints = [
         CheckpointRow(
@@ -72,12 +80,21 @@ def step(state: State, records: Sequence[Record], context: Context) -> Results:
 
 def follow(state: State, entries: Entries, context: Context) -> Found:
     """Accumulate entries, with the exchanges declared between them, into `state`."""
-    channels = np.unique(entries.channel)
+    entries = in_time_order(entries, len(state.channels))
+    heard = np.zeros(len(state.channels), np.bool_)
+    heard[entries.channel] = True
+    channels = np.flatnonzero(heard)
     keys = {at: state.channels[at].key for at in channels.tolist()}
-    term, kind, t, register, terms = with_swaps(entries, keys, state, context)
-    rows = np.empty((a.count_rows(terms[term, c.T_CHANNEL], t, state.arrays), c.ROW_COLUMNS), np.int64)
+    entries = with_swaps(entries, keys, state, context)
+    term, kind, t, register, terms = entries
+    rows = np.empty(
+        (a.count_rows(entries.channel, t, *state.arrays[:, [c.LAST_T, c.SEEN]].T.copy()), c.ROW_COLUMNS),
+        np.int64,
+    )
     events = np.empty((c.EVENTS_PER_ENTRY * term.size, c.EVENT_COLUMNS), np.int64)
     used, noted = a.accumulate(term, kind, t, register, terms, state.arrays, rows, events)
+    if terms[:, c.T_SIGN].any():
+        used, noted = p.integrate(term, kind, t, register, terms, state.arrays, rows, used, events, noted)
     told = events[:noted].tolist()
     late: dict[Key, int] = {}
     for found in told:
@@ -111,17 +128,15 @@ def keep_latest(columns: Readings, latest: dict[Key, LatestRow], context: Contex
     """The newest reading per meter and type; of two with the same time, the later frame."""
     last = np.empty(len(columns.binding), np.int64)
     m.newest(columns.which, columns.t, last)
-    last = last[last >= 0]
-    which, t_ms = columns.which[last].tolist(), columns.t[last].tolist()
-    said = [columns.binding[w] for w in which]
-    ratio = [
-        1.0 if b.kind == "gauge" else float(context.declared((b.meter, b.reading_type)).ratio_at(t))
-        for b, t in zip(said, t_ms, strict=True)
-    ]
-    scale = np.array([b.num / b.den * b.multiplier for b in said])
-    value = (columns.real[last] * scale * ratio).tolist()
-    for b, t, shown, received_ms in zip(said, t_ms, value, columns.received_ms[last].tolist(), strict=True):
-        key = (b.meter, b.reading_type)
+    table = columns.table
+    if (last < 0).any():
+        table, last = table.taken(np.flatnonzero(last >= 0)), last[last >= 0]
+    times = columns.t[last].tolist()
+    value = columns.real[last] * table.per_raw
+    for i in np.flatnonzero(table.own_side).tolist():
+        value[i] *= context.ratio_at(table.keys[i], times[i])
+    received = columns.frame_received_ms[columns.frame[last]].tolist()
+    for key, t, shown, received_ms in zip(table.keys, times, value.tolist(), received, strict=True):
         known = latest.get(key)
         if known is None or t >= known.t_ms:
             latest[key] = LatestRow(*key, t, shown, received_ms)

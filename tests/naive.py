@@ -14,10 +14,16 @@ from typing import NamedTuple, Self
 from factors.policy import MissingFactor
 from factors.table import Factor
 from metering.dated import DeclaredTotal, Swap, declared_total
-from metering.frames import PROPERTY_MODULUS, PROPERTY_RESOLUTION, PROPERTY_SCALE, PROPERTY_UNIT
+from metering.frames import (
+    PROPERTY_MODULUS,
+    PROPERTY_RESOLUTION,
+    PROPERTY_SCALE,
+    PROPERTY_SIGN,
+    PROPERTY_UNIT,
+)
 from metering.intervals import month_of
 from metering.protobuf_wire import DecodeError
-from metering.reading_types import READING_TYPES
+from metering.reading_types import INTEGRATED, READING_TYPES
 from metering.registry import Meter, Park
 from metering.sparkplug import FLOATS, Metric, decode, typed_value
 from metering.topics import MessageType, parse_topic
@@ -45,6 +51,8 @@ class Total(NamedTuple):
     """On the meter's own side."""
     counts_per_raw: float
     modulus: int
+    sign: int = 1
+    """Of a power: -1 turns the flow round."""
 
 
 class Shown(NamedTuple):
@@ -52,7 +60,7 @@ class Shown(NamedTuple):
 
     t: int
     register: int
-    """Base units under the ratio of its time."""
+    """Base units (of a power: mW) under the ratio of its time."""
     total: Total
 
 
@@ -119,8 +127,10 @@ class Naive:
         properties = metric.properties or {}
         unit = UNITS.get(str(properties.get(PROPERTY_UNIT)))
         name = metric.name or ""
+        if INTEGRATED.get(name) in meter.roles and unit is not None and unit.base == "W" and metric.datatype:
+            return _power(meter, INTEGRATED[name], unit.factor, metric)
         if (
-            name not in meter.roles
+            name not in meter.read_totals
             or unit is None
             or unit.base != READING_TYPES[name].unit
             or metric.datatype is None
@@ -144,7 +154,9 @@ class Naive:
         ratio = declared.ratio_at(t)
         register = floor(count * total.base_per_count * ratio)
         earlier = [segment.ratio for segment in declared.segments if segment.since_ms < t]
-        if abs(register) < min(floor(LIMIT * ratio / other) for other in earlier):
+        powers = total.reading_type in INTEGRATED.values()
+        within = 1 << 50 if powers else min(floor(LIMIT * ratio / other) for other in earlier)
+        if abs(register) < within:
             self.shown[total.meter.id, total.reading_type][t, register] = Shown(t, register, total)
 
     def _declared(self, total: Total) -> DeclaredTotal:
@@ -152,7 +164,17 @@ class Naive:
 
     def judged(self) -> dict[Key, "Judge"]:
         """Every total with its readings judged in time order."""
-        return {key: self._judge(key, list(shown.values())) for key, shown in self.shown.items() if shown}
+        return {
+            key: self._judge(key, list(shown.values()))
+            for key, shown in self.shown.items()
+            if shown and key[1] not in INTEGRATED.values()
+        }
+
+    def powers(self) -> dict[Key, list[Shown]]:
+        """Every total that is integrated, with its powers; `tests.naive_power` has the rest."""
+        return {
+            key: list(shown.values()) for key, shown in self.shown.items() if key[1] in INTEGRATED.values()
+        }
 
     def _judge(self, key: Key, shown: list[Shown]) -> "Judge":
         return Judge(key, self._declared(shown[0].total)).of(shown)
@@ -178,7 +200,7 @@ class Naive:
             end = start + QUARTER
             opening = _position_at(steps, max(start, first.t))
             closing = _position_at(steps, end) if end <= last.t else last.position
-            factor_id, emission = self._emission(meter, name, start, opening, closing)
+            factor_id, emission = self.emission(meter, name, start, opening, closing)
             inside = [(a, b, min(b.t, end) - max(a.t, start)) for a, b in steps if a.t < end and b.t > start]
             closed = end <= last.t
             through = [b for a, b in steps if a.t < end <= b.t]
@@ -191,7 +213,7 @@ class Naive:
                 closed=closed,
             )  # fmt: skip
 
-    def _emission(
+    def emission(
         self, meter_id: str, name: str, start: int, opening: int, closing: int
     ) -> tuple[str | None, int | None]:
         meter = self.park.meter(meter_id)
@@ -205,6 +227,16 @@ class Naive:
         if (closing - opening) // factor.den >= LIMIT // max(factor.num, 1):
             return factor.id, None
         return factor.id, floor(closing * ug) - floor(opening * ug)
+
+
+def _power(meter: Meter, name: str, factor: Fraction, metric: Metric) -> Total:
+    properties = metric.properties or {}
+    milliwatts = 1000 * factor * Fraction(10) ** int(properties.get(PROPERTY_SCALE, 0))
+    sign = -1 if properties.get(PROPERTY_SIGN) == -1 else 1
+    datatype = metric.datatype or 0
+    if datatype in FLOATS:
+        return Total(meter, name, datatype, Fraction(1), float(milliwatts), 0, sign)
+    return Total(meter, name, datatype, milliwatts, 1.0, 0, sign)
 
 
 def _measured(point: Good) -> bool:

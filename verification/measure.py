@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from metering.dated import moment_ms
 from metering.intervals import HOUR_MS, Span, to_local
-from metering.reading_types import READING_TYPES
+from metering.reading_types import INTEGRATED, READING_TYPES
 from metering.registry import Meter, Park
 from metering.units import UNITS
 from storage.facts.fields import parse_formula
@@ -16,12 +16,13 @@ from storage.facts.state import Facts
 from storage.facts.tariff import TariffFact
 from storage.journal import JournalReader
 from storage.ledger import EventRow, LedgerReader
-from storage.shifts import NO_SHIFTS, all_shifts
+from storage.shifts import NO_SHIFTS, Shifts, all_shifts
 from verification.accounting.bills import BillKey
-from verification.balance import Edge, read_edge, read_month
+from verification.balance import Edge, JournalMonth, read_edge, read_month
 from verification.checks.thresholds import limit
 from verification.checks.v17_inspection import inspections, tolerance_ms
 from verification.completeness import ELECTRIC, MonthTotal
+from verification.integral import read_integral
 from verification.intervals import Summary, days_of, summarize
 from verification.tariff_lines import TariffLine
 from verification.tariffs import Calendars, tariff_lines
@@ -64,18 +65,26 @@ def measure(park: Park, span: Span, ledger: LedgerReader, journal: JournalReader
             reading_type=reading_type,
             role=role,
             span=span,
-            summary=_summary(
-                ledger,
-                meter.id,
-                reading_type,
-                span,
-                days,
-                _limit(meter, rated),
-                codes.get((meter.id, reading_type)),
+            summary=(
+                summary := _summary(
+                    ledger,
+                    meter.id,
+                    reading_type,
+                    span,
+                    days,
+                    _limit(meter, rated),
+                    codes.get((meter.id, reading_type)),
+                )
             ),
             progress=progress.get((meter.id, reading_type)),
-            journal=read_month(
-                journal, meter, reading_type, span, park.tz, shifts.get((meter.id, reading_type), NO_SHIFTS)
+            journal=_account(
+                journal,
+                meter,
+                reading_type,
+                span,
+                park,
+                shifts.get((meter.id, reading_type), NO_SHIFTS),
+                summary,
             ),
             limit_w=_limit(meter, rated),
         )
@@ -90,6 +99,21 @@ def measure(park: Park, span: Span, ledger: LedgerReader, journal: JournalReader
         _inspected(park, span, journal, facts),
         tariffs,
     )
+
+
+def _account(
+    journal: JournalReader,
+    meter: Meter,
+    reading_type: str,
+    span: Span,
+    park: Park,
+    shifts: Shifts,
+    stored: Summary,
+) -> JournalMonth:
+    """What the journal alone says of a total's month."""
+    if reading_type in INTEGRATED.values():
+        return read_integral(journal, meter, reading_type, span, park.tz, stored)
+    return read_month(journal, meter, reading_type, span, park.tz, shifts)
 
 
 def _summary(

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from metering.intervals import MINUTE_MS, QUARTER_MS
 from stream.kernels import columns as c
-from stream.kernels import kernel
+from stream.kernels import kernel, part
 from stream.kernels.intmath import mul_div_floor
+from stream.kernels.lane import ordinary
 from stream.kernels.vee import ENOUGH, classify, plausible
 
 I64 = NDArray[np.int64]
@@ -31,10 +32,11 @@ QUESTIONABLE = 3
 
 
 @kernel
-def count_rows(channel: I64, t: I64, state: I64) -> int:
-    """An upper bound of the intervals that `accumulate` closes for these entries."""
-    last = state[:, c.LAST_T].copy()
-    seen = state[:, c.SEEN].copy()
+def count_rows(channel: I64, t: I64, last: I64, seen: I64) -> int:
+    """An upper bound of the intervals that `accumulate` closes for these entries.
+
+    `last` and `seen` are copies of the channels' LAST_T and SEEN.
+    """
     rows = 0
     for i in range(channel.size):
         at = channel[i]
@@ -55,11 +57,16 @@ def accumulate(
     Entry i is a total read at t[i] (UTC ms), `register[i]` in base units, and
     `terms[term[i]]` tells how to judge it; or, by kind[i], the closing or opening total of a declared exchange.
     """
-    n = k = 0
-    for i in range(term.size):
+    n = k = i = 0
+    while i < term.size:
+        i = ordinary(i, term, kind, t, register, terms, state)
+        if i == term.size:
+            break
         at = term[i]
         s = state[terms[at, c.T_CHANNEL]]
-        if kind[i] == c.CLOSING_SWAP:
+        if terms[at, c.T_SIGN]:
+            pass  # a power: `stream.kernels.power`
+        elif kind[i] == c.CLOSING_SWAP:
             n, k = close_swap(at, t[i], register[i], terms, s, rows, n, events, k)
         elif kind[i] == c.OPENING_SWAP:
             k = open_swap(at, t[i], register[i], terms, s, events, k)
@@ -69,10 +76,11 @@ def accumulate(
             k = heard_before(at, t[i], register[i], terms, s, events, k)
         else:
             n, k = judge(at, t[i], register[i], terms, s, rows, n, events, k)
+        i += 1
     return n, k
 
 
-@kernel
+@part
 def begin(s: I64, t: int, register: int, segment: int) -> None:
     """The first total of a channel: its position is its register."""
     s[c.SEEN], s[c.SEGMENT] = 1, segment
@@ -82,7 +90,7 @@ def begin(s: I64, t: int, register: int, segment: int) -> None:
     remember(s, t, register, 0)
 
 
-@kernel
+@part
 def judge(
     at: int, t: int, register: int, terms: I64, s: I64, rows: I64, n: int, events: I64, k: int
 ) -> tuple[int, int]:
@@ -110,7 +118,7 @@ def judge(
     return n, k
 
 
-@kernel
+@part
 def settle(at: int, terms: I64, s: I64, rows: I64, n: int, events: I64, k: int) -> tuple[int, int]:
     """Enough witnesses: what happened is named, and the witnesses count from there on; or it is left to a person."""
     last = s[c.LAST_POS] - s[c.OFFSET]
@@ -137,7 +145,7 @@ def settle(at: int, terms: I64, s: I64, rows: I64, n: int, events: I64, k: int) 
     return n, k
 
 
-@kernel
+@part
 def reach(s: I64, channel: int, t: int, position: int, doubt: int, rows: I64, n: int) -> int:
     """Advance to one witness; a last digit below the one before stands for no energy."""
     position = max(position, s[c.LAST_POS])
@@ -146,7 +154,7 @@ def reach(s: I64, channel: int, t: int, position: int, doubt: int, rows: I64, n:
     return n
 
 
-@kernel
+@part
 def accept(
     at: int, t: int, shown: int, register: int, terms: I64, s: I64, rows: I64, n: int, events: I64, k: int
 ) -> tuple[int, int]:
@@ -177,7 +185,7 @@ def accept(
     return n, k
 
 
-@kernel
+@part
 def close_swap(
     at: int, t: int, register: int, terms: I64, s: I64, rows: I64, n: int, events: I64, k: int
 ) -> tuple[int, int]:
@@ -193,7 +201,7 @@ def close_swap(
     return accept(at, t, shown, register, terms, s, rows, n, events, k)
 
 
-@kernel
+@part
 def open_swap(at: int, t: int, register: int, terms: I64, s: I64, events: I64, k: int) -> int:
     """The new meter's opening total: from here on its register counts, the position goes on.
 
@@ -210,7 +218,7 @@ def open_swap(at: int, t: int, register: int, terms: I64, s: I64, events: I64, k
     return k
 
 
-@kernel
+@part
 def heard_before(at: int, t: int, register: int, terms: I64, s: I64, events: I64, k: int) -> int:
     """A total no newer than the newest: known, in conflict with it, without effect, or LATE."""
     channel = terms[at, c.T_CHANNEL]
@@ -224,7 +232,7 @@ def heard_before(at: int, t: int, register: int, terms: I64, s: I64, events: I64
     return note(events, k, channel, t, c.LATE, register, s, 0)
 
 
-@kernel
+@part
 def absorbed(at: int, t: int, register: int, terms: I64, s: I64) -> bool:
     """Whether a total belongs between two of the last good ones and changes nothing: no grid edge lies between those."""
     if s[c.PENDING]:
@@ -246,7 +254,7 @@ def absorbed(at: int, t: int, register: int, terms: I64, s: I64) -> bool:
     return False
 
 
-@kernel
+@part
 def between(pair: I64, t: int, position: int, power: int, grain: int) -> bool:
     """Whether a total fits between two neighbours (newer time and position, older ones) without touching a grid edge."""
     up, down = position - pair[3], pair[1] - position
@@ -255,7 +263,7 @@ def between(pair: I64, t: int, position: int, power: int, grain: int) -> bool:
     return plausible(up, t - pair[2], power, grain) and plausible(down, pair[0] - t, power, grain)
 
 
-@kernel
+@part
 def advance(
     s: I64,
     channel: int,
@@ -296,7 +304,7 @@ def advance(
     return n
 
 
-@kernel
+@part
 def under(terms: I64, at: int, segment: int, register: int) -> int:
     """The register that a reading would show under an earlier ratio, rounded down at each change on the way back."""
     for back in range(terms[at, c.T_SEGMENT] - segment):
@@ -305,7 +313,7 @@ def under(terms: I64, at: int, segment: int, register: int) -> int:
     return register
 
 
-@kernel
+@part
 def remember(s: I64, t: int, position: int, place: int) -> None:
     """Put a good total into the ring, `place` from the newest."""
     for j in range(c.RING_SIZE - 1, place, -1):
@@ -314,14 +322,14 @@ def remember(s: I64, t: int, position: int, place: int) -> None:
     s[c.RING + 2 * place], s[c.RING + 2 * place + 1] = t, position
 
 
-@kernel
+@part
 def forget(s: I64) -> None:
     """Empty the ring: positions before do not compare with registers after."""
     for j in range(c.RING_SIZE):
         s[c.RING + 2 * j] = -1
 
 
-@kernel
+@part
 def drop_candidate(at: int, terms: I64, s: I64, events: I64, k: int) -> int:
     """What was pending has proved transient. What comes late between its readings may judge them otherwise."""
     if s[c.PENDING] == c.NONE:
@@ -333,7 +341,7 @@ def drop_candidate(at: int, terms: I64, s: I64, events: I64, k: int) -> int:
     return k
 
 
-@kernel
+@part
 def note(events: I64, k: int, channel: int, t: int, kind: int, register: int, s: I64, delta: int) -> int:
     """Write an event with its evidence: the reading, and the last good total it follows; the events used."""
     events[k, c.E_CHANNEL], events[k, c.E_TIME], events[k, c.E_KIND] = channel, t, kind

@@ -11,6 +11,13 @@
     SWAPPED_T,  # moment of the last exchange that was taken up
     RING,  # the last good totals, newest first: time and position alternating
 ) = range(22)  # fmt: skip
+# A total that is integrated from power keeps in the same places, and powers in the ring:
+REST = OFFSET  # what is left over beyond whole Wh, in 1/7.2e9 Wh
+POWER = CANDIDATE_R  # of the last read that counts, mW, never negative
+HEARD_ANY, SKIPPED = (
+    WITNESSES,
+    SECOND_T,
+)  # whether one was heard at all; whether one since the last that counts was left out
 RING_SIZE = 4
 STATE_COLUMNS = RING + 2 * RING_SIZE
 
@@ -19,8 +26,11 @@ NONE, WAITING, BLOCKED = range(3)
 
 # What a reading is counted in: one row per declared metric and ratio segment, the segments of a metric in order.
 # T_LIMIT: what a register stays below, so that it stays below 2^62 under every earlier ratio as well.
-T_CHANNEL, T_SEGMENT, T_SINCE, T_NUM, T_DEN, T_KNUM, T_KDEN, T_POWER, T_GRAIN, T_MODULUS, T_LIMIT = range(11)
-TERM_COLUMNS = 11
+# T_SIGN: 0 for a total; ±1 for a power, whose registers are mW; T_GAP: the longest gap in ms that it is integrated over.
+(
+    T_CHANNEL, T_SEGMENT, T_SINCE, T_NUM, T_DEN, T_KNUM, T_KDEN, T_POWER, T_GRAIN, T_MODULUS, T_LIMIT, T_SIGN, T_GAP,
+) = range(13)  # fmt: skip
+TERM_COLUMNS = 13
 
 # KIND of an entry
 READING, CLOSING_SWAP, OPENING_SWAP = range(3)
@@ -36,7 +46,8 @@ EVENT_COLUMNS = 9
 (
     LATE, CONFLICT, PENDING_FALL, PENDING_RISE, TRANSIENT, LAST_DIGIT,
     ROLLOVER, STEP_BACK, RESET, UNEXPLAINED, EXCHANGE, RATIO_CHANGE,
-) = range(1, 13)  # fmt: skip
+    POWER_GAP, POWER_IMPLAUSIBLE, POWER_REVERSED,
+) = range(1, 16)  # fmt: skip
 EVENTS_PER_ENTRY = 4
 """At most: something settled, a candidate dropped, a last digit, a ratio change."""
 BEYOND = 1 << 62

@@ -4,42 +4,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.kernels import decode as d
-from stream.kernels import kernel
+from stream.kernels import inlined, kernel
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
+U8 = NDArray[np.uint8]
 FLOAT32_EXPONENT, FLOAT64_EXPONENT = 0xFF, 0x7FF
 """All ones: no finite number (IEEE 754)."""
 
 
-@kernel
-def find_bindings(columns: I64, gateway: I64, first: I64, alias: I64, which: I64) -> None:
-    """which[i] = place in `alias` of row i's alias, -1 where its gateway has none of it.
+NO_NUMBER = 65
+"""Width of what is no number. Else: 0 for floats, the bits of an unsigned type, minus the bits of a signed one."""
 
-    Frame f came from gateway[f]; gateway g's aliases are `alias[first[g]:first[g + 1]]`, ascending. Metrics mostly come
-    in the order of their aliases, so the place after the last one found is tried before the search by halves.
+
+@inlined
+def find(alias: I64, first: int, end: int, wanted: int, found: int) -> int:
+    """Place of an alias among `alias[first:end]`, which ascend; -1 where it is not there.
+
+    Metrics mostly come in the order of their aliases, so the place after the one found last is tried first.
     """
-    found = -1
-    for i in range(len(columns)):
-        g, wanted = gateway[columns[i, d.FRAME]], columns[i, d.ALIAS]
-        low, high = first[g], first[g + 1]
-        found += 1
-        if not (low <= found < high and alias[found] == wanted):
-            end = high
-            while low < high:
-                middle = (low + high) // 2
-                if alias[middle] < wanted:
-                    low = middle + 1
-                else:
-                    high = middle
-            found = low
-            if low == end or alias[low] != wanted:
-                which[i] = -1
-                continue
-        which[i] = found
+    found += 1
+    if first <= found < end and alias[found] == wanted:
+        return found
+    low, high = first, end
+    while low < high:
+        middle = (low + high) // 2
+        if alias[middle] < wanted:
+            low = middle + 1
+        else:
+            high = middle
+    return low if low < end and alias[low] == wanted else -1
 
 
-@kernel
+@inlined
 def signed(bits: int, width: int) -> int:
     """The signed number that a wire value stands for; some encoders fill 32 bits only, some the type's own width."""
     if width == 64:
@@ -53,24 +50,66 @@ def signed(bits: int, width: int) -> int:
 
 
 @kernel
-def type_values(kind: I64, bits: I64, width: I64, raw: I64, real: F64, valid: NDArray[np.bool_]) -> None:
-    """Wire value i as its data type has it: raw[i] (0 for floats), real[i] (the integer as a float otherwise), valid[i].
+def typed(kind: int, bits: int, width: int) -> tuple[bool, int, float]:
+    """A wire value as its data type has it: whether it is valid, the integer (0 for floats), the float (or the integer as one).
 
-    width[i] is 0 for floats, the bits of an unsigned type, minus the bits of a signed one, 65 for what is no number.
     Not valid: a value that its type cannot hold, a float that is not finite, an integer that int64 cannot hold.
     """
-    for i in range(kind.size):
-        w, b = width[i], bits[i]
-        raw[i], real[i], valid[i] = 0, 0.0, False
-        if w == 0 and kind[i] == d.REAL32 and (b >> 23) & FLOAT32_EXPONENT != FLOAT32_EXPONENT:
-            real[i], valid[i] = np.uint32(b).view(np.float32), True
-        elif w == 0 and kind[i] == d.REAL64 and (b >> 52) & FLOAT64_EXPONENT != FLOAT64_EXPONENT:
-            real[i], valid[i] = np.int64(b).view(np.float64), True
-        elif w < 0 and kind[i] == d.INTEGER:
-            raw[i] = signed(b, -w)
-            real[i], valid[i] = raw[i], -1 <= raw[i] >> (-w - 1) <= 0
-        elif 0 < w < 65 and kind[i] == d.INTEGER:
-            raw[i], real[i], valid[i] = b, b, b >= 0 and b >> min(w, 63) == 0
+    if width == 0:
+        if kind == d.REAL32 and (bits >> 23) & FLOAT32_EXPONENT != FLOAT32_EXPONENT:
+            return True, 0, np.float64(np.uint32(bits).view(np.float32))
+        if kind == d.REAL64 and (bits >> 52) & FLOAT64_EXPONENT != FLOAT64_EXPONENT:
+            return True, 0, np.int64(bits).view(np.float64)
+        return False, 0, 0.0
+    if kind != d.INTEGER or width == NO_NUMBER:
+        return False, 0, 0.0
+    value = signed(bits, -width) if width < 0 else bits
+    fits = -1 <= value >> (-width - 1) <= 0 if width < 0 else value >= 0 and value >> min(width, 63) == 0
+    return fits, value, np.float64(value)
+
+
+@kernel
+def understand(
+    rows: I64, n: int, tables: tuple[I64, I64, I64], first: int, end: int, which: I64, t: I64, raw: I64, real: F64,
+    frame: I64, m: int, met: int,
+) -> tuple[int, int]:  # fmt: skip
+    """The first `n` decoded metrics of a frame into readings from place `m` on; how many readings and bindings there are now.
+
+    tables = (alias, width, place) of all bindings, the frame's gateway's from `first` to `end`. Bindings are numbered as
+    they are met: place is a binding's number, or -1. A metric without binding, time or valid value is left aside.
+    """
+    alias, width, place = tables
+    found = -1
+    for i in range(n):
+        found = find(alias, first, end, rows[i, d.ALIAS], found)
+        if found < 0 or rows[i, d.TIME] < 0:
+            continue
+        valid, raw[m], real[m] = typed(rows[i, d.KIND], rows[i, d.BITS], width[found])
+        if not valid:
+            continue
+        if place[found] < 0:
+            place[found] = met
+            met += 1
+        which[m], t[m], frame[m] = place[found], rows[i, d.TIME], rows[i, d.FRAME]
+        m += 1
+    return m, met
+
+
+@kernel
+def read_frames(
+    buf: U8, begin: I64, end: I64, gateway: I64, first: I64, tables: tuple[I64, I64, I64], rows: I64, status: I64,
+    which: I64, t: I64, raw: I64, real: F64, frame: I64,
+) -> tuple[int, int]:  # fmt: skip
+    """Payload i is `buf[begin[i]:end[i]]`, of gateway[i], whose bindings stand in `tables` from first[gateway[i]] on.
+
+    Fills `status` and the readings (`understand`); how many readings and bindings there are. `rows` holds one payload's metrics.
+    """
+    m = met = 0
+    for i in range(begin.size):
+        n, status[i] = d.decode_frame(buf, begin[i], end[i], i, rows, 0)
+        g = gateway[i]
+        m, met = understand(rows, n, tables, first[g], first[g + 1], which, t, raw, real, frame, m, met)
+    return m, met
 
 
 @kernel

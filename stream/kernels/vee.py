@@ -5,7 +5,7 @@ Every threshold here is ours unless a source is named; `docs/decisions/0004-vee-
 
 from metering.intervals import HOUR_MS
 from stream.kernels import columns as c
-from stream.kernels import kernel
+from stream.kernels import inlined, kernel, part
 from stream.kernels.intmath import mul_div_floor
 
 MARGIN_TENTHS = 11
@@ -18,13 +18,13 @@ TENTH, HUNDREDTH = 10, 100
 """Without a rated power: a roll-over rises by up to a tenth of the modulus; a reset starts within a hundredth."""
 
 
-@kernel
+@inlined
 def limit(elapsed_ms: int, power: int) -> int:
     """The largest plausible rise: floor(1.1 × power × time), power in base units per hour."""
     return mul_div_floor(power * MARGIN_TENTHS, elapsed_ms, 10 * HOUR_MS)
 
 
-@kernel
+@inlined
 def plausible(rise: int, elapsed_ms: int, power: int, grain: int) -> bool:
     """Whether −grain ≤ rise ≤ limit + grain; power 0 means unknown, which lets every rise pass.
 
@@ -55,7 +55,7 @@ def classify(last: int, found: int, elapsed_ms: int, modulus: int, power: int, g
     return c.UNEXPLAINED, 0
 
 
-@kernel
+@part
 def _rolled_over(last: int, fall: int, elapsed_ms: int, modulus: int, power: int, grain: int) -> bool:
     """Also of a signed total, which goes from its largest value to its smallest."""
     rise = modulus - fall

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from metering.intervals import HOUR_MS, MINUTE_MS, QUARTER_MS
+from metering.reading_types import INTEGRATED
 from metering.registry import Park
 from storage.influx import RETENTIONS
 from storage.journal import JournalReader
@@ -168,6 +169,8 @@ class Minutes:
                 found = totals(state, readings(run, aliases), self._registry)
                 values = (found.channel.tolist(), found.t.tolist(), found.register.tolist())
                 for channel, t_ms, register in zip(*values, strict=True):
+                    if state.channels[channel].reading_type in INTEGRATED.values():
+                        continue  # a power is no position
                     out[state.channels[channel].key].append((t_ms, register))
         shifts = all_shifts(self._ledger)
         return {

@@ -18,7 +18,8 @@ METHODS = ("national", "provincial")
 """By the nation's average factor (enterprises report it), by the province's (the park's inventory)."""
 EVENT_KINDS = (
     "late_reading", "conflicting_reading", "pending_fall", "pending_rise", "transient_dropped", "rollover", "reset", "step_back",
-    "last_digit", "exchange", "frozen", "ratio_change", "unexplained", "restated",
+    "last_digit", "exchange", "frozen", "frozen_ended", "ratio_change", "unexplained", "restated",
+    "power_gap", "power_implausible", "power_reversed",
 )  # fmt: skip
 ROLES = ("ingest", "stream", "projector", "api")
 ACCOUNTS = ("standard", "location_national", "location_provincial", "market")

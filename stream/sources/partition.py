@@ -2,9 +2,12 @@
 
 from hashlib import blake2b
 
-from metering.topics import parse_topic
+import numpy as np
+
+from metering.topics import Topic
 from storage.journal import Offset
-from storage.segment import Record
+from stream.kernels.records import CODE
+from stream.records import Block
 from stream.sources.source import Source
 
 
@@ -20,17 +23,17 @@ class Partition:
     def __init__(self, source: Source, worker: int, workers: int) -> None:
         self._source, self._worker, self._workers = source, worker, workers
 
-    def read(self, cursor: Offset) -> tuple[list[Record], Offset]:
+    def read(self, cursor: Offset) -> tuple[Block, Offset]:
         """The worker's next records, and the cursor after everything that was looked at."""
         while True:
-            records, after = self._source.read(cursor)
-            mine = [record for record in records if self._has(record)]
-            if mine or after == cursor:
+            block, after = self._source.read(cursor)
+            has = np.array([self._has(topic) for topic in block.topics], np.bool_)
+            mine = block.taken(has[block.places[CODE]])
+            if len(mine) or after == cursor:
                 return mine, after
             cursor = after
 
-    def _has(self, record: Record) -> bool:
-        topic = parse_topic(record.topic)
+    def _has(self, topic: Topic | None) -> bool:
         if topic is None or not topic.meter:
             return True
         return worker_of(topic.gateway, topic.meter, self._workers) == self._worker

@@ -1,26 +1,36 @@
 """The embedded source: the tail of the local journal."""
 
 from storage.journal import JournalReader, Offset
-from storage.segment import Record
+from stream.records import Block
+
+BATCH_SEGMENTS = 4096
+BATCH_BYTES = 4 << 20
+"""What a stream that catches up takes at once: some 40,000 frames of 20 readings (ours). It bounds the memory of a step:
+the readings of a batch take about six times its bytes."""
 
 
 class Tail:
-    """Reads on from a cursor, whole segments at a time, at most `limit` per call."""
+    """Reads on from a cursor, whole segments at a time, at most `limit` and about `BATCH_BYTES` per call."""
 
-    def __init__(self, journal: JournalReader, limit: int = 256) -> None:
+    def __init__(self, journal: JournalReader, limit: int = BATCH_SEGMENTS) -> None:
         self._journal, self._limit = journal, limit
 
-    def read(self, cursor: Offset) -> tuple[list[Record], Offset]:
+    def read(self, cursor: Offset) -> tuple[Block, Offset]:
         """The records from `cursor` on and the cursor after them; no records when the journal ends there."""
-        records: list[Record] = []
-        for segment, body in self.segments(cursor):
-            records += body[cursor.index :] if segment == cursor.segment else body
-            cursor = Offset(segment + 1, 0)
-        return records, cursor
+        return self.read_until(cursor, None)
 
-    def segments(self, cursor: Offset) -> list[tuple[int, list[Record]]]:
-        """Whole segments from the cursor's on."""
-        return self._journal.segments(cursor, self._limit)
+    def read_until(self, cursor: Offset, end: Offset | None) -> tuple[Block, Offset]:
+        """The same, and nothing from `end` on."""
+        found = self._journal.bodies(cursor.segment, self._limit, BATCH_BYTES)
+        found = [(segment, body) for segment, body in found if end is None or Offset(segment, 0) < end]
+        block, counts = Block.of_bodies([body for _, body in found])
+        if not found:
+            return block, cursor
+        after, stop = Offset(found[-1][0] + 1, 0), len(block)
+        if end is not None and end < after:
+            after, stop = end, stop - counts[-1] + min(end.index, counts[-1])
+        start = cursor.index if found[0][0] == cursor.segment else 0
+        return block[start:stop], after
 
     def backlog(self, cursor: Offset) -> int:
         """Segments not read yet."""

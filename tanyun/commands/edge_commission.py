@@ -16,7 +16,7 @@ from edge_agent.commission.read import Reader, RegisterReading, identified, read
 from edge_agent.commission.sheet import Sheet, Visit, Wanted, encode_sheet, make_sheet, ratio_statement
 from edge_agent.profile import Profile
 from metering.i18n import _
-from metering.reading_types import READING_TYPES, Kind
+from metering.reading_types import INTEGRATED, READING_TYPES, Kind
 from metering.roles import Role
 from metering.units import UNITS
 from tanyun.commands.common import errors_as_sentences, fail
@@ -48,7 +48,8 @@ class RoleOf(click.ParamType[tuple[str, str]]):
     ) -> tuple[str, str]:
         """`energy_import_total=grid_boundary`."""
         total, _equals, role = str(value).partition("=")
-        totals = [name for name, kind in READING_TYPES.items() if kind.kind is Kind.TOTAL]
+        shown = [name for name, kind in READING_TYPES.items() if kind.kind is Kind.TOTAL]
+        totals = [*(name for name in shown if name not in INTEGRATED.values()), *INTEGRATED]
         if total in totals and role in {str(item) for item in Role}:
             return total, role
         text = _("{value}: give TOTAL=ROLE; totals are {totals}; roles are {roles}")

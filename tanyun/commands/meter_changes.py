@@ -94,7 +94,7 @@ def exchange(
     def entry(known: Meter, _zone: ZoneInfo) -> dict[str, Any]:
         from tanyun.sheets.dated import totals_of  # noqa: PLC0415  tomlkit is there on servers only
 
-        roles = list(known.roles)
+        roles = list(known.read_totals)
         return {
             "at": at, "closing": totals_of(closing, roles, "closing"), "opening": totals_of(opening, roles, "opening"),
             "serial": serial, "ct": ct, "pt": pt,

@@ -123,3 +123,13 @@ def test_without_a_limit_everything_may_go() -> None:
     budget.spent(1 << 50, at(1))
     assert budget.may_live(at(1))
     assert budget.may_catch_up(at(1), 1e9)
+
+
+def test_a_meter_without_totals_says_its_power_also_when_it_stands_still() -> None:
+    """Its energy is integrated between two reads: a dead band would spread a jump over all the time before it."""
+    policy, marks = Policy(PublishSettings(live_every_s=60)), ""
+    for i in range(13):
+        t_ms = EDGE + i * 15_000
+        reading: Reading = (REGISTERS["power_active"], t_ms, 1000.0)
+        marks += "." if policy.choose("m", [reading], t_ms) is None else "p"
+    assert marks == "pp...p...p..."

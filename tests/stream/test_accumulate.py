@@ -21,8 +21,10 @@ def run(
     t = np.array([EDGE + after for after, _ in totals], np.int64)
     register = np.array([p for _, p in totals], np.int64)
     term = np.zeros(len(totals), np.int64)
-    terms = np.array([[0, 0, -1, 1, 1, 1, 1, max_power, grain, modulus, 1 << 62]], np.int64)
-    rows = np.full((a.count_rows(term, t, state), c.ROW_COLUMNS), -7, np.int64)
+    terms = np.array([[0, 0, -1, 1, 1, 1, 1, max_power, grain, modulus, 1 << 62, 0, 0]], np.int64)
+    rows = np.full(
+        (a.count_rows(term, t, *state[:, [c.LAST_T, c.SEEN]].T.copy()), c.ROW_COLUMNS), -7, np.int64
+    )
     events = np.full((c.EVENTS_PER_ENTRY * len(totals), c.EVENT_COLUMNS), -7, np.int64)
     kind = np.zeros(len(totals), np.int8)
     used, noted = a.accumulate(term, kind, t, register, terms, state, rows, events)

@@ -20,9 +20,10 @@ from metering.sparkplug import (
     encode_metrics,
     typed_value,
 )
-from stream.batch import I64, decode_columns, plain_columns, typed_values
+from stream.batch import I64, WIDTHS, decode_columns, plain_columns
 from stream.binding import int64_bits
 from stream.kernels import decode as d
+from stream.kernels.meaning import typed
 from tests.stream.strategies import uncompiled
 
 U64 = st.one_of(
@@ -193,11 +194,8 @@ def test_every_numeric_type_reads_as_by_the_plain_codec(datatype: DataType) -> N
         int(np.float64(v).view(np.int64)) if isinstance(v, float) else int64_bits(int(v or 0))
         for _, v in values
     ]
-    kinds = np.array([kind for kind, _ in values], np.int64)
-    raw, real, valid = typed_values(
-        kinds, np.array(bits, np.int64), np.full(len(values), int(datatype), np.int64)
-    )
-    for i, (_, value) in enumerate(values):
+    for (kind, value), shown_bits in zip(values, bits, strict=True):
+        valid, raw, real = typed(kind, shown_bits, int(WIDTHS[datatype]))
         try:
             expected = typed_value(value, datatype)
         except DecodeError:
@@ -207,18 +205,18 @@ def test_every_numeric_type_reads_as_by_the_plain_codec(datatype: DataType) -> N
             or not math.isfinite(expected)
             or (isinstance(expected, int) and expected >> 63 > 0)
         ):
-            assert not valid[i], (datatype, value)
+            assert not valid, (datatype, value)
         else:
-            assert valid[i], (datatype, value)
-            assert (real[i] if datatype in FLOATS else raw[i]) == expected
+            assert valid, (datatype, value)
+            assert (real if datatype in FLOATS else raw) == expected
 
 
 def test_a_32_bit_float_keeps_its_value() -> None:
     payload = encode_metrics([Metric(alias=1, timestamp=5, datatype=DataType.FLOAT, value=230.1)])
     columns, _ = decode_columns([payload])
-    _, real, valid = typed_values(columns[:, d.KIND], columns[:, d.BITS], np.array([int(DataType.FLOAT)]))
-    assert valid[0]
-    assert real[0] == np.float64(np.float32(230.1))
+    valid, _, real = typed(int(columns[0, d.KIND]), int(columns[0, d.BITS]), int(WIDTHS[DataType.FLOAT]))
+    assert valid
+    assert real == np.float64(np.float32(230.1))
 
 
 HOSTILE = {

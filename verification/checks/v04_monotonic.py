@@ -12,7 +12,8 @@ RULE = Rule(
     "pending totals / totals with a falling interval / meters with events to explain", ("V04",),
 )  # fmt: skip
 EVENTS_TO_EXPLAIN = frozenset(
-    {"pending_fall", "pending_rise", "transient_dropped", "conflicting_reading", "reset", "step_back", "unexplained", "serial_changed"}
+    {"pending_fall", "pending_rise", "transient_dropped", "conflicting_reading", "reset", "step_back", "unexplained", "serial_changed",
+     "frozen", "power_gap", "power_implausible", "power_reversed"}
 )  # fmt: skip
 """Kinds of events, ingest's among them, that a person has to explain. A late reading is none, nor a roll-over, nor what was declared
 with its reason (exchange, ratio change)."""

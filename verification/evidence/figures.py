@@ -17,6 +17,7 @@ from metering.roles import Role
 from verification.document import Bracket, FactorLine, MeterLine, MonthDocument, count_text
 from verification.evidence.boundaries import Boundaries
 from verification.evidence.facts import ELECTRIC, Difference, Facts, unlike
+from verification.evidence.frozen import frozen_spans, marked
 from verification.evidence.judge import Event
 from verification.evidence.periods import PeriodRecount
 from verification.evidence.replay import Key, Replay, Where
@@ -198,7 +199,9 @@ class Recount:
         sums = self._sums[key] = Sums()
         stored, days = iter(rows), iter(self._days)
         day = next(days)
-        for row in self._replay.totals[key].rows():
+        frozen = frozen_spans(self._facts.events.get(key, ()))
+        for judged in self._replay.totals[key].rows():
+            row = marked(judged, frozen)
             while row.start_ms >= day.end_ms:
                 day = next(days)
             told = next(stored, None)
@@ -217,7 +220,7 @@ class Recount:
 
     def _of_events(self, key: Key, *, determined: bool) -> Iterator[Difference]:
         """The ledger's events of the month against those of the replay. A total without a figure may know fewer."""
-        said = sorted(self._facts.events.get(key, ()))
+        said = sorted(e for e in self._facts.events.get(key, ()) if e.kind in TOLD)
         found = sorted(e for e in self._replay.totals[key].told.events if self._is_told(e))
         if not determined:
             found = [event for event in found if event in said]

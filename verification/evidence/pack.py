@@ -17,6 +17,7 @@ from metering.dated import DeclaredTotal, Segment, Swap, declared_total
 from metering.i18n import _
 from metering.intervals import QUARTER_MS, Span
 from metering.quality import Quality
+from metering.reading_types import INTEGRATED
 from metering.registry import Meter, Park
 from storage.facts.state import Facts
 from storage.journal import Offset
@@ -216,6 +217,15 @@ class _Content:
         """Every record of the pack, in journal order."""
         return sorted({place for selection in self.selections for place in selection.places})
 
+    def _readable(self) -> None:
+        integrated = [line.meter for line in self.document.meters if line.reading_type in INTEGRATED.values()]
+        if integrated:
+            text = _(
+                "no pack: the energy of {meters} is integrated from power, which a pack's reader cannot recompute yet; "
+                "the month's document and report stand, and the journal holds every power"
+            )
+            raise PackError(text.format(meters=", ".join(integrated)))
+
     def check(self) -> None:
         """PackError when journal or ledger are no longer what the month was closed on."""
         said = self.document.journal
@@ -226,6 +236,7 @@ class _Content:
             raise PackError(
                 _("this journal is not the one that {month} was closed on").format(month=self.document.month)
             )
+        self._readable()
         for line in self.document.meters:
             rows = self._rows(line)
             stored = str(sum(row.energy for row in rows)) if rows else None

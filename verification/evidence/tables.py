@@ -13,6 +13,7 @@ from metering.intervals import Span
 from metering.reading_types import READING_TYPES
 from metering.registry import Meter, Park, Term
 from storage.ledger import EventRow, IntervalRow
+from storage.shifts import FROZEN
 from verification.document import FactorLine, MonthDocument, ratio_text
 from verification.evidence import manifest as names
 from verification.evidence.facts import Formula
@@ -171,7 +172,7 @@ def dated_tables(
         (*key, row.t_ms, row.kind, *_event_cells(row))
         for key, rows in events.items()
         for row in rows
-        if row.kind in TOLD and span.start_ms <= row.t_ms < span.end_ms
+        if row.t_ms < span.end_ms and (row.kind in FROZEN or (row.kind in TOLD and row.t_ms >= span.start_ms))
     )
     return {
         names.RATIOS: csv_chunks(RATIO_COLUMNS, ratios),
@@ -182,7 +183,7 @@ def dated_tables(
 
 def _event_cells(row: EventRow) -> tuple[Cell, ...]:
     detail = row.detail
-    return detail["position"], detail.get("adjustment", 0), detail.get("until_t_ms", row.t_ms)
+    return detail.get("position", 0), detail.get("adjustment", 0), detail.get("until_t_ms", row.t_ms)
 
 
 Rows = Iterable[Mapping[str, str]]
