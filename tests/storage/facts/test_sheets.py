@@ -92,7 +92,7 @@ def test_every_mistake_is_listed_with_sheet_row_and_column_and_nothing_passes(
     [
         ("other.csv", "a,b\n", "not a sheet of ours"),
         ("bill.csv", "a,b\n1,2\n", "no row names the fields"),
-        ("bill.csv", "enterprise,nubmer\na,1\n", "no field 'nubmer'"),
+        ("bill.csv", "enterprise,numero\na,1\n", "no field 'numero'"),
         ("bill.csv", "enterprise,number,number\na,1,2\n", "stands twice"),
     ],
 )
