@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
+from functools import lru_cache, partial
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -17,6 +18,7 @@ from storage.segment import Record, packed, unpack_all
 from storage.sqlite import Store, open_reader
 
 SCHEMA_VERSION = 1
+_CACHED_SEGMENTS = 64
 SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE segment(
@@ -185,6 +187,8 @@ class JournalReader(Store):
         super().__init__(open_reader(path, SCHEMA_VERSION))
         row = self._db.execute("SELECT value FROM meta WHERE key='journal_id'").fetchone()
         self.journal_id: str = row[0] if row else ""
+        self._records = lru_cache(_CACHED_SEGMENTS)(partial(records_of, self._db))
+        """Segment number → its records. They never change: sealing packs the same ones."""
 
     def head(self) -> JournalHead:
         """Where the journal ends now."""
@@ -302,7 +306,7 @@ class JournalReader(Store):
 
     def _stored(self, row: tuple[str, str, int, int, int, int, int]) -> StoredFrame:
         gateway, meter, epoch, number, t_ms, segment, index = row
-        record = record_at(self._db, segment, index)
+        record = self._records(segment)[index]
         return StoredFrame(
             Offset(segment, index),
             record.topic,

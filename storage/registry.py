@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from storage.facts.kinds import KINDS, Fact, State
+from storage.facts.fact import Fact, State
+from storage.facts.kinds import KINDS
 from storage.facts.state import Facts
 from storage.sqlite import Store, open_reader, open_writer, transaction
 

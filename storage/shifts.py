@@ -12,6 +12,10 @@ CUTS = frozenset({"exchange", "ratio_change"})
 SHIFTING = SETTLED | CUTS | {"last_digit", "transient_dropped", "conflicting_reading"}
 
 
+FROZEN = frozenset({"frozen", "frozen_ended"})
+"""They shift nothing: from the quarter hour of the one up to that of the other, both included, energy is in question."""
+
+
 class Shift(NamedTuple):
     """An event with an adjustment."""
 

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from metering.registry import Meter
 from storage.ledger import CheckpointRow, IntervalRow, NewLedgerEvent, Results
 from storage.segment import Record
-from stream.batch import Birth, Declared, readings, runs, take_birth
-from stream.binding import Binding
+from stream.batch import Birth, Declared, Readings, readings, runs, take_birth
 from stream.context import Context, Key
 from stream.entries import Entries, totals
 from stream.kernels import columns as c
@@ -22,6 +21,8 @@ from stream.revise import Stored, revise
 from stream.rows import closed_rows, open_rows, progress_row
 from stream.state import State
 from stream.step import CHECKPOINT_EVERY_MS, clear, follow
+from stream.still import FROZEN, Judged, first_to_know, judged, marked
+from stream.still import events as frozen_events
 
 BEGINNING = -1
 
@@ -44,6 +45,8 @@ class Fresh(NamedTuple):
     intervals: list[IntervalRow]
     events: list[NewLedgerEvent]
     checkpoints: list[CheckpointRow]
+    still: Judged | None
+    """What its meter's registers say of standing still."""
 
 
 def restate(
@@ -57,11 +60,14 @@ def restate(
     for key, from_ms in wanted.items():
         row = state.index.get(key)
         if row is None or context.role(key) is None:
+            look_again(state, key[0], from_ms, context, history)
             continue
         outdated = (t_ms for *of, t_ms in results.outdated if tuple(of) == key)
         kept = stored.checkpoint(*key, min([from_ms, *outdated]))
         again = compute(key, kept, context, history)
-        revise(results, key, again, stored, reason)
+        revise(results, key, again, stored, FROZEN if key in results.frozen else reason)
+        if again.still is not None:
+            state.watch.settle(key[0], again.still.quarters, again.still.newest)
         state.arrays[row] = again.state.arrays[0]
         if state.arrays[row, c.SEEN]:
             results.progress.append(progress_row(state, row))
@@ -73,9 +79,9 @@ def compute(key: Key, kept: CheckpointRow | None, context: Context, history: His
     state.channel(key, context)
     if kept is not None:
         state.arrays[0], begins = np.frombuffer(kept.state, np.int64), kept.heard_ms
-    again = Fresh(begins, state, [], [], [])
-    records = history.records(context.meters[key[0]], begins)
-    for day in _days(in_time_order(state, records, begins, context)):
+    parts = said(history.records(context.meters[key[0]], first_to_know(begins)), context)
+    again = Fresh(begins, state, [], [], [], judged(parts, begins))
+    for day in _days(in_time_order(state, parts, begins, context)):
         found = follow(state, day, context)
         again.intervals.extend(closed_rows(state, found.rows, context))
         again.events.extend(found.events)
@@ -83,29 +89,50 @@ def compute(key: Key, kept: CheckpointRow | None, context: Context, history: His
             heard = int(state.arrays[0, c.HEARD_T])
             again.checkpoints.append(CheckpointRow(*key, heard, state.arrays[0].tobytes()))
     again.intervals.extend(open_rows(state, [0], context))
+    again.intervals[:] = marked(again.intervals, again.still)
+    again.events.extend(frozen_events(key, again.still, begins))
     return again
 
 
-def in_time_order(state: State, records: Sequence[Record], after_ms: int, context: Context) -> Entries:
-    """The readings of the state's only channel after a time, of equal times the smaller first."""
+def look_again(state: State, meter: str, from_ms: int, context: Context, history: History) -> None:
+    """Judge anew how a meter stands still of which nothing is totalled yet."""
+    if meter not in state.watch.meters or meter not in context.meters:
+        return
+    parts = said(history.records(context.meters[meter], first_to_know(from_ms)), context)
+    found = judged(parts, from_ms)
+    if found is not None:
+        state.watch.settle(meter, found.quarters, found.newest)
+
+
+def said(records: Sequence[Record], context: Context) -> list[Readings]:
+    """Everything that a meter says in its records."""
     aliases: dict[str, Declared] = {}
     parts = []
     for run in runs(records):
         if isinstance(run, Birth):
             take_birth(aliases, run, context.park)
         else:
-            mine = _only(aliases, state.channels[0].key)
-            parts.append(totals(state, readings(run, mine), context))
-    joined = _joined(parts)
+            parts.append(readings(run, aliases))
+    return parts
+
+
+def in_time_order(state: State, parts: Iterable[Readings], after_ms: int, context: Context) -> Entries:
+    """The readings of the state's only channel after a time, of equal times the smaller first."""
+    key = state.channels[0].key
+    joined = _joined(totals(state, _only(part, key), context) for part in parts)
     order = np.lexsort((joined.register, joined.t))
     return joined.taken(order[joined.t[order] > after_ms])
 
 
-def _only(aliases: Mapping[str, Mapping[int, Binding]], key: Key) -> dict[str, dict[int, Binding]]:
-    return {
-        gateway: {alias: b for alias, b in known.items() if (b.meter, b.total) == key}
-        for gateway, known in aliases.items()
-    }
+def _only(columns: Readings, key: Key) -> Readings:
+    """Those that a total counts."""
+    mine = np.array([(b.meter, b.total) == key for b in columns.binding], np.bool_)
+    places, kept = np.flatnonzero(mine), np.flatnonzero(mine[columns.which])
+    place = np.cumsum(mine) - 1
+    return Readings(
+        columns.table.taken(places), place[columns.which[kept]], columns.t[kept], columns.raw[kept], columns.real[kept],
+        columns.frame[kept], columns.frame_received_ms,
+    )  # fmt: skip
 
 
 def _joined(parts: Iterable[Entries]) -> Entries:

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 from stream.batch import Declared
 from stream.context import Key, Registry
 from stream.kernels.columns import LAST_POS, LAST_T, PENDING, STATE_COLUMNS, SWAPPED_T
+from stream.watch import Watch, WatchData
 
-SCHEMA = 3
+SCHEMA = 4
 I64 = NDArray[np.int64]
 
 
@@ -34,6 +35,7 @@ class _Stored(msgspec.Struct):
     channels: list[Channel]
     columns: int
     arrays: bytes
+    watch: WatchData = msgspec.field(default_factory=WatchData)
 
 
 class State:
@@ -47,6 +49,7 @@ class State:
         self.arrays: I64 = np.zeros((0, STATE_COLUMNS), np.int64)
         self._room = self.arrays
         """What `arrays` is the beginning of; the rest are fresh rows."""
+        self.watch = Watch()
 
     def channel(self, key: Key, context: Registry) -> int:
         """The row of a total, a new one when it is met first."""
@@ -83,7 +86,8 @@ class State:
 
     def snapshot(self) -> bytes:
         """Channels and arrays as bytes."""
-        return msgspec.msgpack.encode(_Stored(SCHEMA, self.channels, STATE_COLUMNS, self.arrays.tobytes()))
+        arrays, watch = self.arrays.tobytes(), self.watch.stored()
+        return msgspec.msgpack.encode(_Stored(SCHEMA, self.channels, STATE_COLUMNS, arrays, watch))
 
     @classmethod
     def restore(cls, data: bytes) -> "State":
@@ -104,6 +108,11 @@ class State:
         state.index = {channel.key: i for i, channel in enumerate(stored.channels)}
         state.arrays = np.frombuffer(stored.arrays, np.int64).reshape(-1, STATE_COLUMNS).copy()
         state._room = state.arrays
+        try:
+            state.watch = Watch.restored(stored.watch)
+        except ValueError as error:
+            msg = "the ledger's state is damaged: its watch does not fit its meters; move the ledger file away to rebuild it"
+            raise StateError(msg) from error
         return state
 
 

@@ -17,6 +17,7 @@ from stream.kernels import meaning as m
 from stream.kernels import power as p
 from stream.rows import EVENT_KINDS, closed_rows, event, open_rows, progress_row
 from stream.state import State
+from stream.still import to_compute_again
 
 I64 = NDArray[np.int64]
 DAY_MS = 86_400_000
@@ -42,11 +43,14 @@ def step(state: State, records: Sequence[Record], context: Context) -> Results:
     touched: set[int] = set()
     before = _days(state.arrays)
     latest: dict[Key, LatestRow] = {}
+    late: set[Key] = set()
     for run in runs(records):
         if isinstance(run, Birth):
             take_birth(state.aliases, run, context.park)
             continue
         columns = readings(run, state.aliases)
+        known = len(state.channels)
+        seen = state.watch.observe(columns, context)
         found = follow(state, totals(state, columns, context), context)
         touched |= set(found.channels.tolist())
         results.intervals += closed_rows(state, found.rows, context)
@@ -54,9 +58,12 @@ def step(state: State, records: Sequence[Record], context: Context) -> Results:
         results.outdated += [
             (e.meter, e.reading_type, e.t_ms) for e in found.events if e.kind == EVENT_KINDS[c.CONFLICT]
         ]  # a checkpoint of that very moment had not heard it
-        for key, t_ms in found.late.items():
+        again = to_compute_again(state, seen, found.channels, found.rows, known, context)
+        late |= found.late.keys()
+        for key, t_ms in [*found.late.items(), *again]:
             results.late[key] = min(t_ms, results.late.get(key, t_ms))
         keep_latest(columns, latest, context)
+    results.frozen = results.late.keys() - late
     channels = sorted(touched)
     results.intervals += open_rows(state, channels, context)
     results.progress = [progress_row(state, row) for row in channels if state.arrays[row, c.SEEN]]

@@ -47,6 +47,11 @@ class Declared:
     resolution: int | None
 
     @property
+    def base_per_raw(self) -> Fraction:
+        """Base units per raw unit on the meter's own side."""
+        return UNITS[self.unit].factor * Fraction(10) ** self.scale
+
+    @property
     def base_per_count(self) -> Fraction:
         """Base units per count on the meter's own side; a float's count is 10^resolution of its raw value."""
         exponent = self.scale if self.resolution is None else self.scale + self.resolution
@@ -135,6 +140,10 @@ class JournalMonth:
         opening, closing = self.opening_position, self.closing_position
         return None if opening is None or closing is None else closing - opening
 
+    def lacks(self, span: Span) -> bool:  # noqa: ARG002  those that are integrated ask for it
+        """Whether energy of a span within the month will never be known: no later total can tell it."""
+        return False
+
 
 def read_month(
     journal: Frames, meter: Meter, reading_type: str, month: Span, zone: ZoneInfo, shifts: Shifts = NO_SHIFTS
@@ -202,13 +211,13 @@ class _Search:
     def _one(self, frame: StoredFrame) -> TotalReading | None:
         if frame.epoch not in self._declared:
             births = self._journal.births(frame.gateway, frame.meter, frame.epoch)
-            known = (_declared(birth, self._reading_type) for birth in births)
+            known = (declared_of(birth, self._reading_type) for birth in births)
             # Distinct, newest first: a new profile gives the total a new alias, and an old alias keeps its meaning.
             self._declared[frame.epoch] = tuple(dict.fromkeys(item for item in known if item is not None))
         metrics = decode(frame.payload).metrics
         for declared in self._declared[frame.epoch]:
             for metric in metrics:
-                if _is(metric, declared, self._reading_type):
+                if is_said(metric, declared, self._reading_type):
                     found = _placed(frame, metric, declared, self._dated)
                     return (
                         found
@@ -218,7 +227,8 @@ class _Search:
         return None
 
 
-def _declared(birth: StoredFrame, reading_type: str) -> Declared | None:
+def declared_of(birth: StoredFrame, reading_type: str) -> Declared | None:
+    """What a birth declares about a reading type; None when nothing."""
     named = (metric for metric in decode(birth.payload).metrics if metric.name == reading_type)
     metric = next(named, None)
     if metric is None or metric.datatype is None:
@@ -237,11 +247,12 @@ def _integer(properties: Mapping[str, Property], key: str) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _is(metric: Metric, declared: Declared, reading_type: str) -> bool:
+def is_said(metric: Metric, declared: Declared, reading_type: str) -> bool:
+    """Whether a metric is a reading of what was declared."""
     return metric.name == reading_type or (metric.alias is not None and metric.alias == declared.alias)
 
 
-def _raw(metric: Metric, datatype: int) -> int | float | None:
+def raw_value(metric: Metric, datatype: int) -> int | float | None:
     """The value as the meter said it; None when there is none, or none that is a number."""
     try:
         value = typed_value(None if metric.is_null else metric.value, datatype)
@@ -256,7 +267,7 @@ def _placed(
     frame: StoredFrame, metric: Metric, declared: Declared, dated: DeclaredTotal
 ) -> TotalReading | None:
     """The reading with its own time; None when the metric carries no number."""
-    raw = _raw(metric, declared.datatype)
+    raw = raw_value(metric, declared.datatype)
     if raw is None:
         return None
     t_ms = frame.t_ms if metric.timestamp is None else metric.timestamp

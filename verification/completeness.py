@@ -63,8 +63,7 @@ class MonthTotal:
 
         The intervals alone do not tell: a total first met within an interval opens it at what it showed then.
         """
-        enclosed = self.journal.opening is not None and self.journal.closing is not None
-        return self.stored if enclosed and self.summary.whole else None
+        return self.stored if self.journal.energy is not None and self.summary.whole else None
 
     @property
     def estimated(self) -> int:
@@ -80,7 +79,8 @@ class MonthTotal:
         """Base units of one local day of the span; None unless it is covered."""
         found = self.summary.days[day]
         opened_within = self.journal.opening is None and found.first
-        return found.energy if found.whole and not opened_within else None
+        known = found.whole and not opened_within and not self.journal.lacks(found.span)
+        return found.energy if known else None
 
 
 def total_of(values: Iterable[int | None]) -> int | None:

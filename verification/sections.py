@@ -19,6 +19,7 @@ from verification.accounting.fuels import fuel_lines, heat_lines
 from verification.accounting.history import Closed, Own, budget_lines, comparisons, year_lines
 from verification.accounting.intensity import grade_lines, intensity_lines, production_lines
 from verification.accounting.meters import event_lines, meter_facts
+from verification.accounting.periods import period_lines
 from verification.accounting.power import power_lines, renewable_line
 from verification.accounting.totals import total_lines
 from verification.checks.case import Case
@@ -46,6 +47,7 @@ from verification.lines import (
     RenewableLine,
     YearMonth,
 )
+from verification.tariff_lines import PeriodLine, TariffLine
 
 MONTHS_BACK = 24
 """How far back closed months are compared with."""
@@ -76,6 +78,8 @@ class Sections:
     year: tuple[YearMonth, ...]
     meter_facts: tuple[MeterFacts, ...]
     events: tuple[EventLine, ...]
+    tariffs: tuple[TariffLine, ...]
+    periods: tuple[PeriodLine, ...]
     checks: tuple[CheckLine, ...]
 
     def lines(self) -> dict[str, Any]:
@@ -149,6 +153,8 @@ def sections(
         year=year,
         meter_facts=meter_facts(books, boundary.totals, zone),
         events=event_lines(events, zone),
+        tariffs=tuple(line for line in closing.measured.tariffs if line.enterprise in books.enterprises),
+        periods=period_lines(boundary, zone),
         checks=run_checks(case),
     )
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from metering.intervals import QUARTER_MS
 from stream.kernels import columns as c
-from stream.kernels import kernel
+from stream.kernels import kernel, part
 from stream.kernels.accumulate import EDGE_TOLERANCE_MS, QUESTIONABLE, forget, note, remember
 from stream.kernels.intmath import mul_div_floor
 from stream.kernels.vee import MARGIN_TENTHS
@@ -47,7 +47,7 @@ def integrate(
     return n, k
 
 
-@kernel
+@part
 def take(
     at: int, t: int, register: int, terms: I64, s: I64, rows: I64, n: int, events: I64, k: int
 ) -> tuple[int, int]:
@@ -77,14 +77,14 @@ def take(
     return n, k
 
 
-@kernel
+@part
 def start(s: I64, t: int) -> None:
     """The first power that counts: the position begins at zero."""
     s[c.SEEN], s[c.LAST_T], s[c.LAST_POS], s[c.REST] = 1, t, 0, 0
     s[c.OPEN_START], s[c.OPEN_POS], s[c.COVERAGE], s[c.QUALITY] = t - t % QUARTER_MS, 0, 0, DERIVED
 
 
-@kernel
+@part
 def walk(s: I64, channel: int, t: int, both: int, rows: I64, n: int) -> int:
     """Integrate up to t, closing the intervals whose edge is passed; `both` is the sum of the two powers, mW."""
     before, doubt = s[c.LAST_T], QUESTIONABLE if s[c.SKIPPED] else DERIVED
@@ -100,7 +100,7 @@ def walk(s: I64, channel: int, t: int, both: int, rows: I64, n: int) -> int:
     return n
 
 
-@kernel
+@part
 def grow(s: I64, both: int, t: int) -> None:
     """Add the energy from the last time to t: whole Wh to the position, the rest to what is left over."""
     elapsed = t - s[c.LAST_T]
@@ -112,7 +112,7 @@ def grow(s: I64, both: int, t: int) -> None:
     s[c.COVERAGE] += elapsed
 
 
-@kernel
+@part
 def leap(s: I64, channel: int, t: int, rows: I64, n: int) -> int:
     """Pass over a gap: the running interval ends with what is known, those wholly within the gap are not written."""
     before, edge = s[c.LAST_T], s[c.OPEN_START] + QUARTER_MS
@@ -128,7 +128,7 @@ def leap(s: I64, channel: int, t: int, rows: I64, n: int) -> int:
     return n
 
 
-@kernel
+@part
 def close(s: I64, channel: int, before: int, after: int, rows: I64, n: int) -> int:
     """Write the running interval, which ends where the position stands; `before` and `after` are the reads around its edge."""
     edge = s[c.OPEN_START] + QUARTER_MS
@@ -139,7 +139,7 @@ def close(s: I64, channel: int, before: int, after: int, rows: I64, n: int) -> i
     return n + 1
 
 
-@kernel
+@part
 def known_before(at: int, t: int, register: int, terms: I64, s: I64, events: I64, k: int) -> int:
     """A power no newer than the newest: heard already, in conflict with it (the smaller counts), or LATE."""
     channel = terms[at, c.T_CHANNEL]

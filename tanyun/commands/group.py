@@ -12,6 +12,7 @@ from tanyun.commands import (
     enrol,
     evidence,
     evidence_head,
+    export,
     gateway_push,
     grafana,
     influx,
@@ -29,6 +30,7 @@ from tanyun.commands import (
     sheets,
     simulator,
     tables,
+    tariff,
     warm,
 )
 from tanyun.commands.common import EPILOG
@@ -60,7 +62,7 @@ SUBCOMMANDS = (evidence_head.head, month_life.status)
 
 for command in (
     demo.demo, edge.edge, roles.ingest, journal.journal, roles.stream, roles.api, roles.serve, month.month, report.report,
-    report.seal_key, registry.registry, delivery.delivery,
+    report.seal_key, registry.registry, tariff.tariff, delivery.delivery, export.export,
     evidence.evidence, tables.meters, enrol.gateway, doctor.doctor, warm.warm, simulator.simulator, secrets.broker, profile.profile,
     influx.influx, influx.projector, grafana.grafana, backup.backup, backup.restore, people.user, people.key, people.audit,
 ):  # fmt: skip

@@ -33,7 +33,7 @@ from storage.ledger import (
 )
 from storage.segment import Record
 from stream.context import Context
-from stream.kernels import accumulate, decode, intmath, lane, meaning, order, power, records, vee
+from stream.kernels import accumulate, decode, intmath, lane, meaning, order, power, records, still, vee
 from stream.policy import Policy
 from stream.restate import restate
 from stream.state import State
@@ -356,7 +356,7 @@ def uncompiled() -> Iterator[None]:
     with np.errstate(over="ignore"):
         stack: list[Any] = [
             patch.object(module, name, item.py_func)
-            for module in (intmath, decode, records, meaning, order, vee, lane, accumulate, power)
+            for module in (intmath, decode, records, meaning, order, vee, lane, accumulate, power, still)
             for name, item in vars(module).items()
             if hasattr(item, "py_func")
         ]

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from storage.months import MonthRow, digest_of
+from tests.verification import full_tariff
 from verification import lines
 from verification.document import Change, MonthDocument, canonical, parse
 
@@ -43,6 +44,7 @@ def _values(document: MonthDocument) -> dict[str, object]:
         **_energy(),
         **_carbon(),
         **_quality(document),
+        **full_tariff.values(),
     }
 
 

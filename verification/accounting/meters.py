@@ -28,10 +28,13 @@ EVENTS = {
     "step_back": ("表底回退", "step back"),
     "exchange": ("换表", "meter exchanged"),
     "ratio_change": ("变比变更", "ratio changed"),
+    "frozen": ("表计数据冻结", "registers frozen"),
+    "frozen_ended": ("数据冻结结束", "registers move again"),
     "power_gap": ("功率缺测，未积分", "power not read, not integrated"),
     "power_implausible": ("功率超限已剔除", "implausible power left out"),
     "power_reversed": ("功率反向，按零计", "power reversed, counted as zero"),
     "unexplained": ("换表待确认", "exchange to be confirmed"),
+    "serial_changed": ("换表待确认（出厂编号变化）", "serial number changed, exchange to be confirmed"),
 }
 """Kinds of ledger events that a report names → (Chinese, English); others are shown by their kind."""
 

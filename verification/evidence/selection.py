@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from metering.intervals import Span
 from storage.ledger import EventRow
-from storage.shifts import SETTLED, SHIFTING, Shifts, shifts_of
+from storage.shifts import FROZEN, SETTLED, SHIFTING, Shifts, shifts_of
 from storage.slices import JournalSlice, Place
 from verification.evidence.judge import WITNESSES, Begins, Entry, Judge, Unit
 from verification.evidence.replay import Key, MeterFacts, Reader, Where
@@ -15,8 +15,8 @@ from verification.evidence.total import Reading
 WARM_UP = 16
 """Frames looked at around an edge to begin with; twice as many each time that does not do."""
 PENDING = frozenset({"pending_fall", "pending_rise"})
-DECIDING = SHIFTING | PENDING | {"unexplained"}
-"""Kinds of events that say which readings count."""
+DECIDING = SHIFTING | PENDING | FROZEN | {"unexplained"}
+"""Kinds of events that say which readings count, and for how much."""
 
 
 class Said(NamedTuple):

@@ -2,8 +2,9 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
+from itertools import chain
 
 from factors.policy import NOT_APPLICABLE, ZERO_SELF_GENERATED
 from factors.table import Factor, FactorTable
@@ -12,8 +13,10 @@ from metering.intervals import Span
 from metering.reading_types import READING_TYPES
 from metering.registry import Meter, Park, Term
 from storage.ledger import EventRow, IntervalRow
+from storage.shifts import FROZEN
 from verification.document import FactorLine, MonthDocument, ratio_text
 from verification.evidence import manifest as names
+from verification.evidence.facts import Formula
 from verification.evidence.judge import Begins, Event
 from verification.evidence.replay import Key, MeterFacts, Where, dated_of
 from verification.evidence.total import TOLD
@@ -56,10 +59,13 @@ def csv_chunks(head: Iterable[str], rows: Iterable[Iterable[Cell]]) -> Iterator[
     yield text.getvalue().encode()
 
 
-def read_csv(chunks: Iterable[bytes]) -> Iterator[dict[str, str]]:
-    """Rows of a CSV file as we write it: no cell holds a line break but a quoted one."""
+def read_csv(
+    chunks: Iterable[bytes], keep: Callable[[str], bool] = lambda _first: True
+) -> Iterator[dict[str, str]]:
+    """Rows of a CSV file as we write it: no cell holds a line break but a quoted one. `keep` is asked of first cells."""
     lines = _lines(chunks)
-    return csv.DictReader(lines)
+    head = next(lines, "")
+    return csv.DictReader(chain([head], (line for line in lines if keep(line.partition(",")[0]))))
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
@@ -75,14 +81,15 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
 
 
 def registry_tables(
-    park: Park, meters: Iterable[Meter], document: MonthDocument
+    park: Park, meters: Iterable[Meter], document: MonthDocument, of: Callable[[str], Formula | None]
 ) -> dict[str, Iterator[bytes]]:
-    """What the registry says of the scope: its meters, where they stand, their roles, and the formulas."""
+    """What the registry says of the scope: its meters, where they stand, their roles, and the formulas; `of` are those of facts."""
     chosen = list(meters)
     gateways = {meter.gateway for meter in chosen}
     sites = {g.site for g in park.gateways if g.id in gateways}
     owners = {s.enterprise for s in park.sites if s.id in sites} | {document.scope.id}
-    enterprises = [e for e in park.enterprises if e.id in owners]
+    whole = document.scope.kind == "park"
+    enterprises = [e for e in park.enterprises if whole or e.id in owners]
     return {
         names.METERS: csv_chunks(
             METER_COLUMNS, (_meter_cells(park, m, {c.id for c in chosen}) for m in chosen)
@@ -99,7 +106,7 @@ def registry_tables(
             ("enterprise", "name", "name_en", "credit_code", "industry"),
             ((e.id, e.name, e.name_en, e.credit_code, e.industry) for e in enterprises),
         ),
-        names.FORMULAS: csv_chunks(("kind", "scope", "role", "sign"), _formula_rows(park, document)),
+        names.FORMULAS: csv_chunks(("kind", "scope", "role", "sign"), _formula_rows(park, document, of)),
     }  # fmt: skip
 
 
@@ -109,7 +116,9 @@ def _meter_cells(park: Park, m: Meter, here: set[str]) -> tuple[Cell, ...]:
     return m.id, m.gateway, owner, m.name, m.profile, m.parent, elsewhere, str(m.ct), str(m.pt), m.max_power_w
 
 
-def _formula_rows(park: Park, document: MonthDocument) -> Iterator[tuple[Cell, ...]]:
+def _formula_rows(
+    park: Park, document: MonthDocument, of: Callable[[str], Formula | None]
+) -> Iterator[tuple[Cell, ...]]:
     whole = document.scope.kind == "park"
     formulas: list[tuple[str, str, tuple[Term, ...]]] = [
         ("enterprise", e.id, e.formula) for e in park.enterprises if whole or e.id == document.scope.id
@@ -117,8 +126,9 @@ def _formula_rows(park: Park, document: MonthDocument) -> Iterator[tuple[Cell, .
     if whole:
         formulas.append(("park", park.id, park.formula))
     for kind, scope, formula in formulas:
-        for term in formula:
-            yield kind, scope, term.role.value, term.sign
+        in_force = of(scope) or tuple((term.role.value, term.sign) for term in formula)
+        for role, sign in in_force:
+            yield kind, scope, role, sign
 
 
 def factor_rows(
@@ -162,7 +172,7 @@ def dated_tables(
         (*key, row.t_ms, row.kind, *_event_cells(row))
         for key, rows in events.items()
         for row in rows
-        if row.kind in TOLD and span.start_ms <= row.t_ms < span.end_ms
+        if row.t_ms < span.end_ms and (row.kind in FROZEN or (row.kind in TOLD and row.t_ms >= span.start_ms))
     )
     return {
         names.RATIOS: csv_chunks(RATIO_COLUMNS, ratios),
@@ -173,7 +183,7 @@ def dated_tables(
 
 def _event_cells(row: EventRow) -> tuple[Cell, ...]:
     detail = row.detail
-    return detail["position"], detail.get("adjustment", 0), detail.get("until_t_ms", row.t_ms)
+    return detail.get("position", 0), detail.get("adjustment", 0), detail.get("until_t_ms", row.t_ms)
 
 
 Rows = Iterable[Mapping[str, str]]
