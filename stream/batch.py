@@ -202,10 +202,11 @@ def take_birth(aliases: dict[str, Declared], birth: Birth, park: Park) -> None:
 def decode_columns(payloads: Sequence[bytes]) -> tuple[I64, I64]:
     """(rows × COLUMNS, status per payload) from the compiled decoder."""
     buf = np.frombuffer(b"".join([*payloads, bytes(d.PADDING)]), np.uint8)
-    ends = np.cumsum([len(payload) for payload in payloads], dtype=np.int64)
+    sizes = np.array([len(payload) for payload in payloads], np.int64)
+    ends = np.cumsum(sizes)
     out = np.empty((buf.size // 2 + 1, d.COLUMNS), np.int64)
     status = np.empty(len(payloads), np.int64)
-    used = d.decode_frames(buf, np.concatenate([ends[:0], [0], ends[:-1]]), ends, out, status)
+    used = d.decode_frames(buf, ends - sizes, ends, out, status)
     return out[:used], status
 
 
