@@ -32,8 +32,23 @@ for _datatype in DataType:
     )  # fmt: skip
 
 
-_decoded = lru_cache(maxsize=1024)(decode)
-"""Of births: a restatement reads the same ones again for every total."""
+class _Same:
+    """A park as a key: the very same one. Its contents would take longer to hash than a birth to bind."""
+
+    def __init__(self, park: Park) -> None:
+        self.park = park
+
+    def __hash__(self) -> int:
+        return id(self.park)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.park is self.park
+
+
+@lru_cache(maxsize=1024)
+def _bound(key: _Same, gateway: str, meter: str, payload: bytes) -> dict[int, Binding]:
+    """What a birth declares. A restatement asks for the same ones again, for every total."""
+    return bind(key.park, gateway, meter, decode(payload))
 
 
 class Data(NamedTuple):
@@ -178,7 +193,7 @@ def take_birth(aliases: dict[str, Declared], birth: Birth, park: Park) -> None:
     if birth.topic.type is MessageType.NBIRTH:
         return
     try:
-        bindings = bind(park, gateway, birth.topic.meter, _decoded(birth.payload))
+        bindings = _bound(_Same(park), gateway, birth.topic.meter, birth.payload)
     except DecodeError:
         return
     aliases.setdefault(gateway, Declared()).declare(birth.topic.meter, bindings)
@@ -187,10 +202,11 @@ def take_birth(aliases: dict[str, Declared], birth: Birth, park: Park) -> None:
 def decode_columns(payloads: Sequence[bytes]) -> tuple[I64, I64]:
     """(rows × COLUMNS, status per payload) from the compiled decoder."""
     buf = np.frombuffer(b"".join([*payloads, bytes(d.PADDING)]), np.uint8)
-    ends = np.cumsum([len(payload) for payload in payloads], dtype=np.int64)
+    sizes = np.array([len(payload) for payload in payloads], np.int64)
+    ends = np.cumsum(sizes)
     out = np.empty((buf.size // 2 + 1, d.COLUMNS), np.int64)
     status = np.empty(len(payloads), np.int64)
-    used = d.decode_frames(buf, np.concatenate([ends[:0], [0], ends[:-1]]), ends, out, status)
+    used = d.decode_frames(buf, ends - sizes, ends, out, status)
     return out[:used], status
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -102,7 +103,7 @@ def _binding(meter: Meter, metric: Metric, zone: ZoneInfo) -> Binding | None:
     exponents = [_exponent(properties, key) for key in (frames.PROPERTY_SCALE, frames.PROPERTY_RESOLUTION)]
     if any(abs(exponent) > _MAX_EXPONENT for exponent in exponents):
         return None
-    scale, resolution = (Fraction(10) ** exponent for exponent in exponents)
+    scale, resolution = map(_power_of_ten, exponents)
     if reading_type.kind is Kind.GAUGE:
         ratio = declared_total(meter, reading_type.name, zone).segments[-1].ratio
         sign = -1 if properties.get(frames.PROPERTY_SIGN) == -1 else 1
@@ -127,6 +128,11 @@ def _power(milliwatts: Fraction, datatype: int, sign: int) -> Power | None:
     count, per_raw = (Fraction(1), float(milliwatts)) if datatype in FLOATS else (milliwatts, 1.0)
     num, den = count.as_integer_ratio()
     return Power(num, den, per_raw, sign) if max(num, den) < LIMIT else None
+
+
+@lru_cache
+def _power_of_ten(exponent: int) -> Fraction:
+    return Fraction(10) ** exponent
 
 
 def _modulus(properties: Mapping[str, Property]) -> int:

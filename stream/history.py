@@ -34,6 +34,8 @@ class JournalHistory:
     def __init__(self, path: Path, end: Offset) -> None:
         self._journal = JournalSlice(path, end)
         self._chunk = lru_cache(CHUNKS)(self._read)
+        self._wanted = ("", "", 0)
+        self._found = Block.of(())
 
     def __enter__(self) -> Self:
         return self
@@ -43,6 +45,12 @@ class JournalHistory:
 
     def records(self, meter: Meter, after_ms: int) -> Block:
         """The births of a meter, and its frames with a reading after `after_ms`, in journal order."""
+        wanted = (meter.gateway, meter.id, after_ms)
+        if wanted != self._wanted:  # a meter's totals are computed again one after the other
+            self._wanted, self._found = wanted, self._records(meter, after_ms)
+        return self._found
+
+    def _records(self, meter: Meter, after_ms: int) -> Block:
         places = self._journal.births(meter.gateway, meter.id)
         places += [
             frame.offset for frame in self._journal.between(meter.gateway, meter.id, after_ms + 1, _FOREVER)

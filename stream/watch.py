@@ -33,9 +33,16 @@ class Watch:
     def observe(self, columns: Readings, context: Registry) -> dict[str, int]:
         """Take up readings; meter → the quarter from which on it has to be looked at closely."""
         table = columns.table
-        rows = np.array([self._register(key, context) for key in table.keys], np.int64)
+        known = list(map(self.registers.get, table.keys))
+        rows = np.array(
+            [
+                self._register(key, context) if row is None else row
+                for key, row in zip(table.keys, known, strict=True)
+            ],
+            np.int64,
+        )
         self._make_room()
-        gauge = np.array([b.kind == "gauge" for b in table.bindings], np.bool_)
+        gauge = ~table.own_side
         again = np.full(len(self.meters), k.NEVER, np.int64)
         k.observe(
             rows, gauge, table.is_float, columns.which, columns.t, columns.raw, columns.real.view(np.int64),

@@ -219,6 +219,12 @@ def test_a_32_bit_float_keeps_its_value() -> None:
     assert real == np.float64(np.float32(230.1))
 
 
+def test_no_payloads_make_no_columns() -> None:
+    columns, status = decode_columns([])
+    assert columns.shape == (0, d.COLUMNS)
+    assert not status.size
+
+
 HOSTILE = {
     "a length of 2^63": b"\x12" + b"\xff" * 9 + b"\x01",
     "a length that leaves the payload": b"\x12\x7f\x10\x01",
