@@ -16,11 +16,12 @@ from ingest.admission import (
     Refused,
     admit,
     declarations,
-    declared_as,
+    frame_name,
     is_frame_number,
     read_payload,
     serial_in,
 )
+from ingest.quick import Rules, quick
 from metering import frames
 from metering.dated import current_serial
 from metering.registry import Park
@@ -53,6 +54,8 @@ class Session(msgspec.Struct):
     bdseq: int | None = None
     births: dict[str, Declarations] = {}
     """Meter (empty: the gateway itself) → what its birth declared."""
+    rules: dict[str, Rules] = {}
+    """The same for the short way."""
     by_epoch: dict[tuple[str, int], dict[int, Declared]] = {}
     """(Meter, epoch) → what the aliases of that outbox mean."""
     verified: dict[int, int] = {}
@@ -64,8 +67,13 @@ class Session(msgspec.Struct):
 
     def learn(self, meter: str, birth: Declarations) -> None:
         """Take in a birth."""
-        self.births[meter] = birth
+        self.births[meter], self.rules[meter] = birth, Rules(birth)
         self.by_epoch[meter, birth.epoch] = birth.by_alias
+
+    def forget(self) -> None:
+        """The births of another session do not count in this one."""
+        self.births.clear()
+        self.rules.clear()
 
     def decodes(self, meter: str, epoch: int, birth: Declarations) -> bool:
         """True when frames of an epoch mean what this birth declares."""
@@ -129,6 +137,11 @@ class Host:
         session = self._session(topic.gateway)
         session.last_received_ms = record.received_ms
         self._touched.add(topic.gateway)
+        if topic.type is MessageType.DDATA and topic.meter in session.rules:
+            found = quick(record.payload, session.rules[topic.meter], record.received_ms)
+            if found is not None:
+                self._admitted(record, topic, session, found)
+                return
         # The death of a device has nothing to say but its topic (tck-id-payloads-ddeath-*).
         payload = read_payload(record.payload, may_be_empty=topic.type is MessageType.DDEATH)
         if isinstance(payload, Refused):
@@ -176,7 +189,7 @@ class Host:
             self._quarantine(record, topic, found)
             return
         if topic.type is MessageType.NBIRTH:
-            session.births.clear()
+            session.forget()
             self._arrived(record, topic.gateway, session, _bdseq(payload))
             self._start_from(topic.gateway, session, found.epoch, payload)
         session.learn(topic.meter, found)
@@ -242,7 +255,15 @@ class Host:
             self._ask_rebirth(record, topic, session)
         elif isinstance(found, Refused):
             self._refuse_data(record, topic, payload, declared, found)
-        elif found.asked is not None:
+        else:
+            self._admitted(record, topic, session, found)
+
+    def _admitted(self, record: Record, topic: Topic, session: Session, found: Admitted) -> None:
+        """A data message that is as its birth declares."""
+        if not session.online:
+            self._arrived(record, topic.gateway, session, session.bdseq)
+        declared = session.births[topic.meter]
+        if found.asked is not None:
             self.answer.times[topic.gateway] = (declared.epoch, found.asked)
         elif not session.decodes(topic.meter, found.epoch, declared):
             # Two gateways under one name: what the other one's birth declares must not decode this frame.
@@ -265,7 +286,7 @@ class Host:
         self, record: Record, topic: Topic, payload: Payload, declared: Declarations, why: Refused
     ) -> None:
         """Quarantine; a refused frame that is next in line counts as stored, so it does not block the ones behind it."""
-        epoch, number = _frame_name(payload, declared)
+        epoch, number = frame_name(payload, declared)
         if not epoch or not number:
             self._quarantine(record, topic, why)
             return
@@ -291,9 +312,7 @@ class Host:
     def _sequenced(self, record: Record, topic: Topic, found: Admitted) -> None:
         expected, first = self._expected(topic.gateway, found.epoch), found.lost_from or found.number
         done = self._verified(topic.gateway, found.epoch, first)
-        index = FrameIndex(
-            topic.gateway, topic.meter, found.epoch, found.number, found.t_ms, body_digest(found.payload)
-        )
+        index = FrameIndex(topic.gateway, topic.meter, found.epoch, found.number, found.t_ms, found.digest)
         if first > done + 1:
             self.answer.acks.add((topic.gateway, found.epoch))
         elif found.number < expected and found.lost_from:
@@ -316,7 +335,7 @@ class Host:
                 self._missing(record, topic.gateway, found, expected)
             self.commit.entries.append(Entry(record, index))
             self._store(index)
-            self._hear_serial(record, topic, self._said_serial(topic, found))
+            self._hear_serial(record, topic, found.serial)
 
     def _missing(self, record: Record, gateway: str, found: Admitted, first: int) -> None:
         """An event; thinned ranges of one commit, which come by the hundred, are one."""
@@ -351,14 +370,10 @@ class Host:
 
     def _append_unsequenced(self, record: Record, topic: Topic, found: Admitted) -> None:
         self._unsequenced = max(self._unsequenced, self._stored.progress.get((topic.gateway, 0), 0)) + 1
-        digest = body_digest(found.payload)
-        index = FrameIndex(topic.gateway, topic.meter, 0, self._unsequenced, found.t_ms, digest)
+        index = FrameIndex(topic.gateway, topic.meter, 0, self._unsequenced, found.t_ms, found.digest)
         self._stored.progress[topic.gateway, 0] = self._unsequenced
         self.commit.entries.append(Entry(record, index))
-        self._hear_serial(record, topic, self._said_serial(topic, found))
-
-    def _said_serial(self, topic: Topic, found: Admitted) -> str:
-        return serial_in(found.payload, self._session(topic.gateway).births[topic.meter])
+        self._hear_serial(record, topic, found.serial)
 
     def _hear_serial(self, record: Record, topic: Topic, said: str) -> None:
         """An event when another meter answers than the registry names, or than the one before where it names none."""
@@ -375,13 +390,3 @@ class Host:
 def _bdseq(payload: Payload) -> int | None:
     value = next((metric.value for metric in payload.metrics if metric.name == frames.BDSEQ), None)
     return value if isinstance(value, int) else None
-
-
-def _frame_name(payload: Payload, declared: Declarations) -> tuple[int, int]:
-    """(epoch, number) of a frame that was refused for something else; (0, 0) when it has none."""
-    values: dict[str, int] = {}
-    for metric in payload.metrics:
-        found = declared_as(metric, declared)
-        if found is not None and is_frame_number(metric.value):
-            values[found.name] = metric.value
-    return values.get(frames.FRAME_EPOCH, 0), values.get(frames.FRAME_NUMBER, 0)
