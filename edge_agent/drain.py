@@ -1,7 +1,7 @@
 """What is sent next: frames in the order of their numbers, what is missing between them, and how fast a backlog may go. No I/O."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, overload
 
 from edge_agent.budget import Budget
 from edge_agent.outbox import Frame
@@ -43,9 +43,39 @@ def with_gaps(sent: int, found: Iterable[Frame], end: int, now_ms: int | None) -
         yield Gap(sent + 1, end, t_ms or now_ms or 0)
 
 
-def number_before(step: Frame | Gap) -> int:
+@overload
+def portions(steps: Iterable[Frame], in_force: Callable[[int], bool], most: int) -> Iterator[list[Frame]]: ...
+@overload
+def portions(
+    steps: Iterable[Frame | Gap], in_force: Callable[[int], bool], most: int
+) -> Iterator[list[Frame] | Gap]: ...
+def portions(
+    steps: Iterable[Frame | Gap], in_force: Callable[[int], bool], most: int
+) -> Iterator[list[Frame] | Gap]:
+    """The same, frames by the portion: each portion decodes with the births in force once the first one's has been sent.
+
+    Args:
+        in_force: Whether the birth of a declaration is. Asked when what came before has been taken.
+    """
+    waiting: list[Frame] = []
+    for step in steps:
+        if isinstance(step, Gap) or len(waiting) == most or not in_force(step.declaration):
+            if waiting:
+                yield waiting
+            waiting = []
+        if isinstance(step, Gap):
+            yield step
+        elif in_force(step.declaration):
+            waiting.append(step)
+        else:
+            yield [step]
+    if waiting:
+        yield waiting
+
+
+def number_before(step: list[Frame] | Gap) -> int:
     """The highest number that was sent when this comes next."""
-    return (step.number if isinstance(step, Frame) else step.first) - 1
+    return (step.first if isinstance(step, Gap) else step[0].number) - 1
 
 
 class Pace:

@@ -4,6 +4,10 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+import aiomqtt
+
+from edge_agent.cancellation import heed_cancellation
+
 
 class Message(NamedTuple):
     """A retained message to publish (QoS 1); an empty body clears the topic."""
@@ -32,3 +36,19 @@ class SideChannel(Protocol):
     def hear(self, topic: str, body: bytes) -> None:
         """A message on one of the topics; what it says is not to be trusted."""
         ...
+
+
+async def tell(client: aiomqtt.Client, side: SideChannel) -> None:
+    """Publish what the side channel has to say; what a broken connection kept back is said by the next one."""
+    for message in side.hello():
+        await client.publish(message.topic, message.body, qos=1, retain=True)
+    while True:
+        message = await side.outgoing.get()
+        try:
+            await client.publish(message.topic, message.body, qos=1, retain=True)
+        except (aiomqtt.MqttError, asyncio.CancelledError):
+            side.outgoing.put_nowait(message)
+            raise
+        finally:
+            side.outgoing.task_done()
+        heed_cancellation()

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.budget import Budget
-from edge_agent.drain import FUTURE_MS, Gap, Pace, number_before, with_gaps
+from edge_agent.drain import FUTURE_MS, Gap, Pace, number_before, portions, with_gaps
 from edge_agent.outbox import Frame
 
 NOW = round(datetime(2026, 11, 2, tzinfo=UTC).timestamp() * 1000)
@@ -27,7 +27,7 @@ def test_frames_and_gaps_together_are_every_number_once_and_in_order(
     covered: list[int] = []
     sends: list[int] = []
     for step in with_gaps(sent, found, end, NOW):
-        assert number_before(step) == sent + len(covered)
+        assert number_before(step if isinstance(step, Gap) else [step]) == sent + len(covered)
         if isinstance(step, Gap):
             covered += range(step.first, step.last + 1)
         else:
@@ -35,6 +35,37 @@ def test_frames_and_gaps_together_are_every_number_once_and_in_order(
             sends.append(step.number)
     assert covered == list(range(sent + 1, end + 1))
     assert sends == [n for n in numbers if n not in ahead]
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(st.one_of(st.tuples(st.sampled_from("ab"), st.integers(1, 3)), st.none()), max_size=30),
+    st.integers(1, 5),
+)
+def test_every_frame_of_a_portion_decodes_with_the_birth_that_was_sent_last(
+    wanted: list[tuple[str, int] | None], most: int
+) -> None:
+    """However often a meter's declaration changes: sent one by one, each under its own birth, it would be the same."""
+    names: dict[int, tuple[str, int]] = {}
+    steps: list[Frame | Gap] = []
+    for number, one in enumerate(wanted, 1):
+        if one is None:
+            steps.append(Gap(number, number, NOW))
+        else:
+            id_ = 10 * "ab".index(one[0]) + one[1]
+            names[id_] = one
+            steps.append(Frame(number, id_, NOW, b""))
+    declared: dict[str, int] = {}
+    seen: list[Frame | Gap] = []
+    for portion in portions(steps, lambda id_: declared.get(names[id_][0]) == id_, most):
+        if isinstance(portion, Gap):
+            seen.append(portion)
+            continue
+        assert 1 <= len(portion) <= most
+        declared[names[portion[0].declaration][0]] = portion[0].declaration
+        assert all(declared[names[frame.declaration][0]] == frame.declaration for frame in portion)
+        seen += portion
+    assert seen == steps
 
 
 def test_a_gap_is_dated_by_the_frame_behind_it_however_often_it_is_said() -> None:
