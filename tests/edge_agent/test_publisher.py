@@ -5,6 +5,7 @@ import os
 import pty
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -224,6 +225,28 @@ def test_a_new_epoch_numbers_what_is_not_acked_from_one(
         assert all(value == (n if epoch == first else n + 50) for n, value in values.items())
         assert not stored.lost
     assert host.of("NBIRTH")[-1].value("Frame/Epoch") == max(host.stored)
+
+
+def test_while_a_slow_card_numbers_anew_nothing_goes_under_the_new_epoch(
+    tmp_path: Path, broker: Mosquitto, host: PrimaryHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What would go has an old number, which means another frame from now on."""
+    with gateway(tmp_path, broker) as fed:
+        fed.feed(50)
+        host.until(host.has(50))
+        first, renew = fed.outbox.epoch, fed.outbox.renew_epoch
+
+        def slowly() -> None:
+            renew()
+            fed.feed(5, first=51)
+            threading.Event().wait(0.3)
+
+        monkeypatch.setattr(fed.outbox, "renew_epoch", slowly)
+        host.command(New_Epoch=True)
+        host.until(lambda: host.newest_epoch > first and host.newest.last == 5)
+    new = [heard for heard in host.heard if heard.value("Frame/Epoch") == host.newest_epoch]
+    assert [heard.kind for heard in new[:3]] == ["NBIRTH", "DBIRTH", "DDATA"]
+    assert [heard.value("Frame/Number") for heard in new if heard.kind == "DDATA"] == [1, 2, 3, 4, 5]
 
 
 def test_frames_the_ring_had_to_drop_are_declared_lost(
