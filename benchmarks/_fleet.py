@@ -13,14 +13,16 @@ import msgspec
 
 from edge_agent.births import dbirth, frame_aliases, frame_metrics, nbirth, ndeath, readings_body
 from edge_agent.device import Device
+from edge_agent.drain import Window
 from edge_agent.outbox import Frame, Outbox
 from metering import frames
 from metering.protobuf_wire import uint_field
 from metering.sparkplug import Payload, decode, encode
 from metering.topics import MessageType, Topic, state_topic
 
-_WINDOW = 256
-_PATIENCE_S = 5.0
+_WINDOW = 1024
+_PATIENCE_S, _LONGEST_PATIENCE_S = 3.0, 60.0
+"""As the agent has them: `window`, `ack_timeout_s`, and the longest that it becomes."""
 _CONNECT, _PUBLISH, _SUBSCRIBE, _PING = 0x10, 0x30, 0x82, 0xC0
 
 
@@ -54,7 +56,10 @@ class Gateway:
         self.last = self.acked = self.total = 0
         self._sent, self._seq = 0, 0
         self._ready, self._more = asyncio.Event(), asyncio.Event()
-        self._heard_s = 0.0
+        self._heard_s, self._patience_s = 0.0, _PATIENCE_S
+        self._window = Window(_WINDOW, time.monotonic)
+        self.sent_again = 0
+        """Frames that were sent once more because no ack came in time."""
 
     def poll(self, t_ms: int) -> None:
         """One frame per meter; every total has gone up by one."""
@@ -117,7 +122,8 @@ class Gateway:
             return
         ack = frames.read_ack(decode(body))
         if ack is not None and ack.epoch == self.epoch and ack.number > self.acked:
-            self.acked, self._heard_s = ack.number, time.monotonic()
+            self.acked, self._heard_s, self._patience_s = ack.number, time.monotonic(), _PATIENCE_S
+            self._window.acked(ack.number)
             while self.queue and self.queue[0].number <= ack.number:
                 self.queue.popleft()
             self._more.set()
@@ -136,6 +142,7 @@ class Gateway:
             declared = self._outbox.declaration(device.declaration)[1]
             self._publish(writer, MessageType.DBIRTH, meter, encode(dbirth(declared, self.epoch, {}, t_ms)))
         self._sent, self._heard_s, pinged = self.acked, time.monotonic(), time.monotonic()
+        self._window.new_session()
         while not writer.is_closing():
             self._send_window(writer)
             await writer.drain()
@@ -145,14 +152,17 @@ class Gateway:
             now = time.monotonic()
             if self._sent <= self.acked:
                 self._heard_s = now
-            elif now - self._heard_s > _PATIENCE_S:
+            elif now - self._heard_s > self._patience_s:
+                self.sent_again += self._sent - self.acked
                 self._sent, self._heard_s = self.acked, now
+                self._patience_s = min(2 * self._patience_s, _LONGEST_PATIENCE_S)
+                self._window.overdue()
             if now - pinged > 20:
                 writer.write(packet(_PING, b""))
                 pinged = now
 
     def _send_window(self, writer: asyncio.StreamWriter) -> None:
-        end = self.acked + _WINDOW
+        end = self.acked + self._window.size
         for at in range(self._sent - self.acked, len(self.queue)):
             frame = self.queue[at]
             if frame.number > end:
@@ -162,6 +172,7 @@ class Gateway:
             body = uint_field(1, frame.t_ms) + metrics
             self._publish(writer, MessageType.DDATA, self.meters[which], body)
             self._sent = frame.number
+            self._window.sent(frame.number)
 
     def _publish(self, writer: asyncio.StreamWriter, kind: MessageType, meter: str, body: bytes) -> None:
         writer.write(packet(_PUBLISH, _string(self._topic(kind, meter)) + body + uint_field(3, self._seq)))

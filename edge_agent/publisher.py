@@ -28,8 +28,8 @@ from edge_agent.clock import Clock, SystemClock, known_ms
 from edge_agent.config import EdgeConfig
 from edge_agent.dated_tls import dated
 from edge_agent.device import Device
-from edge_agent.drain import Gap, Pace, number_before, portions, with_gaps
-from edge_agent.host_state import HostState
+from edge_agent.drain import Gap, Pace, Window, number_before, portions, with_gaps
+from edge_agent.host_state import HostOffline, HostState
 from edge_agent.mqtt_client import EdgeClient
 from edge_agent.outbox import Frame, Outbox, OutboxError
 from edge_agent.server_time import ServerTime
@@ -51,10 +51,6 @@ _GOODBYE_S = 2.0
 _OVERHEAD_BYTES = MESSAGE_BYTES + ACK_BYTES // 2
 
 
-class HostOffline(Exception):
-    """The primary host has gone: end the session, keep polling, come back when it is there."""
-
-
 class Publisher:
     """One edge node. `run` keeps one session after the other; the outbox carries everything between them."""
 
@@ -74,6 +70,7 @@ class Publisher:
         self._time = ServerTime(self._clock)
         every_s = config.publish.totals_every_s
         self._pace = Pace(budget, len(devices), every_s, config.window, time.monotonic)
+        self._window = Window(config.window, time.monotonic)
         self._again: frames.Range | None = None
         """What the server has asked for once more."""
         self._epoch = outbox.epoch  # of the births in force
@@ -103,6 +100,7 @@ class Publisher:
         self._history = self._outbox.last
         """Frames up to here are not news when they are sent."""
         self._born = False
+        self._window.new_session()
         self._time.new_session()
         self._host.new_session()
 
@@ -151,7 +149,7 @@ class Publisher:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._receive(client), name="receive")
                     tasks.create_task(self._send(client), name="send")
-                    tasks.create_task(self._leave_with_host(), name="host")
+                    tasks.create_task(self._host.leave_with(self._config.host_id), name="host")
                     if self._side is not None:
                         tasks.create_task(tell(client, self._side), name="side")
             finally:
@@ -164,12 +162,6 @@ class Publisher:
 
     def _topic(self, kind: MessageType, meter: str = "") -> str:
         return str(Topic(self._config.park, kind, self._config.gateway, meter))
-
-    async def _leave_with_host(self) -> None:
-        """When the primary host goes, end the session (tck-id-operational-behavior-edge-node-termination-host-offline)."""
-        await self._host.gone.wait()
-        msg = f"host {self._config.host_id} is offline"
-        raise HostOffline(msg)
 
     async def _say_goodbye(self, client: EdgeClient) -> None:
         """NDEATH before a DISCONNECT of ours, after which the broker drops the will.
@@ -203,6 +195,7 @@ class Publisher:
             # No further than what was sent: of an old copy of this outbox the journal knows other frames under these numbers.
             number = min(ack.number, max(self._sent, self._outbox.acked))
             went_back = self._outbox.acknowledge(ack.journal_id, ack.epoch, number)
+            self._window.acked(self._outbox.acked)
             if went_back:
                 log.warning("journal_has_less gateway=%s acked=%d", self._config.gateway, self._outbox.acked)
                 self._history = self._outbox.last
@@ -249,6 +242,7 @@ class Publisher:
                     "ack_overdue gateway=%s sent=%d acked=%d", self._config.gateway, self._sent, acked
                 )
                 self._history, self._sent = max(self._history, self._sent), acked
+                self._window.overdue()
                 progress, timeout_s = now, min(timeout_s * 2, _LONGEST_ACK_TIMEOUT_S)
 
     async def _wait(self, seconds: float) -> None:
@@ -299,7 +293,7 @@ class Publisher:
 
     def _room(self) -> int:
         """Frames that may be read ahead: as far as the window reaches, and of a backlog as much as the budget lets go."""
-        room = min(_READ_AHEAD, self._outbox.acked + self._config.window - self._sent)
+        room = min(_READ_AHEAD, self._outbox.acked + self._window.size - self._sent)
         return room if self._sent >= self._history else min(room, self._pace.room(self._clock.now_ms()))
 
     async def _send_more(self, client: EdgeClient) -> None:
@@ -322,6 +316,7 @@ class Publisher:
                     await self._declare_gap(client, portion)
                 else:
                     self._sent = portion[-1].number
+                    self._window.sent(self._sent)
                     await self._send_frames(client, portion, epoch, self._history)
 
     def _in_force(self, id_: int) -> bool:

@@ -213,7 +213,7 @@ def test_a_new_epoch_numbers_what_is_not_acked_from_one(
         host.silent = True
         first = fed.outbox.epoch
         fed.feed(3000, first=51)
-        host.until(host.has(150))
+        host.until(host.has(60))
         host.command(New_Epoch=True)
         host.until(lambda: len(host.stored) == 2)
         host.silent = False
