@@ -87,10 +87,16 @@ class Stored:
         self.progress = dict(progress)
         self.fresh: dict[tuple[str, int, int], bytes] = {}
         """Digests of frames in the commit being built."""
+        self.losses: set[tuple[str, int, int]] = set()
+        """Of them, those that are declared lost."""
 
     def digest_of(self, gateway: str, epoch: int, number: int) -> bytes | None:
         """Digest of a frame, or None when it fell into a lost range. Overridden to ask the journal."""
         return self.fresh.get((gateway, epoch, number))
+
+    def is_loss(self, gateway: str, epoch: int, number: int) -> bool:
+        """Whether under a number stands the word that its frame is lost. Overridden likewise."""
+        return (gateway, epoch, number) in self.losses
 
 
 class Host:
@@ -111,6 +117,7 @@ class Host:
         self.commit = Commit([], [], [], [])
         self.answer = Answer(set(), set(), set(), {})
         self._stored.fresh.clear()
+        self._stored.losses.clear()
         self._touched: set[str] = set()
 
     def restore(self, births: list[Record], sessions: list[GatewayState]) -> None:
@@ -307,6 +314,8 @@ class Host:
         key = (index.gateway, index.epoch)
         self._stored.progress[key] = self._session(index.gateway).verified[index.epoch] = index.number
         self._stored.fresh[index.gateway, index.epoch, index.number] = index.digest
+        if not index.meter:
+            self._stored.losses.add((index.gateway, index.epoch, index.number))
         self.answer.acks.add(key)
 
     def _sequenced(self, record: Record, topic: Topic, found: Admitted) -> None:
@@ -317,8 +326,7 @@ class Host:
             self.answer.acks.add((topic.gateway, found.epoch))
         elif found.number < expected and found.lost_from:
             # What it has given up grows; a frame that stands here already is better than its loss.
-            verified = self._session(topic.gateway).verified
-            verified[found.epoch] = max(verified.get(found.epoch, 0), found.number)
+            self._session(topic.gateway).verified[found.epoch] = max(done, found.number)
             self.answer.acks.add((topic.gateway, found.epoch))
         elif found.number < expected:
             self._repeated(record, topic, index)
@@ -342,11 +350,9 @@ class Host:
         if not found.thinned:
             self._event(record, gateway, "frames_lost", epoch=found.epoch, first=first, last=found.number)
             return
+        outbox = (gateway, found.epoch)
         for event in self.commit.events:
-            if event.kind == "frames_thinned" and (event.gateway, event.detail["epoch"]) == (
-                gateway,
-                found.epoch,
-            ):
+            if event.kind == "frames_thinned" and (event.gateway, event.detail["epoch"]) == outbox:
                 event.detail["last"] = found.number
                 event.detail["frames"] += found.number - first + 1
                 return
@@ -357,15 +363,17 @@ class Host:
         return sorted(epoch for known, epoch in self._stored.progress if known == gateway)
 
     def _repeated(self, record: Record, topic: Topic, index: FrameIndex) -> None:
-        known = self._stored.digest_of(index.gateway, index.epoch, index.number)
-        if known is not None and known != index.digest:
+        where = (index.gateway, index.epoch, index.number)
+        known, done = self._stored.digest_of(*where), self.acked(index.gateway, index.epoch)
+        # Asked for again, a frame may turn up that was withheld under this number.
+        again = bool(index.meter) and index.number <= done and self._stored.is_loss(*where)
+        if known is not None and known != index.digest and not again:
             detail = f"epoch {index.epoch} number {index.number} is stored with another body"
             self._quarantine(record, topic, Refused(Reason.NUMBER_CONFLICT, detail))
             self._event(record, topic.gateway, "number_conflict", epoch=index.epoch, number=index.number)
             self.answer.new_epochs.add(topic.gateway)
         else:
-            verified = self._session(index.gateway).verified
-            verified[index.epoch] = max(verified.get(index.epoch, 0), index.number)
+            self._session(index.gateway).verified[index.epoch] = max(done, index.number)
             self.answer.acks.add((index.gateway, index.epoch))
 
     def _append_unsequenced(self, record: Record, topic: Topic, found: Admitted) -> None:

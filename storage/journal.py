@@ -42,6 +42,8 @@ CREATE TABLE event(
 """
 NEW_ID = "INSERT INTO meta VALUES('journal_id', lower(hex(randomblob(8))));"
 """Part of the schema's transaction: no reader ever sees a journal without its id."""
+HIGHEST = (1 << 62) - 1
+"""No frame has a higher number."""
 REFUSED = 0
 """Segment number of a frame that stands in the quarantine instead of the journal."""
 
@@ -293,6 +295,21 @@ class JournalReader:
             body = records_of(self._db, segment)
             out += [body[index] for _, index in group]
         return out
+
+    def numbers_between(self, gateway: str, start_ms: int, end_ms: int) -> tuple[int, int, int] | None:
+        """(Epoch, first, last number) of what a gateway's newest outbox had read in `[start_ms, end_ms)`, whether it is here or not.
+
+        Told by the frames before and behind: without any behind, up to the highest number that can be. None when the gateway
+        is not known, or nothing lies between.
+        """
+        newest = self._db.execute("SELECT max(epoch) FROM frame WHERE gateway=?", (gateway,)).fetchone()[0]
+        query = """
+          SELECT coalesce(max(CASE WHEN t_ms < ? THEN number END), 0) + 1,
+                 min(CASE WHEN t_ms >= ? THEN number END) - 1
+          FROM frame WHERE gateway=? AND epoch=? AND segment > 0 AND meter <> ''"""
+        first, last = self._db.execute(query, (start_ms, end_ms, gateway, newest)).fetchone()
+        last = HIGHEST if last is None else last
+        return None if not newest or first > last else (newest, first, last)
 
     def births(self, gateway: str, meter: str, epoch: int) -> Iterator[StoredFrame]:
         """The births that frames of this epoch decode with, newest first. An alias keeps its meaning within an epoch."""

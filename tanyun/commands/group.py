@@ -13,6 +13,7 @@ from tanyun.commands import (
     evidence,
     evidence_head,
     gateway_push,
+    gateway_resend,
     grafana,
     influx,
     journal,
@@ -69,5 +70,5 @@ for command in (sheets.add, sheets.sheet, meter_changes.exchange, meter_changes.
     tables.meters.add_command(command)
 for command in (month_check.check_command, month_check.watch_command):
     month.month.add_command(command)
-for command in (gateway_push.keygen, gateway_push.push, gateway_push.state):
+for command in (gateway_push.keygen, gateway_push.push, gateway_push.state, gateway_resend.resend):
     enrol.gateway.add_command(command)
