@@ -8,6 +8,7 @@ import random
 import time
 from collections import deque
 from contextlib import suppress
+from functools import lru_cache
 
 import msgspec
 
@@ -23,6 +24,8 @@ from metering.topics import MessageType, Topic, state_topic
 _WINDOW = 1024
 _PATIENCE_S, _LONGEST_PATIENCE_S = 3.0, 60.0
 """As the agent has them: `window`, `ack_timeout_s`, and the longest that it becomes."""
+_EPOCH = time.time_ns() // 1_000_000 << 16
+"""An outbox's, unique with its gateway's name."""
 _CONNECT, _PUBLISH, _SUBSCRIBE, _PING = 0x10, 0x30, 0x82, 0xC0
 
 
@@ -41,6 +44,24 @@ def packet(kind: int, body: bytes) -> bytes:
             return bytes([kind]) + length + body
 
 
+@lru_cache(maxsize=8192)
+def _nbirth(outbox: Outbox, epoch: int, acked: int) -> bytes:
+    """A gateway's own birth. Made once for all: a thousand of them at once would keep this process busy, not the server."""
+    t_ms = time.time_ns() // 1_000_000
+    own = {frames.FRAME_EPOCH: epoch, frames.FRAME_NUMBER: acked}
+    metrics = tuple(
+        msgspec.structs.replace(m, value=own[m.name], is_null=False) if m.name in own else m
+        for m in nbirth(outbox, 0, t_ms).metrics
+    )
+    return encode(Payload(metrics, timestamp=t_ms))
+
+
+@lru_cache(maxsize=1024)
+def _dbirth(outbox: Outbox, declaration: int, epoch: int) -> bytes:
+    """A meter's birth, likewise."""
+    return encode(dbirth(outbox.declaration(declaration)[1], epoch, {}, time.time_ns() // 1_000_000))
+
+
 class Gateway:
     """One simulated gateway: `poll` counts and queues, `run` drains."""
 
@@ -50,7 +71,7 @@ class Gateway:
         self._device = devices[0]
         self._aliases = [frame_aliases(outbox.declaration(device.declaration)[1]) for device in devices]
         self._devices = devices
-        self.epoch = time.time_ns() // 1_000_000 << 16
+        self.epoch = _EPOCH
         self.queue: deque[Frame] = deque()
         """What is not acked, oldest first."""
         self.last = self.acked = self.total = 0
@@ -123,6 +144,7 @@ class Gateway:
         ack = frames.read_ack(decode(body))
         if ack is not None and ack.epoch == self.epoch and ack.number > self.acked:
             self.acked, self._heard_s, self._patience_s = ack.number, time.monotonic(), _PATIENCE_S
+            self._sent = max(self._sent, ack.number)  # It may have gone back for want of this ack.
             self._window.acked(ack.number)
             while self.queue and self.queue[0].number <= ack.number:
                 self.queue.popleft()
@@ -130,17 +152,10 @@ class Gateway:
 
     async def _send(self, writer: asyncio.StreamWriter) -> None:
         await self._ready.wait()
-        t_ms = time.time_ns() // 1_000_000
-        payload = nbirth(self._outbox, 0, t_ms)
-        own = {frames.FRAME_EPOCH: self.epoch, frames.FRAME_NUMBER: self.acked}
-        metrics = tuple(
-            msgspec.structs.replace(m, value=own[m.name], is_null=False) if m.name in own else m
-            for m in payload.metrics
-        )
-        self._publish(writer, MessageType.NBIRTH, "", encode(Payload(metrics, timestamp=t_ms)))
+        self._publish(writer, MessageType.NBIRTH, "", _nbirth(self._outbox, self.epoch, self.acked))
         for meter, device in zip(self.meters, self._devices, strict=True):
-            declared = self._outbox.declaration(device.declaration)[1]
-            self._publish(writer, MessageType.DBIRTH, meter, encode(dbirth(declared, self.epoch, {}, t_ms)))
+            birth = _dbirth(self._outbox, device.declaration, self.epoch)
+            self._publish(writer, MessageType.DBIRTH, meter, birth)
         self._sent, self._heard_s, pinged = self.acked, time.monotonic(), time.monotonic()
         self._window.new_session()
         while not writer.is_closing():
