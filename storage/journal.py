@@ -235,8 +235,7 @@ class JournalReader:
     def births_before(self, segment: int) -> list[Record]:
         """The newest birth of every gateway and meter in the segments before this one, oldest first."""
         query = "SELECT max(segment * 1000000 + idx) AS place FROM birth WHERE segment < ? GROUP BY gateway, meter ORDER BY place"
-        places = [divmod(place, 1_000_000) for (place,) in self._db.execute(query, (segment,)).fetchall()]
-        return [record_at(self._db, *place) for place in places]
+        return records_at(self._db, [place for (place,) in self._db.execute(query, (segment,))])
 
     def verify_chain(self) -> int:
         """Recompute every segment's Merkle root and the chain; the number of segments, or CorruptError naming the first bad one."""
@@ -362,6 +361,15 @@ _FRAME = "SELECT gateway, meter, epoch, number, t_ms, segment, idx FROM frame"
 
 def record_at(db: sqlite3.Connection, segment: int, index: int) -> Record:
     return records_of(db, segment)[index]
+
+
+def records_at(db: sqlite3.Connection, places: Iterable[int]) -> list[Record]:
+    """The records at ascending places (segment × 10^6 + index); each segment is opened once, not once for every record."""
+    out: list[Record] = []
+    for segment, group in groupby(places, lambda place: place // 1_000_000):
+        body = records_of(db, segment)
+        out += [body[place % 1_000_000] for place in group]
+    return out
 
 
 def records_of(db: sqlite3.Connection, segment: int) -> list[Record]:

@@ -15,7 +15,7 @@ from storage.journal import (
     FrameIndex,
     GatewayState,
     Quarantined,
-    record_at,
+    records_at,
 )
 from storage.merkle import CHAIN_START, chain_next, merkle_root
 from storage.segment import Record, packed
@@ -109,9 +109,7 @@ class JournalWriter:
     def births(self) -> list[Record]:
         """The newest birth of every gateway and meter and epoch, oldest first: what data messages decode with."""
         query = "SELECT max(segment * 1000000 + idx) AS place FROM birth GROUP BY gateway, meter, epoch ORDER BY place"
-        return [
-            record_at(self._db, place // 1_000_000, place % 1_000_000) for (place,) in self._db.execute(query)
-        ]
+        return records_at(self._db, [place for (place,) in self._db.execute(query)])
 
     def gateways(self) -> list[GatewayState]:
         """The last known session of every gateway."""

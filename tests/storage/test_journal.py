@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import storage.journal
 from storage.errors import CorruptError
 from storage.journal import (
     HIGHEST,
@@ -230,6 +231,27 @@ def test_a_refused_frame_counts_as_stored_but_is_not_read_as_one(
     assert journal.digest_of("g", 1, 2) == (2).to_bytes(16, "big")
     assert journal.digest_of("g", 1, 3) is None
     assert [item.number for item in reader.frames("g", "m", 0, 1 << 62)] == [1]
+
+
+def test_births_are_read_by_opening_each_segment_once(
+    journal: JournalWriter, reader: JournalReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A park of 20,000 meters starts in seconds, not in minutes."""
+    said = [[birth(f"m{i}", said=bytes((i, k))) for i in range(5)] for k in range(3)]
+    for entries in (said[0], said[1], said[2][:2]):
+        journal.commit(Commit(entries=entries), NOW_MS)
+    opened: list[int] = []
+    plain = storage.journal.records_of
+
+    def counted(db: sqlite3.Connection, segment: int) -> list[Record]:
+        opened.append(segment)
+        return plain(db, segment)
+
+    monkeypatch.setattr(storage.journal, "records_of", counted)
+    newest = [item.record for item in [*said[1][2:], *said[2][:2]]]
+    assert journal.births() == newest
+    assert reader.births_before(4) == newest
+    assert opened == [2, 3, 2, 3]
 
 
 def test_what_a_gateway_read_in_a_time_is_told_by_the_frames_around_it(
