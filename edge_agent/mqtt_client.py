@@ -4,10 +4,12 @@ from collections.abc import Iterable
 from typing import Final
 
 import aiomqtt
+from aiomqtt import MqttError
 from paho.mqtt.client import MQTTMessageInfo
 
 from metering.protobuf_wire import varint
 
+__all__ = ["EdgeClient", "MqttError", "publish_packet"]
 _PUBLISH: Final = 0x30
 """QoS 0, not retained (MQTT 3.1.1, 3.3)."""
 

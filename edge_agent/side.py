@@ -4,9 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-import aiomqtt
-
 from edge_agent.cancellation import heed_cancellation
+from edge_agent.mqtt_client import EdgeClient, MqttError
 
 
 class Message(NamedTuple):
@@ -38,7 +37,7 @@ class SideChannel(Protocol):
         ...
 
 
-async def tell(client: aiomqtt.Client, side: SideChannel) -> None:
+async def tell(client: EdgeClient, side: SideChannel) -> None:
     """Publish what the side channel has to say; what a broken connection kept back is said by the next one."""
     for message in side.hello():
         await client.publish(message.topic, message.body, qos=1, retain=True)
@@ -46,7 +45,7 @@ async def tell(client: aiomqtt.Client, side: SideChannel) -> None:
         message = await side.outgoing.get()
         try:
             await client.publish(message.topic, message.body, qos=1, retain=True)
-        except (aiomqtt.MqttError, asyncio.CancelledError):
+        except (MqttError, asyncio.CancelledError):
             side.outgoing.put_nowait(message)
             raise
         finally:
