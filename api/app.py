@@ -31,6 +31,7 @@ from api.routes import (
     live,
     months,
     page,
+    periods,
     readings,
     registry,
     session,
@@ -88,7 +89,7 @@ def create_app(
 def _include(app: FastAPI, metrics: CollectorRegistry) -> None:
     routes = APIRouter(prefix=API)
     for module in (
-        registry, facts, readings, emissions, months, life, forms, events, live, session, sign_in_elsewhere, admin,
+        registry, facts, readings, emissions, periods, months, life, forms, events, live, session, sign_in_elsewhere, admin,
         enrolment, health,
     ):  # fmt: skip
         routes.include_router(module.router)

@@ -4,7 +4,7 @@ The rules are verification's; no role imports another, so the command line hands
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -51,6 +51,8 @@ class Life(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     actions: tuple[str, ...]
     """Possible from this status, whoever asks."""
     preparers: tuple[str, ...]
+    restatement: str = ""
+    """The cause under which it was handed over together with others; empty for a month by itself."""
 
 
 class Desk(Protocol):
@@ -77,6 +79,18 @@ class Desk(Protocol):
         file_name: str,
     ) -> Act:
         """Do it. Refused with every reason; OvertakenError when somebody was faster."""
+        ...
+
+    def restatement(self, cause: str) -> list[Subject]:
+        """The revisions that were handed over together under a cause; none when there is no such restatement."""
+        ...
+
+    def approve_restatement(self, cause: str, *, actor: str, role: str) -> list[Act]:
+        """Approve all of them or none. Refused with every reason; OvertakenError when somebody was faster."""
+        ...
+
+    def document_schema(self) -> dict[str, Any]:
+        """The JSON Schema of a month's JSON report."""
         ...
 
     def keep(self, data: bytes) -> str:

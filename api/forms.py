@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from metering.dated import declared_total, moment_ms
 from metering.registry import Meter
 from metering.roles import Role
-from storage.facts.kinds import BillFact, EnergyFact, Fact, ProductionFact
+from storage.facts.fact import Fact
+from storage.facts.kinds import BillFact, EnergyFact, ProductionFact
 from storage.facts.state import Facts
 
 FUELS = {"natural_gas_1e4nm3": ("natural_gas", "1e4Nm3"), "diesel_t": ("diesel", "t")}

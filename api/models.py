@@ -96,6 +96,16 @@ class RoleOut(_Out):
     label_en: str
 
 
+class RatioOut(_Out):
+    """Transformers from a moment on."""
+
+    since: str | None = Field(description="null: since the commissioning.")
+    since_ms: int | None
+    ct: str
+    pt: str
+    reason: str
+
+
 class MeterOut(_Out):
     """A meter: registry and state."""
 
@@ -106,8 +116,9 @@ class MeterOut(_Out):
     profile: str
     roles: list[RoleOut]
     parent: str | None
-    ct: str
+    ct: str = Field(description="In force now.")
     pt: str
+    ratios: list[RatioOut] = Field(description="All that are declared, the oldest first.")
     state: MeterState = Field(
         description="ok; silent: no reading lately; pending: an event waits; never: no reading."
     )

@@ -4,10 +4,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Literal, NamedTuple
+from zoneinfo import ZoneInfo
 
 from api.inventory import Flow, Key, flows, tally
-from api.models import FiguresOut, GatewayOut, LiveOut, MeterOut, MeterState, PeriodOut, RoleOut
+from api.models import FiguresOut, GatewayOut, LiveOut, MeterOut, MeterState, PeriodOut, RatioOut, RoleOut
 from api.sources import Sources
+from metering.dated import Ratios, ratio_history
 from metering.intervals import (
     HOUR_MS,
     MINUTE_MS,
@@ -195,15 +197,26 @@ def _meter(park: Park, readings: Newest, at: Moment, meter: Meter) -> MeterOut:
     seen = [row.t_ms for row in readings.latest.values() if row.meter == meter.id]
     totals = [row for row in readings.progress.values() if row.meter == meter.id]
     last_ms = max([*seen, *(row.t_ms for row in totals)], default=None)
+    history = ratio_history(meter, park.tz)
+    now = next(ratios for ratios in reversed(history) if ratios.since_ms < at.now_ms)
     return MeterOut(
         id=meter.id, name=meter.name, gateway=meter.gateway, enterprise=park.enterprise_of(meter),
-        profile=meter.profile, parent=meter.parent, ct=str(meter.ct), pt=str(meter.pt),
+        profile=meter.profile, parent=meter.parent, ct=str(now.ct), pt=str(now.pt),
+        ratios=[_ratio(ratios, park.tz) for ratios in history],
         roles=[_role(reading_type, role) for reading_type, role in meter.roles.items()],
         state=_state(last_ms, at, pending=any(row.pending for row in totals)),
         power_w=fresh_power(readings, at, meter.id),
         last_reading_ms=last_ms,
         last_total_ms=max((row.t_ms for row in totals), default=None),
     )  # fmt: skip
+
+
+def _ratio(ratios: Ratios, zone: ZoneInfo) -> RatioOut:
+    since_ms = None if ratios.since_ms < 0 else ratios.since_ms
+    since = None if since_ms is None else iso(since_ms, zone)
+    return RatioOut(
+        since=since, since_ms=since_ms, ct=str(ratios.ct), pt=str(ratios.pt), reason=ratios.reason
+    )
 
 
 def _role(reading_type: str, role: Role) -> RoleOut:

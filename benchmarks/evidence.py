@@ -120,7 +120,10 @@ def build(folder: Path, meters: int) -> tuple[list[MonthRow], Path]:
             park, ledger, journal, months, FactorTable.load(), FuelTable.load(), Facts(()), state
         )
         rows = close_month(sources, MONTH, to_ms(datetime(2026, 11, 2, tzinfo=UTC)))
-        wanted = Sources(park, folder / "journal.db", ledger, FactorTable.load(), KEY, "tanyun bench", {})
+        wanted = Sources(
+            park, folder / "journal.db", ledger, FactorTable.load(), KEY, "tanyun bench", {}, lambda _revision: Facts(),
+            FuelTable.load(),
+        )  # fmt: skip
         return rows, write_pack(rows[-1], wanted, folder)
 
 

@@ -208,7 +208,7 @@ _YEAR = "time > now() - 400d"
 
 
 def _accounts() -> list[Sized]:
-    return [_by_method(), *_kinds()]
+    return [_by_method(), *_kinds(), _periods()]
 
 
 def _by_method() -> Sized:
@@ -227,6 +227,35 @@ def _by_method() -> Sized:
         ],
         show_time=True,
         about="基于市场：有凭证的绿电按 0 计。 Market-based: evidenced green power counts 0.",
+    )
+
+
+_PERIODS = {
+    "sharp": ("尖峰 Sharp peak", "red"),
+    "peak": ("高峰 Peak", "orange"),
+    "flat": ("平段 Flat", "text"),
+    "valley": ("低谷 Valley", "green"),
+    "deep": ("深谷 Deep valley", "blue"),
+    "none": ("无日历 No calendar", "text"),
+}
+
+
+def _periods() -> Sized:
+    return grid(
+        "分时电量 Energy by time-of-use period",
+        InfluxQL(
+            select('"scope", "kind", "energy_wh", "share", "estimated_wh"', "period", _YEAR, SCOPE),
+            table=True,
+        ),
+        [
+            Column("scope", "范围 Scope"),
+            Column("kind", "时段 Period", Look(words=_PERIODS)),
+            Column("energy_wh", "电量 Energy", Look("watth", 2)),
+            Column("share", "占比 Share", Look("percentunit", 1)),
+            Column("estimated_wh", "其中估计 Estimated", Look("watth", 2)),
+        ],
+        show_time=True,
+        about="已关账月份；估计：缺数期间总量准确、时段为估计。 Closed months; within gaps the sum is exact, its periods are estimated.",
     )
 
 

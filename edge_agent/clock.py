@@ -226,19 +226,23 @@ class SteppedClock:
         return not self._live
 
     def now_ms(self) -> int:
-        """The tick being polled; before there is one, the last polled time, else the system's."""
-        if self._live:
-            return self.real.now_ms()
-        known = self._polled_ms if self._at_ms is None else self._at_ms
-        return self.real.now_ms() if known is None else known
+        """The tick being polled; before there is one, the last polled time, else the real one."""
+        tick_ms = self._last_tick_ms()
+        return self.real.now_ms() if tick_ms is None else tick_ms
 
     def read_ms(self) -> int:
         """The same: meters and gateway have one time."""
         return self.now_ms()
 
-    def offset(self) -> Offset:
-        """None is needed."""
-        return _NONE_NEEDED
+    def offset(self) -> Offset | None:
+        """None is needed, once the time is known."""
+        known = self._last_tick_ms() is not None or self.real.offset() is not None
+        return _NONE_NEEDED if known else None
+
+    def _last_tick_ms(self) -> int | None:
+        if self._live:
+            return None
+        return self._polled_ms if self._at_ms is None else self._at_ms
 
     async def next_poll(self, period_ms: int) -> int:
         """Wait for the server's next tick; the same one again until it was polled. Live: the next multiple."""

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
-from factors.table import FactorDataError, Row, bundled_data, is_date, mark_mistakes, read_rows
+from factors.table import (
+    VERIFIED_MARKS,
+    FactorDataError,
+    Row,
+    bundled_data,
+    is_date,
+    mark_mistakes,
+    read_rows,
+)
+from metering.periods import DayKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from importlib.resources.abc import Traversable
 
 COLUMNS = ("year", "kind", "name_zh", "name_en", "first", "last", "source", "verified")
@@ -24,6 +33,8 @@ class Calendar:
     off: frozenset[date]
     make_up: frozenset[date]
     years: frozenset[int]
+    notices: Mapping[int, tuple[str, str]] = field(default_factory=dict)
+    """Year → the notice, and the weakest mark of its lines."""
 
     @classmethod
     def load(cls, folder: Traversable | None = None) -> Calendar:
@@ -37,7 +48,9 @@ class Calendar:
             kind: frozenset(d for r in rows if r["kind"] == kind for d in _days(r))
             for kind in ("off", "work")
         }
-        return cls(days["off"], days["work"], frozenset(int(row["year"]) for row in rows))
+        return cls(
+            days["off"], days["work"], frozenset(int(row["year"]) for row in rows), dict(_notices(rows))
+        )
 
     def known(self, year: int) -> bool:
         """Whether the State Council's notice for the year is in the data."""
@@ -48,6 +61,23 @@ class Calendar:
         if day in self.off or day in self.make_up:
             return day in self.make_up
         return day.weekday() < _SATURDAY
+
+    def day_kind(self, day: date, holiday_days: int = 1) -> DayKind:
+        """What the day is to a tariff. Days off of a stretch shorter than `holiday_days` count as weekends."""
+        if day in self.make_up:
+            return DayKind.WORKDAY
+        if day in self.off:
+            return DayKind.HOLIDAY if self._days_off(day) >= holiday_days else DayKind.WEEKEND
+        return DayKind.WORKDAY if day.weekday() < _SATURDAY else DayKind.WEEKEND
+
+    def _days_off(self, day: date) -> int:
+        """Length of the stretch of days off that a day off lies in."""
+        first = last = day
+        while first - _DAY in self.off:
+            first -= _DAY
+        while last + _DAY in self.off:
+            last += _DAY
+        return (last - first).days + 1
 
     def after(self, day: date, workdays: int) -> date:
         """The day that many working days after another (not counting it)."""
@@ -62,6 +92,13 @@ class Calendar:
         while not self.is_workday(day):
             day -= _DAY
         return day
+
+
+def _notices(rows: list[Row]) -> Iterator[tuple[int, tuple[str, str]]]:
+    for year in sorted({int(row["year"]) for row in rows}):
+        mine = [row for row in rows if int(row["year"]) == year]
+        sources = "；".join(dict.fromkeys(row["source"] for row in mine))
+        yield year, (sources, max((row["verified"] for row in mine), key=VERIFIED_MARKS.index))
 
 
 def _days(row: Row) -> Iterator[date]:

@@ -73,6 +73,26 @@ def declared_total(meter: Meter, reading_type: str, zone: ZoneInfo) -> DeclaredT
     return DeclaredTotal(tuple(segments), tuple(swaps))
 
 
+class Ratios(NamedTuple):
+    """Transformers of a meter after `since_ms` (−1: from the commissioning on)."""
+
+    since_ms: int
+    ct: Fraction
+    pt: Fraction
+    reason: str
+
+
+def ratio_history(meter: Meter, zone: ZoneInfo) -> list[Ratios]:
+    """The transformers of a meter over time, as the registry declares them now."""
+    dated: list[RatioChange | Exchange] = [*meter.ratio_changes, *meter.exchanges]
+    found = [Ratios(-1, meter.ct, meter.pt, "")]
+    for at_ms, change in sorted(((moment_ms(c.at, zone), c) for c in dated), key=lambda pair: pair[0]):
+        ct, pt = change.ct or found[-1].ct, change.pt or found[-1].pt
+        if (ct, pt) != found[-1][1:3]:
+            found.append(Ratios(at_ms, ct, pt, change.reason))
+    return found
+
+
 def current_serial(meter: Meter, zone: ZoneInfo) -> str:
     """The serial number of the meter that hangs there by the registry; empty while it names none."""
     if not meter.exchanges:

@@ -9,12 +9,12 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import msgspec
 
 from storage.errors import CorruptError
-from storage.sqlite import create_private, open_reader, open_writer, transaction
+from storage.sqlite import Store, create_private, open_reader, open_writer, transaction
 
 SCHEMA_VERSION: Final = 1
 _SCHEMA: Final = """
@@ -71,26 +71,16 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
         return hashlib.sha256(before + json.dumps(fields, separators=(",", ":")).encode("ascii")).digest()
 
 
-class AuditLog:
+class AuditLog(Store):
     """The log. Open with `writable=False` to read only; FileNotFoundError when there is none yet."""
 
     def __init__(self, path: Path, *, writable: bool = True) -> None:
         if writable:
             create_private(path)
         self._path = path
-        self._db = (
+        super().__init__(
             open_writer(path, _SCHEMA, SCHEMA_VERSION) if writable else open_reader(path, SCHEMA_VERSION)
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
 
     def append(self, event: Event, t_ms: int) -> Entry:
         """Write an event down; it is on disk when this returns."""
@@ -139,7 +129,7 @@ class AuditLog:
     def _next(self, event: Event, t_ms: int) -> Entry:
         number, before = self.head()
         actor, action, target, outcome, address = (
-            text[:TEXT_LIMIT]
+            _storable(text)
             for text in (event.actor, event.action, event.target, event.outcome, event.address)
         )
         detail = _detail(event.detail)
@@ -149,6 +139,11 @@ class AuditLog:
     def _all(self) -> Iterator[Entry]:
         for row in self._db.execute(f"SELECT {_COLUMNS} FROM entry ORDER BY id"):  # noqa: S608
             yield Entry(*row)
+
+
+def _storable(text: str) -> str:
+    """Short, and without lone surrogates, which UTF-8 has no bytes for."""
+    return text[:TEXT_LIMIT].encode(errors="replace").decode()
 
 
 def _detail(value: Mapping[str, object]) -> str:

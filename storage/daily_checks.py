@@ -5,11 +5,10 @@ Written by `tanyun month watch` and `tanyun month check --keep`, in one short tr
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
 
 import msgspec
 
-from storage.sqlite import open_reader, open_writer, transaction
+from storage.sqlite import Store, open_reader, open_writer, transaction
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -36,23 +35,13 @@ class DailyRow(msgspec.Struct, frozen=True, gc=False):
     checks: str
 
 
-class DailyChecks:
+class DailyChecks(Store):
     """The rows. Open with `writable=False` to read while a run is stored."""
 
     def __init__(self, path: Path, *, writable: bool = True) -> None:
-        self._db = (
+        super().__init__(
             open_writer(path, _SCHEMA, SCHEMA_VERSION) if writable else open_reader(path, SCHEMA_VERSION)
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
 
     def put(self, rows: Sequence[DailyRow]) -> None:
         """Store a run; a later run of the same day takes its place."""

@@ -1,11 +1,10 @@
 """What was to be delivered, every attempt, every receipt, and the signed chain heads. Append-only, one short transaction each."""
 
 from pathlib import Path
-from typing import Self
 
 import msgspec
 
-from storage.sqlite import open_reader, open_writer, transaction
+from storage.sqlite import Store, open_reader, open_writer, transaction
 
 SCHEMA_VERSION = 1
 _TABLES = ("parcel", "attempt", "head", "stamp")
@@ -56,19 +55,13 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     receipt: bytes = b""
 
 
-class DeliveryStore:
+class DeliveryStore(Store):
     """Parcels and attempts. Open with `writable=False` to read only."""
 
     def __init__(self, path: Path, *, writable: bool = True) -> None:
-        self._db = (
+        super().__init__(
             open_writer(path, _SCHEMA, SCHEMA_VERSION) if writable else open_reader(path, SCHEMA_VERSION)
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._db.close()
 
     def add(self, row: ParcelRow) -> bool:
         """Keep a parcel; False when its key is there."""

@@ -3,10 +3,11 @@
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
+from functools import lru_cache, partial
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -14,9 +15,10 @@ from storage.errors import CorruptError
 from storage.merkle import CHAIN_START, chain_next, merkle_root
 from storage.sealed import opened
 from storage.segment import Record, packed, unpack_all
-from storage.sqlite import open_reader
+from storage.sqlite import Store, open_reader
 
 SCHEMA_VERSION = 1
+_CACHED_SEGMENTS = 64
 SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE segment(
@@ -180,23 +182,15 @@ class Commit(msgspec.Struct, gc=False):
         return bool(self.entries or self.quarantined or self.events or self.gateways)
 
 
-class JournalReader:
+class JournalReader(Store):
     """Reads the journal in short transactions, while ingest goes on writing."""
 
     def __init__(self, path: Path) -> None:
-        self._db = open_reader(path, SCHEMA_VERSION)
+        super().__init__(open_reader(path, SCHEMA_VERSION))
         row = self._db.execute("SELECT value FROM meta WHERE key='journal_id'").fetchone()
         self.journal_id: str = row[0] if row else ""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
+        self._records = lru_cache(_CACHED_SEGMENTS)(partial(records_of, self._db))
+        """Segment number → its records. They never change: sealing packs the same ones."""
 
     def head(self) -> JournalHead:
         """Where the journal ends now."""
@@ -321,7 +315,7 @@ class JournalReader:
 
     def _stored(self, row: tuple[str, str, int, int, int, int, int]) -> StoredFrame:
         gateway, meter, epoch, number, t_ms, segment, index = row
-        record = record_at(self._db, segment, index)
+        record = self._records(segment)[index]
         return StoredFrame(
             Offset(segment, index),
             record.topic,

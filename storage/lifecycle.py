@@ -1,12 +1,12 @@
 """The life of closed months: what was done to which revision, by whom, when and why. Append-only, one short transaction each."""
 
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import msgspec
 
 from storage.errors import StoreError
-from storage.sqlite import open_reader, open_writer, transaction
+from storage.sqlite import Store, open_reader, open_writer, transaction
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -60,19 +60,13 @@ class Act(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         return Subject(self.month, self.scope_kind, self.scope_id, self.revision)
 
 
-class LifecycleStore:
+class LifecycleStore(Store):
     """All acts, oldest first. Open with `writable=False` to read only."""
 
     def __init__(self, path: Path, *, writable: bool = True) -> None:
-        self._db = (
+        super().__init__(
             open_writer(path, _SCHEMA, SCHEMA_VERSION) if writable else open_reader(path, SCHEMA_VERSION)
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._db.close()
 
     def acts(self, of: Subject) -> list[Act]:
         """What was done to a revision, in order."""

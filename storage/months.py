@@ -3,11 +3,10 @@
 import hashlib
 import re
 from pathlib import Path
-from typing import Self
 
 import msgspec
 
-from storage.sqlite import open_reader, open_writer, transaction
+from storage.sqlite import Store, open_reader, open_writer, transaction
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -70,23 +69,13 @@ def digest_of(document: bytes) -> str:
     return hashlib.sha256(document).hexdigest()
 
 
-class MonthStore:
+class MonthStore(Store):
     """The closed months. Open with `writable=False` to read while another process closes a month."""
 
     def __init__(self, path: Path, *, writable: bool = True) -> None:
-        self._db = (
+        super().__init__(
             open_writer(path, _SCHEMA, SCHEMA_VERSION) if writable else open_reader(path, SCHEMA_VERSION)
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
 
     def add(self, rows: list[MonthRow]) -> None:
         """Store revisions, all or none; sqlite3.IntegrityError when one is already there."""

@@ -7,13 +7,15 @@ facts can be had again as they were. Nothing is overwritten: a correction is a n
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import msgspec
 
-from storage.facts.kinds import KINDS, Fact, State
+from storage.facts.fact import Fact, State
+from storage.facts.kinds import KINDS
 from storage.facts.state import Facts
-from storage.sqlite import open_reader, open_writer, transaction
+from storage.facts.substitution import Signed
+from storage.sqlite import Store, open_reader, open_writer, transaction
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -68,21 +70,11 @@ class Audit(Protocol):
     def record(self, *, actor: str, action: str, subject: str, detail: Mapping[str, object]) -> None: ...
 
 
-class RegistryReader:
+class RegistryReader(Store):
     """Reads facts while others write."""
 
     def __init__(self, path: Path) -> None:
-        self._db = open_reader(path, SCHEMA_VERSION)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
+        super().__init__(open_reader(path, SCHEMA_VERSION))
 
     def head(self, at: int | None = None) -> Revision:
         """The newest revision, or the newest not after `at`."""
@@ -114,7 +106,7 @@ class RegistryWriter(RegistryReader):
     """Changes facts. Several processes may: each change is one short transaction."""
 
     def __init__(self, path: Path, audit: Audit | None = None) -> None:
-        self._db = open_writer(path, _SCHEMA, SCHEMA_VERSION)
+        Store.__init__(self, open_writer(path, _SCHEMA, SCHEMA_VERSION))
         self._audit = audit
 
     def apply(
@@ -170,8 +162,10 @@ def _placed(fact: Fact) -> tuple[str, str, str, str, str]:
 
 
 def canonical_fact(fact: Fact) -> str:
-    """A fact's JSON: keys sorted, every field, numbers as text."""
+    """A fact's JSON: keys sorted, every field, numbers as text. Who wrote it is the row's word, not the fact's."""
     plain = fact.model_dump(mode="json")
+    if isinstance(fact, Signed):
+        plain["by"] = ""
     return msgspec.json.encode(plain, order="sorted").decode()
 
 
@@ -188,7 +182,13 @@ def _row(*cells: Any) -> FactRow:
 
 
 def _fact(row: FactRow) -> Fact:
-    return KINDS[row.kind].model_validate_json(row.value)
+    fact = KINDS[row.kind].model_validate_json(row.value)
+    return fact.model_copy(update={"by": row.who}) if isinstance(fact, Signed) else fact
+
+
+def fact_digest(fact: Fact) -> str:
+    """SHA-256 of a fact's JSON: what an approval names."""
+    return hashlib.sha256(canonical_fact(fact).encode()).hexdigest()
 
 
 def verify_chain(reader: RegistryReader) -> int | None:

@@ -4,7 +4,6 @@ import sqlite3
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Self
 
 import msgspec
 
@@ -13,7 +12,7 @@ from storage.journal import SCHEMA_VERSION, Offset
 from storage.merkle import CHAIN_START, chain_next, merkle_root
 from storage.sealed import opened
 from storage.segment import Record, packed, unpack_all
-from storage.sqlite import open_reader
+from storage.sqlite import Store, open_reader
 
 _CACHED_SEGMENTS = 256
 _OF_METER = "gateway=? AND meter=? AND segment > 0 AND (segment, idx) < (?, ?)"
@@ -26,23 +25,17 @@ class Place(msgspec.Struct, frozen=True, gc=False):
     t_ms: int
 
 
-class JournalSlice:
+class JournalSlice(Store):
     """Reads the journal up to an end (exclusive), as it was when a month was closed: what came later is not there."""
 
     def __init__(self, path: Path, end: Offset) -> None:
-        self._db = open_reader(path, SCHEMA_VERSION)
+        super().__init__(open_reader(path, SCHEMA_VERSION))
         self.end = end
         self.journal_id: str = self._db.execute("SELECT value FROM meta WHERE key='journal_id'").fetchone()[0]
         self.records = lru_cache(_CACHED_SEGMENTS)(self._records)
         """Segment number → its records' bytes, each exactly as stored: the leaves of its Merkle tree."""
         self.unpacked = lru_cache(_CACHED_SEGMENTS)(self._unpacked)
         """Segment number → its records."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._db.close()
 
     def before(self, gateway: str, meter: str, t_ms: int, limit: int) -> list[Place]:
         """The last `limit` frames before a time, latest first."""

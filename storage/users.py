@@ -6,11 +6,11 @@ writers (docs/decisions/0016). Nothing in it opens a door by itself: passwords a
 """
 
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import msgspec
 
-from storage.sqlite import create_private, open_writer, transaction
+from storage.sqlite import Store, create_private, open_writer, transaction
 
 SCHEMA_VERSION: Final = 1
 _SCHEMA: Final = """
@@ -76,22 +76,12 @@ class SessionRow(msgspec.Struct, frozen=True, gc=False):
     seen_ms: int
 
 
-class UserStore:
+class UserStore(Store):
     """The file of users. Created when missing, readable for its owner only."""
 
     def __init__(self, path: Path) -> None:
         create_private(path)
-        self._db = open_writer(path, _SCHEMA, SCHEMA_VERSION)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
+        super().__init__(open_writer(path, _SCHEMA, SCHEMA_VERSION))
 
     # Users.
 

@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -15,7 +16,7 @@ from storage.months import MonthRow, MonthStore, verification_code
 from tanyun.config import ServerConfig
 from verification.deadlines import DEADLINES, Deadline, due, reached
 from verification.delivery.config import load_delivery
-from verification.document import MonthDocument, parse
+from verification.document import MonthDocument, json_schema, parse
 from verification.lifecycle import (
     TRANSITIONS,
     Action,
@@ -29,6 +30,9 @@ from verification.lifecycle import (
     status_of,
     unanswered,
 )
+
+RESTATEMENT = "restatement "
+"""Begins the reason under which the months of one cause are handed over, and approved."""
 
 
 def subject_of(row: MonthRow) -> Subject:
@@ -116,6 +120,7 @@ class MonthDesk:
             obstacles=tuple(obstacles(document, acts)),
             actions=tuple(action.value for action, rule in TRANSITIONS.items() if now in rule.start),
             preparers=tuple(sorted(preparers(acts))),
+            restatement=_cause(acts),
         )
 
     def act(
@@ -147,6 +152,22 @@ class MonthDesk:
             if refused:
                 raise Refused(refused)
             return store.append(fresh, seen)
+
+    def restatement(self, cause: str) -> list[Subject]:
+        """The revisions that were handed over together under a cause, oldest month first."""
+        return (
+            sorted(subject for subject, acts in self.acts().items() if _cause(acts) == cause) if cause else []
+        )
+
+    def approve_restatement(self, cause: str, *, actor: str, role: str) -> list[Act]:
+        """Approve all of them or none."""
+        wish = Wish(Action.APPROVE, actor, role, self.clock(), f"{RESTATEMENT}{cause}")
+        return self.act_on(self.restatement(cause), wish)
+
+    @staticmethod
+    def document_schema() -> dict[str, Any]:
+        """The JSON Schema of a month's JSON report."""
+        return json_schema()
 
     def _document(self, subject: Subject) -> MonthDocument:
         row = self.row(subject)
@@ -213,6 +234,12 @@ class MonthDesk:
             ),
             None,
         )
+
+
+def _cause(acts: Sequence[Act]) -> str:
+    """The restatement that a revision was handed over with."""
+    sent = [done.reason for done in acts if done.action == Action.SEND]
+    return sent[-1].removeprefix(RESTATEMENT) if sent and sent[-1].startswith(RESTATEMENT) else ""
 
 
 def _placed(subject: Subject, reason: str, count: int) -> str:

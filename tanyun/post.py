@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from factors.holidays import Calendar
 from metering.i18n import _
-from metering.intervals import iso, to_local
+from metering.intervals import iso, previous_month, to_local
 from metering.registry import Park
 from storage.audit import AuditLog, Event
 from storage.deliveries import DeliveryStore
@@ -21,8 +21,9 @@ from storage.months import MonthRow, report_stem
 from tanyun.config import ServerConfig
 from tanyun.desk import MonthDesk, desk_of, subject_of
 from tanyun.people import operating_user
+from verification.delivery import reminders
 from verification.delivery.config import Content, DeliveryConfig, load_delivery
-from verification.delivery.parcels import AnyTarget, File, Parcel, due_months, head_is_due
+from verification.delivery.parcels import APART, AnyTarget, File, Parcel, due_months, head_is_due
 from verification.delivery.run import Outcome, Post, deliver
 from verification.evidence import signing, timestamp
 from verification.evidence.head import SCHEMA, Head, digest, head_name, read, sign
@@ -111,6 +112,7 @@ class PostOffice:
         for target in self.delivery.target:
             for subject in due_months(target, statuses, self.now, calendar):
                 yield target, self._parcel(target, rows[subject])
+            yield from self._reminders(target, rows, statuses, calendar)
             if head_is_due(target, self.now) and (not dry or store.heads()):
                 if not dry:
                     self.head(store)
@@ -120,9 +122,33 @@ class PostOffice:
         acts = self.desk.acts()
         return {subject: status_of(acts.get(subject, [])) for subject in rows}
 
+    def _reminders(
+        self,
+        target: AnyTarget,
+        rows: Mapping[Subject, MonthRow],
+        statuses: Mapping[Subject, Status],
+        calendar: Calendar,
+    ) -> Iterator[tuple[AnyTarget, Parcel]]:
+        """Of the newest revisions, and of months that ended and are not closed."""
+        names = {e.id: e.name for e in self.park.enterprises} | {self.park.id: self.park.name}
+        newest = {(of.month, of.scope_id): statuses[of] for of in sorted(rows, key=lambda of: of.revision)}
+        ended = self._ended(first=min((month for month, _scope in newest), default=""))
+        months = {key: newest.get(key, Status.OPEN) for key in ended}
+        for found in reminders.due_reminders(target, months, self.delivery.deadline, calendar, self.now):
+            yield target, reminders.parcel(target, found, names.get(found.scope, found.scope))
+
+    def _ended(self, first: str) -> Iterator[tuple[str, str]]:
+        """Every scope in the last months that ended, from the first closed one on; with none closed, the last one."""
+        scopes = (*(e.id for e in self.park.enterprises), self.park.id)
+        month = self.now.date().isoformat()[:7]
+        for _number in range(reminders.MONTHS_BACK if first else 1):
+            month = previous_month(month)
+            if month >= first:
+                yield from ((month, scope) for scope in scopes)
+
     def _parcel(self, target: AnyTarget, row: MonthRow) -> Parcel:
         files = tuple(
-            file for content in target.content if content != "head" for file in self._files(content, row)
+            file for content in target.content if content not in APART for file in self._files(content, row)
         )
         return Parcel(target.name, report_stem(row), files)
 

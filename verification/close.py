@@ -13,10 +13,11 @@ from storage.facts.state import Facts
 from storage.journal import JournalReader
 from storage.ledger import LedgerReader
 from storage.months import MonthRow, MonthStore, digest_of
+from verification.changes import differences
 from verification.closing import Before, Closing
 from verification.completeness import MonthTotal
 from verification.compose import documents
-from verification.document import Change, JournalEnd, MonthDocument, canonical, differences, parse
+from verification.document import Change, JournalEnd, MonthDocument, canonical, parse
 from verification.lines import LedgerEnd, RegistryState
 from verification.measure import measure
 

@@ -7,7 +7,7 @@ from metering.dated import DeclaredTotal, declared_total
 from metering.intervals import iso, to_local
 from metering.registry import Term
 from metering.roles import ROLE_LABELS, Role
-from verification.accounting.books import Books
+from verification.accounting.books import Books, enterprise_facts
 from verification.accounting.electricity import emission, emission_line, factor_line
 from verification.balance import balance_line
 from verification.checks.case import outcome_of
@@ -28,7 +28,7 @@ from verification.document import (
     ratio_text,
 )
 from verification.intervals import days_of
-from verification.lines import DatedLine, EnterpriseFacts, ExchangeLine, RatioLine
+from verification.lines import DatedLine, ExchangeLine, RatioLine
 from verification.sections import sections
 
 
@@ -66,19 +66,11 @@ def document(
         daily=tuple(_daily(closing, boundary)),
         meters=tuple(_meter(closing, boundary, total) for total in boundary.totals),
         enterprises=tuple(enterprises),
-        facts=_facts(books),
+        facts=enterprise_facts(books),
         registry=closing.registry,
         ledger=closing.ledger,
         **part.lines(),
     )
-
-
-def _facts(books: Books) -> EnterpriseFacts:
-    record = books.enterprise()
-    if record is None:
-        return EnterpriseFacts()
-    names = EnterpriseFacts.__struct_fields__
-    return EnterpriseFacts(**{name: getattr(record, name) for name in names})
 
 
 def _term(term: Term) -> FormulaTerm:

@@ -1,6 +1,5 @@
 """When a month is due, and on which days to remind. Rules are data; each says whether it is official or ours."""
 
-from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Literal
 
@@ -8,7 +7,7 @@ from pydantic import Field
 
 from factors.holidays import Calendar
 from metering.config import Id, Strict
-from metering.i18n import N_, _
+from metering.i18n import N_
 from metering.intervals import next_month
 from verification.lifecycle import Status
 
@@ -77,27 +76,3 @@ def due(rule: Deadline, month: str, calendar: Calendar) -> Due:
 def reached(status: Status, rule: Deadline) -> bool:
     """Whether a month in this status has done what the rule asks. A restated one had, before it was restated."""
     return _ORDER.index(status) >= _ORDER.index(Status(rule.reached))
-
-
-def reminders(
-    months: Mapping[tuple[str, str], Status], rules: Sequence[Deadline], calendar: Calendar, today: date
-) -> Iterator[tuple[str, str, Due, int]]:
-    """(month, scope, deadline, days left) of what is to be called to mind today: reminder days, and every working day once late."""
-    for (month, scope), status in months.items():
-        for rule in rules:
-            found = due(rule, month, calendar)
-            late = today > found.day and calendar.is_workday(today)
-            if not reached(status, rule) and (today in found.reminders or late):
-                yield month, scope, found, (found.day - today).days
-
-
-def sentence(scope: str, found: Due, days_left: int) -> str:
-    """The reminder in words."""
-    text = (
-        _("{scope} {month}: {what} is due on {day}, {days} days left")
-        if days_left >= 0
-        else _("{scope} {month}: {what} was due on {day}, {days} days late")
-    )
-    return text.format(
-        scope=scope, month=found.month, what=_(found.rule.label_en), day=found.day, days=abs(days_left)
-    )

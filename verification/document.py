@@ -4,8 +4,6 @@ Amounts in base units and micrograms are integers as text, because a JSON number
 None is "not determined", never zero.
 """
 
-import json
-from collections.abc import Iterator
 from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import Annotated, Any, Literal
@@ -43,30 +41,11 @@ from verification.lines import (
     Threshold,
     YearMonth,
 )
+from verification.substitution_line import SubstitutionLine
+from verification.tariff_lines import PeriodLine, TariffLine
 
 SCHEMA: Literal["tanyun-month/2"] = "tanyun-month/2"
 SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
-NOT_FIGURES = frozenset(
-    {
-        "schema",
-        "revision",
-        "reason",
-        "closed_at",
-        "journal",
-        "changes",
-        "registry",
-        "budgets",
-        "comparisons",
-        "year",
-        "evidence",
-        "applied_ratios",
-        "ledger",
-        "dated",
-    }
-)
-"""Fields, at any depth, that differ between two closes of the same figures: circumstances, other months, rows of proof."""
-_KEYS = ("use", "id", "meter", "parent", "month", "day", "role", "name")
-"""What names an item of a list in a change's path, the first that it has."""
 _DIGITS = 60
 """More than any figure here has: 128-bit products have 39."""
 
@@ -355,6 +334,10 @@ class MonthDocument(msgspec.Struct, frozen=True, kw_only=True):
     """January to December of the month's year."""
     meter_facts: tuple[MeterFacts, ...] = ()
     events: tuple[EventLine, ...] = ()
+    substitutions: tuple[SubstitutionLine, ...] = ()
+    tariffs: tuple[TariffLine, ...] = ()
+    periods: tuple[PeriodLine, ...] = ()
+    """Energy by time-of-use period; empty where no calendar is declared."""
     ledger: LedgerEnd | None = None
     """None in documents of an older release."""
 
@@ -372,42 +355,6 @@ def parse(data: bytes) -> MonthDocument:
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of the document, as kept in docs/month-document.schema.json."""
     return {"$schema": SCHEMA_ID, "title": SCHEMA, **msgspec.json.schema(MonthDocument)}
-
-
-def differences(old: MonthDocument, new: MonthDocument) -> tuple[Change, ...]:
-    """Every figure that differs, by its path; an empty text where one side has none."""
-    before, after = _figures(old), _figures(new)
-    paths = dict.fromkeys([*before, *after])
-    return tuple(
-        Change(path=path, old=before.get(path, ""), new=after.get(path, ""))
-        for path in paths
-        if before.get(path) != after.get(path)
-    )
-
-
-def _figures(document: MonthDocument) -> dict[str, str]:
-    return dict(_leaves("", msgspec.to_builtins(document)))
-
-
-def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if key in NOT_FIGURES:
-                continue
-            yield from _leaves(f"{path}.{key}" if path else key, item)
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            yield from _leaves(f"{path}[{_item_name(item, index)}]", item)
-    else:
-        yield path, value if isinstance(value, str) else json.dumps(value)
-
-
-def _item_name(item: Any, index: int) -> str:
-    if not isinstance(item, dict):
-        return str(index)
-    name = next((str(item[key]) for key in _KEYS if key in item), str(index))
-    # A two-way meter has two lines, one per reading type.
-    return f"{name}/{item['reading_type']}" if "reading_type" in item else name
 
 
 def ratio_text(ratio: Fraction) -> str:

@@ -6,11 +6,14 @@ from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 from metering.dated import moment_ms
-from metering.intervals import Span, to_local
+from metering.intervals import HOUR_MS, Span, to_local
+from metering.reading_types import READING_TYPES
 from metering.registry import Meter, Park
 from metering.units import UNITS
-from storage.facts.kinds import BillFact, InspectionFact, MeterFact
+from storage.facts.fields import parse_formula
+from storage.facts.kinds import BillFact, FormulaFact, InspectionFact, MeterFact
 from storage.facts.state import Facts
+from storage.facts.tariff import TariffFact
 from storage.journal import JournalReader
 from storage.ledger import EventRow, LedgerReader
 from storage.shifts import NO_SHIFTS, all_shifts
@@ -18,11 +21,17 @@ from verification.accounting.bills import BillKey
 from verification.balance import Edge, read_edge, read_month
 from verification.checks.thresholds import limit
 from verification.checks.v17_inspection import inspections, tolerance_ms
-from verification.completeness import MonthTotal
+from verification.completeness import ELECTRIC, MonthTotal
 from verification.intervals import Summary, days_of, summarize
+from verification.tariff_lines import TariffLine
+from verification.tariffs import Calendars, tariff_lines
 from verification.times import midnight_ms
 
 _PAGE = 1000
+SERIAL_CHANGED = "serial_changed"
+"""Kind of ingest's event."""
+UNNAMED_EXCHANGE_MS = 7 * 24 * HOUR_MS
+"""How far from a changed serial number an exchange without one may be declared. Ours."""
 InspectionKey = tuple[str, str, str]
 
 
@@ -37,6 +46,8 @@ class Measured:
     """Base units that our meter counted over a bill's own dates."""
     inspections: dict[InspectionKey, tuple[Edge, Edge] | None]
     """The journal around an inspection, one tolerance earlier and one later."""
+    tariffs: tuple[TariffLine, ...] = ()
+    """Time-of-use calendars in force."""
 
 
 def measure(park: Park, span: Span, ledger: LedgerReader, journal: JournalReader, facts: Facts) -> Measured:
@@ -45,13 +56,23 @@ def measure(park: Park, span: Span, ledger: LedgerReader, journal: JournalReader
     shifts = all_shifts(ledger)
     rated = _rated(facts)
     days = days_of(span, park.tz)
+    tariffs = tariff_lines(facts, [e.id for e in park.enterprises], span, park.tz)
+    codes = _codes(park, facts, Calendars(tariffs, span, park.tz))
     totals = tuple(
         MonthTotal(
             meter=meter,
             reading_type=reading_type,
             role=role,
             span=span,
-            summary=_summary(ledger, meter.id, reading_type, span, days, limit_w=_limit(meter, rated)),
+            summary=_summary(
+                ledger,
+                meter.id,
+                reading_type,
+                span,
+                days,
+                _limit(meter, rated),
+                codes.get((meter.id, reading_type)),
+            ),
             progress=progress.get((meter.id, reading_type)),
             journal=read_month(
                 journal, meter, reading_type, span, park.tz, shifts.get((meter.id, reading_type), NO_SHIFTS)
@@ -64,9 +85,10 @@ def measure(park: Park, span: Span, ledger: LedgerReader, journal: JournalReader
     return Measured(
         span,
         totals,
-        tuple(_events(ledger, span)),
+        (*_events(ledger, span), *changed_serials(park, journal, span)),
         _bills(park, span, ledger, facts),
         _inspected(park, span, journal, facts),
+        tariffs,
     )
 
 
@@ -77,8 +99,26 @@ def _summary(
     span: Span,
     days: list[Span],
     limit_w: Fraction | None,
+    codes: bytes | None = None,
 ) -> Summary:
-    return summarize(ledger.intervals(meter, reading_type, *span), span, days, limit_w)
+    return summarize(ledger.cells(meter, reading_type, *span), span, days, limit_w, codes)
+
+
+def _codes(park: Park, facts: Facts, calendars: Calendars) -> dict[tuple[str, str], bytes | None]:
+    """(meter, reading type) → the period of every quarter, of the totals that formulas count."""
+    if not facts.of(TariffFact):
+        return {}
+    formulas = [park.formula, *(enterprise.formula for enterprise in park.enterprises)]
+    roles = {term.role for formula in formulas for term in formula}
+    roles |= {role for fact in facts.of(FormulaFact) for role, _sign in parse_formula(fact.formula)}
+    owner_of_site = {site.id: site.enterprise for site in park.sites}
+    owner = {gateway.id: owner_of_site[gateway.site] for gateway in park.gateways}
+    return {
+        (meter.id, reading_type): calendars.codes(owner[meter.gateway], meter.id)
+        for meter in park.meters
+        for reading_type, role in meter.roles.items()
+        if role in roles and READING_TYPES[reading_type].unit == ELECTRIC
+    }
 
 
 def _rated(facts: Facts) -> dict[str, Fraction]:
@@ -101,6 +141,31 @@ def _events(ledger: LedgerReader, span: Span) -> Iterator[EventRow]:
     while page := ledger.events(after, _PAGE):
         yield from (event for event in page if span.start_ms <= event.t_ms < span.end_ms)
         after = page[-1].id
+
+
+def changed_serials(park: Park, journal: JournalReader, span: Span) -> Iterator[EventRow]:
+    """What ingest heard (换表待确认): another meter answers, and the registry declares neither its exchange nor its serial."""
+    meters = {meter.id: meter for meter in park.meters}
+    after = 0
+    while page := journal.events(after, _PAGE):
+        for event in page:
+            meter = meters.get(str(event.detail.get("meter", ""))) if event.kind == SERIAL_CHANGED else None
+            said = str(event.detail.get("serial", ""))
+            if (
+                meter is not None
+                and span.start_ms <= event.t_ms < span.end_ms
+                and not _is_declared(meter, said, event.t_ms, park.tz)
+            ):
+                yield EventRow(event.id, event.t_ms, meter.id, "", SERIAL_CHANGED, event.detail)
+        after = page[-1].id
+
+
+def _is_declared(meter: Meter, serial: str, t_ms: int, zone: ZoneInfo) -> bool:
+    """By its serial, or, where an exchange names none, by its time."""
+    if serial in {meter.serial, *(exchange.serial for exchange in meter.exchanges)}:
+        return True
+    unnamed = (moment_ms(exchange.at, zone) for exchange in meter.exchanges if not exchange.serial)
+    return any(abs(at_ms - t_ms) <= UNNAMED_EXCHANGE_MS for at_ms in unnamed)
 
 
 def _bills(park: Park, span: Span, ledger: LedgerReader, facts: Facts) -> dict[BillKey, int | None]:

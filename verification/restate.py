@@ -9,7 +9,8 @@ import msgspec
 
 from metering.i18n import N_
 from storage.months import MonthRow
-from verification.document import Change, MonthDocument, differences, exact_decimal, parse
+from verification.changes import differences
+from verification.document import Change, MonthDocument, exact_decimal, parse
 
 SCHEMA = "tanyun-restatement/1"
 Code = Literal[

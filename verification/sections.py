@@ -19,7 +19,9 @@ from verification.accounting.fuels import fuel_lines, heat_lines
 from verification.accounting.history import Closed, Own, budget_lines, comparisons, year_lines
 from verification.accounting.intensity import grade_lines, intensity_lines, production_lines
 from verification.accounting.meters import event_lines, meter_facts
+from verification.accounting.periods import period_lines
 from verification.accounting.power import power_lines, renewable_line
+from verification.accounting.substitutions import Holes, substitution_lines
 from verification.accounting.totals import total_lines
 from verification.checks.case import Case
 from verification.checks.parents import parent_lines
@@ -46,6 +48,8 @@ from verification.lines import (
     RenewableLine,
     YearMonth,
 )
+from verification.substitution_line import SubstitutionLine
+from verification.tariff_lines import PeriodLine, TariffLine
 
 MONTHS_BACK = 24
 """How far back closed months are compared with."""
@@ -76,6 +80,9 @@ class Sections:
     year: tuple[YearMonth, ...]
     meter_facts: tuple[MeterFacts, ...]
     events: tuple[EventLine, ...]
+    substitutions: tuple[SubstitutionLine, ...]
+    tariffs: tuple[TariffLine, ...]
+    periods: tuple[PeriodLine, ...]
     checks: tuple[CheckLine, ...]
 
     def lines(self) -> dict[str, Any]:
@@ -149,8 +156,16 @@ def sections(
         year=year,
         meter_facts=meter_facts(books, boundary.totals, zone),
         events=event_lines(events, zone),
+        substitutions=substitution_lines(closing.facts, closing.measured.span, zone, _holes(boundary)),
+        tariffs=tuple(line for line in closing.measured.tariffs if line.enterprise in books.enterprises),
+        periods=period_lines(boundary, zone),
         checks=run_checks(case),
     )
+
+
+def _holes(boundary: Boundary) -> Holes:
+    known = {(total.meter.id, total.reading_type): total.summary.holes for total in boundary.totals}
+    return lambda meter, reading_type: known.get((meter, reading_type))
 
 
 def _closed(closing: Closing, boundary: Boundary) -> Closed:

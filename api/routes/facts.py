@@ -11,11 +11,14 @@ from api.access import Access, AccessDep, audit, require
 from api.errors import invalid, unknown
 from api.rights import Permission
 from api.sources import Sources, SourcesDep
+from factors.tariffs import unknown_calendars
 from metering.i18n import _
 from storage.daily_checks import DailyChecks, DailyRow
+from storage.facts.fact import Fact
 from storage.facts.judge import mistakes
-from storage.facts.kinds import KINDS, BenchmarkFact, BillFact, Fact
+from storage.facts.kinds import KINDS, BenchmarkFact, BillFact
 from storage.facts.state import Facts
+from storage.facts.tariff import TariffFact
 from storage.registry import RegistryReader, RegistryWriter
 
 router = APIRouter(tags=["registry of facts"])
@@ -89,11 +92,20 @@ def put_facts(request: Request, sources: SourcesDep, access: AccessDep, body: Fa
     fresh, wrong = _parsed(body.facts)
     known = _known(sources)
     wrong += [f"facts[{i}]: {text}" for i, text in mistakes(fresh, known, sources.park)]
+    wrong += _unknown_calendars(fresh)
     if wrong:
         raise invalid("facts", "; ".join(wrong))
     if any(_of_the_park(sources, fact) for fact in fresh):
         sources.whole_park()
     return _apply(request, sources, access, fresh, body.why)
+
+
+def _unknown_calendars(fresh: list[Fact]) -> list[str]:
+    unknown = unknown_calendars(fact.calendar for fact in fresh if isinstance(fact, TariffFact))
+    return [
+        _("there is no official calendar {name!r}; see `tanyun tariff show`").format(name=name)
+        for name in unknown
+    ]
 
 
 def _apply(request: Request, sources: Sources, access: Access, fresh: list[Fact], why: str) -> RevisionOut:

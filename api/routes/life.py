@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.access import Access, AccessDep, audit, require
+from api.access import Access, AccessDep, audit, public, require
 from api.desk import Desk, Life, Refused
 from api.errors import Problem, unknown
 from api.rights import Permission
@@ -20,6 +20,7 @@ from storage.lifecycle import OvertakenError, Subject
 router = APIRouter(tags=["life of months"])
 _PATH = "/months/{month}/{kind}/{scope}"
 _SHOWN = 1000
+CausePath = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$")]
 
 
 class Decision(BaseModel):
@@ -189,6 +190,54 @@ async def upload(request: Request, name: Annotated[str, Query(max_length=200)] =
     except ValueError as error:
         raise Problem(422, "unusable file", str(error), "body") from error
     return _json({"sha256": digest, "size": len(data), "name": name})
+
+
+@router.get(
+    "/restatements/{cause}",
+    summary="The months of a restatement",
+    dependencies=[require(Permission.MONTH_VIEW)],
+)
+def restatement(request: Request, sources: SourcesDep, cause: CausePath) -> Response:
+    """Every revision that was handed over under one cause."""
+    return _json([subject._asdict() for subject in _restated(request, sources, cause)])
+
+
+@router.post(
+    "/restatements/{cause}/approve",
+    summary="Approve a restatement",
+    dependencies=[require(Permission.MONTH_REVIEW)],
+)
+def approve_restatement(
+    request: Request, sources: SourcesDep, access: AccessDep, cause: CausePath
+) -> Response:
+    """All of its months or none, by somebody who prepared none of them. 409 with every reason that stands in the way."""
+    subjects, who = _restated(request, sources, cause), access.principal.name
+    target = f"restatement {cause}"
+    try:
+        done = desk_of(request).approve_restatement(cause, actor=who, role=access.permission.value)
+    except Refused as error:
+        audit(request, who, "month.approve", target, outcome="refused", reasons=list(error.reasons))
+        raise Problem(409, "not possible now", "; ".join(error.reasons)) from error
+    except OvertakenError as error:
+        raise Problem(409, "overtaken", str(error)) from error
+    audit(request, who, "month.approve", target, outcome="ok", months=[s.month for s in subjects])
+    return _json(done)
+
+
+def _restated(request: Request, sources: Sources, cause: str) -> list[Subject]:
+    """404 where one of its months is not the caller's: it is approved as a whole."""
+    found = desk_of(request).restatement(cause)
+    if not found or not all(sources.sees(subject.scope_kind, subject.scope_id) for subject in found):
+        raise unknown("cause", cause, "restatement")
+    return found
+
+
+@router.get("/schemas/month", summary="JSON Schema of a month's report", dependencies=[public()])
+def month_schema(request: Request) -> Response:
+    """The published schema of the JSON report (JSON Schema 2020-12); open to everybody, because it says nothing of anybody."""
+    return Response(
+        msgspec.json.encode(desk_of(request).document_schema()), media_type="application/schema+json"
+    )
 
 
 def _found(

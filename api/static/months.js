@@ -112,15 +112,29 @@ async function showDecide(s, doc, life, newest) {
     button.addEventListener("click", () => decide(s, action, reason.value));
     return button;
   });
+  if (life.restatement && possible.includes("approve")) buttons.unshift(await wholeRestatement(s, life.restatement));
   if (possible.length) children.push(reason, h("div", { class: "actions" }, ...buttons, h("span", { class: "muted", text: `${w("prepared_by")}: ${life.preparers.join(", ") || "—"}` })));
   else children.push(h("p", { class: "muted", text: newest ? w("nothing_to_do") : w("older") }));
   box.replaceChildren(...children);
 }
 
+// One cause restated several months: they are approved together, all or none.
+async function wholeRestatement(s, cause) {
+  const months = await ask(`/restatements/${cause}`);
+  const text = `${w("do_approve_all")} (${months.length}: ${[...new Set(months.map((m) => m.month))].join(", ")})`;
+  const button = h("button", { type: "button", id: "do-approve-all", class: "main", text });
+  button.addEventListener("click", () => send(s, `/api/v1/restatements/${cause}/approve`, {}));
+  return button;
+}
+
 function decide(s, action, reason) {
   const path = `/api/v1/months/${key(s)}/${["approve", "return"].includes(action) ? `review/${action}` : action}`;
+  return send(s, path, { reason });
+}
+
+function send(s, path, body) {
   return guarded(async () => {
-    const response = await change("POST", path, { reason });
+    const response = await change("POST", path, body);
     if (!response.ok) throw new Error((await response.json()).detail);
     await load();
     await choose(page.board.find((x) => key(x) === key(s)) ?? s);

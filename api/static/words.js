@@ -9,7 +9,7 @@ const WORDS = {
   PASS: ["通过", "Pass"], PASS_WITH_FINDINGS: ["通过，有需说明事项", "Pass with findings"], FINDING: ["需说明", "Finding"], FAIL: ["不通过", "Fail"], INSUFFICIENT_DATA: ["数据不足", "Insufficient data"], NOT_DUE: ["未到期", "Not due"],
   purchased: ["购入电量", "Purchased electricity"], obstacles: ["以下事项妨碍“已核查”：", "In the way of “verified”:"], reason: ["理由（退回时必填）", "Reason (needed to return)"], prepared_by: ["编制", "prepared by"],
   nothing_to_do: ["您当前没有可对本月进行的操作。", "There is nothing for you to do here now."], older: ["这是较早的版次，只读。", "This is an older revision, read only."],
-  do_approve: ["核查通过", "Approve"], do_return: ["退回", "Return"], do_send: ["提交核查", "Send for review"], do_submit: ["标记已报送", "Mark as submitted"],
+  do_approve: ["核查通过", "Approve"], do_approve_all: ["整批更正核查通过", "Approve the whole restatement"], do_return: ["退回", "Return"], do_send: ["提交核查", "Send for review"], do_submit: ["标记已报送", "Mark as submitted"],
   act_close: ["关账", "closed"], act_answer: ["答复", "answered"], act_send: ["提交核查", "sent for review"], act_return: ["退回", "returned"], act_approve: ["核查通过", "approved"], act_attach: ["上传盖章件", "attached"], act_submit: ["报送", "submitted"], act_restate: ["更正", "restated"],
   checks: ["校核", "Checks"], check: ["校核项", "Check"], found: ["结果值", "Found"], threshold: ["阈值", "Threshold"], outcome: ["结论", "Outcome"], formula: ["公式", "Formula"], official: ["官方", "official"], ours: ["本系统", "ours"], journal: ["日志", "journal"],
   meters: ["表计与原始读数", "Meters and raw readings"], meter: ["表计", "Meter"], role: ["角色", "Role"], opening: ["期初 Wh", "Opening, Wh"], closing: ["期末 Wh", "Closing, Wh"], month_wh: ["本月 Wh", "Month, Wh"], balance: ["平衡", "Balance"], equal: ["一致", "equal"], not_equal: ["不一致", "not equal"], time: ["时刻", "Time"], raw: ["原始值", "Raw"],

@@ -6,16 +6,11 @@ from datetime import timedelta
 from metering.i18n import _
 from metering.reading_types import READING_TYPES
 from metering.registry import Park
-from storage.facts.kinds import (
-    BenchmarkFact,
-    BillFact,
-    CertificateFact,
-    EnterpriseFact,
-    Fact,
-    InspectionFact,
-    State,
-)
+from storage.facts.fact import Fact, State
+from storage.facts.kinds import BenchmarkFact, BillFact, CertificateFact, EnterpriseFact, InspectionFact
 from storage.facts.state import Facts
+from storage.facts.substitution import ApprovalFact, SubstitutionFact
+from storage.facts.tariff import TariffFact
 
 
 def mistakes(fresh: Sequence[Fact], known: Facts, park: Park) -> list[tuple[int, str]]:
@@ -41,9 +36,12 @@ def _unknown(fresh: Sequence[Fact], park: Park) -> Iterator[tuple[int, str]]:
     for i, fact in enumerate(fresh):
         if fact.subject not in known[fact.SUBJECT] and not isinstance(fact, BenchmarkFact):
             yield i, text.format(what=fact.SUBJECT, name=fact.subject)
+        if isinstance(fact, TariffFact) and fact.meter and not _owns(park, fact):
+            text_ = _("{enterprise} has no meter {meter}")
+            yield i, text_.format(enterprise=fact.enterprise, meter=fact.meter)
         if isinstance(fact, BillFact) and fact.meter not in meters:
             yield i, text.format(what="meter", name=fact.meter)
-        elif isinstance(fact, BillFact | InspectionFact):
+        elif isinstance(fact, BillFact | InspectionFact | SubstitutionFact | ApprovalFact):
             meter = park.meter(fact.meter)
             if meter is not None and fact.reading_type not in meter.roles:
                 yield (
@@ -54,6 +52,11 @@ def _unknown(fresh: Sequence[Fact], park: Park) -> Iterator[tuple[int, str]]:
                 )
             elif fact.reading_type not in READING_TYPES:
                 yield i, text.format(what="reading_type", name=fact.reading_type)
+
+
+def _owns(park: Park, fact: TariffFact) -> bool:
+    meter = park.meter(fact.meter)
+    return meter is not None and park.enterprise_of(meter) == fact.enterprise
 
 
 def _twice(fresh: Sequence[Fact]) -> Iterator[tuple[int, str]]:

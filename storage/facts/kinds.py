@@ -7,12 +7,13 @@ a bill, a month's output, a batch of certificates.
 import re
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from metering.config import Id, Strict
+from metering.config import Id
 from metering.i18n import _
+from storage.facts.fact import Fact, State
 from storage.facts.fields import (
     CreditCode,
     Day,
@@ -27,41 +28,8 @@ from storage.facts.fields import (
     Required,
     Text,
 )
-
-
-class Fact(Strict):
-    """What every kind has."""
-
-    KIND: ClassVar[str]
-    LABEL: ClassVar[tuple[str, str]]
-    """Chinese, English."""
-    SUBJECT: ClassVar[str]
-    """The field that names what the fact is about: `enterprise`, `meter` or `scope` (an enterprise or the park)."""
-    KEY: ClassVar[tuple[str, ...]] = ()
-    """Fields that tell facts of one subject apart."""
-
-    @property
-    def subject(self) -> str:
-        """What it is about."""
-        return str(getattr(self, self.SUBJECT))
-
-    @property
-    def key(self) -> str:
-        """What tells it from others of the same kind and subject."""
-        return " ".join(str(getattr(self, name)) for name in self.KEY)
-
-
-class State(Fact):
-    """A fact that holds from a day on."""
-
-    valid_from: Day = Field(title="生效日期 valid from")
-    valid_to: Day | None = Field(default=None, title="失效日期（不含） valid to, exclusive")
-
-    @model_validator(mode="after")
-    def _ends_after_it_starts(self) -> Self:
-        if self.valid_to is not None and self.valid_to <= self.valid_from:
-            raise ValueError(_("valid_to is not after valid_from"))
-        return self
+from storage.facts.substitution import ApprovalFact, SubstitutionFact
+from storage.facts.tariff import TariffFact
 
 
 class EnterpriseFact(State):
@@ -381,7 +349,7 @@ KINDS: dict[str, type[Fact]] = {
     model.KIND: model
     for model in (
         EnterpriseFact, FormulaFact, MeterFact, PlanFact, BudgetFact, ProductionFact, ProductFact, EnergyFact, BillFact,
-        GreenFact, CertificateFact, InspectionFact, DepositFact, BenchmarkFact,
+        GreenFact, CertificateFact, InspectionFact, DepositFact, BenchmarkFact, TariffFact, SubstitutionFact, ApprovalFact,
     )
 }  # fmt: skip
 """Every kind by its name, in the order of the sheets."""

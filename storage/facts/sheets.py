@@ -18,8 +18,9 @@ from pydantic import ValidationError
 from metering.i18n import _
 from metering.mistakes import sentence
 from metering.registry import Park
+from storage.facts.fact import Fact, State
 from storage.facts.judge import mistakes as judged
-from storage.facts.kinds import KINDS, Fact, State
+from storage.facts.kinds import KINDS
 from storage.facts.state import Facts
 from storage.facts.workbook import SheetError, read_workbook
 

@@ -5,7 +5,7 @@ from datetime import date
 from itertools import zip_longest
 from typing import TypeVar
 
-from storage.facts.kinds import Fact, State
+from storage.facts.fact import Fact, State
 
 Kind = TypeVar("Kind", bound=Fact)
 Lasting = TypeVar("Lasting", bound=State)

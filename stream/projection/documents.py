@@ -8,9 +8,10 @@ from typing import Any
 
 import msgspec
 
+from metering.periods import Period
 from storage.line_protocol import Field, point, series
 from storage.months import MonthRow
-from stream.projection.schema import GRAM, MOST_KINDS, Tags
+from stream.projection.schema import GRAM, MOST_KINDS, NO_CALENDAR, Tags
 
 OUTCOMES = ("PASS", "PASS_WITH_FINDINGS", "FAIL", "INSUFFICIENT_DATA")
 """Their places are the field's values."""
@@ -41,6 +42,7 @@ def closed(tags: Tags, row: MonthRow) -> Iterator[str]:
         yield from _line(key, [*common, *_figures(line)], document["start_ms"])
     yield from _accounts(row, document)
     yield from _kinds(row, document)
+    yield from _periods(row, document)
 
 
 def _figures(line: Document) -> Fields:
@@ -66,6 +68,19 @@ def _kinds(row: MonthRow, document: Document) -> Iterator[str]:
     for found in document.get("intensities", [])[:MOST_KINDS]:
         fields = [("value", _amount(found["value"])), ("target", _amount(found.get("target")))]
         yield from _line(series("intensity", scope | {"kind": found["id"]}), fields, document["start_ms"])
+
+
+def _periods(row: MonthRow, document: Document) -> Iterator[str]:
+    """The scope's energy by time-of-use period. All periods, so that a revision leaves nothing of the one before."""
+    found = {line["period"]: line for line in document.get("periods", []) if not line["meter"]}
+    for period in (*Period, "") if found else ():
+        line = found.get(period, {"energy_wh": "0", "estimated_wh": "0", "share": "0"})
+        fields: Fields = [
+            ("energy_wh", _number(line["energy_wh"])), ("estimated_wh", _number(line["estimated_wh"])),
+            ("share", _amount(line["share"])),
+        ]  # fmt: skip
+        names = {"scope_kind": row.scope_kind, "scope": row.scope_id, "kind": period or NO_CALENDAR}
+        yield from _line(series("period", names), fields, document["start_ms"])
 
 
 def revised(row: MonthRow, before: MonthRow | None) -> Iterator[str]:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from factors.table import FactorTable
 from metering.intervals import QUARTER_MS
+from metering.periods import Period
 from metering.reading_types import READING_TYPES, Kind
 from metering.registry import Enterprise, Meter, Park, Term
 from storage.ledger import QuarterRow
@@ -24,6 +25,8 @@ ACCOUNTS = ("standard", "location_national", "location_provincial", "market")
 """Methods of a closed month's account."""
 MOST_KINDS = 64
 """Kinds of energy, and of intensities, of one month."""
+NO_CALENDAR = "none"
+"""Instead of a time-of-use period: days without a calendar."""
 REMOVED = "removed"
 """Instead of a gateway, enterprise or role: results of a meter that the registry no longer has."""
 GRAM = 1_000_000
@@ -167,6 +170,7 @@ def series_bound(park: Park, table: FactorTable) -> dict[str, int]:
         "account": scopes_ * len(ACCOUNTS),
         "energy_type": scopes_ * MOST_KINDS,
         "intensity": scopes_ * MOST_KINDS,
+        "period": scopes_ * (len(Period) + 1),
         "revision": scopes_,
         "change": scopes_,
         "factor": methods * len(table.factors),

@@ -6,13 +6,12 @@ Losing the file costs time, not data: everything is written again from the start
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Self
 
 import msgspec
 
 from metering.intervals import QUARTER_MS
 from storage.influx import Refused
-from storage.sqlite import open_reader, open_writer, transaction
+from storage.sqlite import Store, open_reader, open_writer, transaction
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -79,23 +78,13 @@ class DayRow(msgspec.Struct, frozen=True, gc=False):
     """Start of the last interval that is closed."""
 
 
-class ProjectorStore:
+class ProjectorStore(Store):
     """The one writer; `tanyun influx status` opens it with `writable=False`."""
 
     def __init__(self, path: Path, *, writable: bool = True) -> None:
-        self._db = (
+        super().__init__(
             open_writer(path, _SCHEMA, SCHEMA_VERSION) if writable else open_reader(path, SCHEMA_VERSION)
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
 
     def position(self, name: str) -> Position | None:
         """Where a source stands; None when it has never been read."""

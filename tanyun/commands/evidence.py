@@ -147,8 +147,10 @@ def _rows(config: ServerConfig, wanted: str, scope: str | None, revision: int | 
 def _packs(
     config: ServerConfig, park: Park, rows: list[MonthRow], folder: Path, key_file: Path
 ) -> Iterator[tuple[Path, "Verdict"]]:
+    from factors.fuel import FuelTable  # noqa: PLC0415
     from factors.table import FactorTable  # noqa: PLC0415
     from storage.ledger import LedgerReader  # noqa: PLC0415
+    from tanyun.commands.registry import facts_of  # noqa: PLC0415
     from verification.evidence import signing  # noqa: PLC0415
     from verification.evidence.pack import Sources, write_pack  # noqa: PLC0415
     from verification.evidence.verify import verify_pack  # noqa: PLC0415
@@ -156,8 +158,9 @@ def _packs(
     key = signing.load_private(key_file)
     with LedgerReader(config.ledger) as ledger:
         sources = Sources(
-            park, config.journal, ledger, FactorTable.load(), key, f"tanyun {VERSION}", _profiles()
-        )
+            park, config.journal, ledger, FactorTable.load(), key, f"tanyun {VERSION}", _profiles(),
+            lambda revision: facts_of(config.facts, revision)[0], FuelTable.load(),
+        )  # fmt: skip
         for row in rows:
             path = write_pack(row, sources, folder)
             yield path, verify_pack(path, key.public_key())
@@ -220,12 +223,16 @@ def _sentence(verdict: "Verdict") -> str:
     text = _(
         "equal: {totals} totals, {intervals} intervals from {frames} frames; {files} files, {segments} segments, signature valid"
     )
+    if not verdict.accounts:
+        text += "\n" + _(
+            "This pack has no facts (release 2): fuels, certificates, bills and totals were not recomputed."
+        )
     counts = {name: getattr(verdict, name) for name in ("totals", "intervals", "frames", "files", "segments")}
     return text.format(**counts)
 
 
 def _summary(verdict: "Verdict") -> dict[str, object]:
-    names = ("equal", "pinned", "files", "segments", "frames", "totals", "intervals")
+    names = ("equal", "pinned", "files", "segments", "frames", "totals", "intervals", "accounts")
     first = verdict.difference
     return {
         **{name: getattr(verdict, name) for name in names},

@@ -12,6 +12,7 @@ from tanyun.commands import (
     enrol,
     evidence,
     evidence_head,
+    export,
     gateway_push,
     gateway_resend,
     grafana,
@@ -29,7 +30,9 @@ from tanyun.commands import (
     secrets,
     sheets,
     simulator,
+    substitution,
     tables,
+    tariff,
     warm,
 )
 from tanyun.commands.common import EPILOG
@@ -61,14 +64,19 @@ SUBCOMMANDS = (evidence_head.head, month_life.status)
 
 for command in (
     demo.demo, edge.edge, roles.ingest, journal.journal, roles.stream, roles.api, roles.serve, month.month, report.report,
-    report.seal_key, registry.registry, delivery.delivery,
+    report.seal_key, registry.registry, tariff.tariff, delivery.delivery, export.export,
     evidence.evidence, tables.meters, enrol.gateway, doctor.doctor, warm.warm, simulator.simulator, secrets.broker, profile.profile,
     influx.influx, influx.projector, grafana.grafana, backup.backup, backup.restore, people.user, people.key, people.audit,
 ):  # fmt: skip
     root.add_command(command)
 for command in (sheets.add, sheets.sheet, meter_changes.exchange, meter_changes.ratio):
     tables.meters.add_command(command)
-for command in (month_check.check_command, month_check.watch_command):
+for command in (
+    month_check.check_command,
+    month_check.watch_command,
+    substitution.substitute,
+    substitution.approve_substitution,
+):
     month.month.add_command(command)
 for command in (gateway_push.keygen, gateway_push.push, gateway_push.state, gateway_resend.resend):
     enrol.gateway.add_command(command)

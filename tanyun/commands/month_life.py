@@ -22,7 +22,7 @@ from tanyun.commands.common import (
 from tanyun.commands.month import close, month
 from tanyun.commands.text import example
 from tanyun.config import ServerConfig
-from tanyun.desk import MonthDesk, desk_of, subject_of
+from tanyun.desk import RESTATEMENT, MonthDesk, desk_of, subject_of
 from tanyun.people import operating_user, record
 
 if TYPE_CHECKING:
@@ -268,7 +268,7 @@ def _hand_over(config: ServerConfig, found: "Restatement", now_ms: int) -> None:
     from verification.lifecycle import Action, Wish  # noqa: PLC0415
 
     subjects = [Subject(m.month, m.scope_kind, m.scope_id, m.new_revision) for m in found.months]
-    wish = Wish(Action.SEND, operating_user(), ROLE, now_ms, f"restatement {found.cause}")
+    wish = Wish(Action.SEND, operating_user(), ROLE, now_ms, f"{RESTATEMENT}{found.cause}")
     desk_of(config, lambda: now_ms).act_on(subjects, wish)
 
 
@@ -325,7 +325,7 @@ def approve_restatement(cause: str, config_file: Path) -> None:
         if found.cause != cause:
             fail(_("{path} is not the summary that {cause} names").format(path=path, cause=cause))
         subjects = [Subject(m.month, m.scope_kind, m.scope_id, m.new_revision) for m in found.months]
-        wish = Wish(Action.APPROVE, operating_user(), ROLE, _now(), f"restatement {cause}")
+        wish = Wish(Action.APPROVE, operating_user(), ROLE, _now(), f"{RESTATEMENT}{cause}")
         try:
             desk_of(config, _now).act_on(subjects, wish)
         except (Refused, OvertakenError) as error:

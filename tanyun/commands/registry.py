@@ -6,11 +6,14 @@ from pathlib import Path
 
 import click
 
+from factors.tariffs import unknown_calendars
 from metering.i18n import _
 from metering.registry import Park
 from storage.audit import AuditLog, Event
-from storage.facts.kinds import KINDS, Fact
+from storage.facts.fact import Fact
+from storage.facts.kinds import KINDS
 from storage.facts.state import Facts
+from storage.facts.tariff import TariffFact
 from storage.registry import FactRow, RegistryReader, RegistryWriter, Revision
 from tanyun.commands.common import (
     config_option,
@@ -114,6 +117,9 @@ def import_command(file: Path, config_file: Path, why: str, dry_run: bool) -> No
             facts = sheets.parse(str(file), sheets.read(file), known, park)
         except sheets.RefusedError as error:
             fail(str(error))
+        if unknown := unknown_calendars(fact.calendar for fact in facts if isinstance(fact, TariffFact)):
+            text = _("there is no official calendar {name!r}; see `tanyun tariff show`")
+            fail("\n".join(text.format(name=name) for name in unknown))
         if dry_run:
             click.echo(_("{count} facts are in order; nothing was stored").format(count=len(facts)))
             return

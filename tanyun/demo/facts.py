@@ -9,12 +9,18 @@ from fractions import Fraction
 from metering.intervals import local_month, next_month
 from metering.registry import Meter, Park
 from metering.roles import Role
-from storage.facts.kinds import KINDS, Fact
+from storage.facts.fact import Fact
+from storage.facts.kinds import KINDS
 from storage.ledger import LedgerReader
 
 _FROM = "2020-01-01"
 _PROOF = "0" * 64
 _STANDARD = {"standard": "GB/T 32151.34-2024", "factor_set": "GBT32151.34-2024-C1"}
+_CALENDARS = {
+    "hengjing": "cn-ah-2025-302-industry",
+    "yuntu": "cn-ah-2025-302",
+    "lvcai": "cn-ah-2025-302",
+}
 _ENTERPRISES = {
     "hengjing": ("恒精", "91340100MA8HJ0001C", "3464", ("1850", "430"), (("natural_gas", "1e4Nm3", "3.2"),)),
     "yuntu": ("云图", "91340100MA8YT0001U", "6510", ("2600", "980"), ()),
@@ -36,6 +42,9 @@ def _lasting(park: Park) -> Iterator[Fact]:
             valid_from=_FROM, boundary="厂区围墙以内，外购电力、燃料与自发自用光伏", contact="演示联系人", phone="0551-00000000",
             energy_manager="演示能源管理员", legal_representative="演示法定代表人", **_STANDARD,
         )  # fmt: skip
+        yield _fact(
+            "tariff", enterprise=enterprise.id, calendar=_CALENDARS[enterprise.id], valid_from="2025-07-01"
+        )
     for number, meter in enumerate(park.meters, 1):
         yield _fact(
             "meter", meter=meter.id, serial=f"DEMO{number:06}", model=meter.profile, accuracy_class="0.5S", calibrated_on=_FROM,

@@ -3,6 +3,7 @@
 import secrets
 import shutil
 import sys
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -27,6 +28,9 @@ MARK = ".tanyun-demo"
 LIVE_POLL_S = 3
 DEMO_USER = "demo"
 _HOST = "127.0.0.1"
+_FIRST_PORT, _STEP, _FOLDERS = 15020, 10, 1500
+"""Every data folder begins at a port of its own, below those the system gives away: a demo that starts its meters again
+finds no other's there."""
 _GAUGES = (
     "power_active",
     "power_factor",
@@ -141,16 +145,17 @@ def _ports(data: Path, names: list[str], api_port: int | None) -> dict[str, int]
     file = data / "ports.json"
     kept = msgspec.json.decode(file.read_bytes(), type=dict[str, int]) if file.exists() else {}
     ports: dict[str, int] = {}
+    first = _FIRST_PORT + _STEP * (zlib.crc32(str(data).encode()) % _FOLDERS)
     for i, name in enumerate(names):
         wanted = (
-            api_port if name == "api" and api_port else kept.get(name, 8000 if name == "api" else 15020 + i)
+            api_port if name == "api" and api_port else kept.get(name, 8000 if name == "api" else first + i)
         )
         while not is_free(wanted) or wanted in ports.values():
             if name == "api" and api_port:
                 raise DemoFolderError(
                     _("port {port} is taken; name another with --port").format(port=api_port)
                 )
-            wanted += 10
+            wanted += _STEP
         ports[name] = wanted
     file.write_bytes(msgspec.json.encode(ports))
     return ports

@@ -3,10 +3,12 @@
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import jsonschema
 import msgspec
 import pytest
 
@@ -17,10 +19,11 @@ from metering.registry import Park, parse_registry
 from storage.audit import AuditLog
 from storage.months import MonthStore
 from storage.registry import RegistryReader
-from tanyun.desk import MonthDesk
+from tanyun.desk import RESTATEMENT, MonthDesk
 from tests.api.conftest import ParkFiles, _served
 from tests.api.test_page import Tab, browser, sign_in
 from tests.verification.conftest import CLOSED_AT_MS, MONTH, PARK, Plant, in_order
+from verification.lifecycle import Action, Wish
 
 __all__ = ["browser"]
 """The fixture of the other page's tests."""
@@ -228,3 +231,48 @@ def test_an_enterprise_sees_only_its_own_months_and_cannot_approve(served: Serve
         kept = client.post("/api/v1/uploads/files", content=SCAN + b"2").json()["sha256"]
         # Kept, but no act names it: nobody gets it.
         assert client.get(f"/api/v1/months/{MONTH}/enterprise/guangdian/files/{kept}").status_code == 404
+
+
+def test_a_whole_restatement_is_approved_on_the_page_by_somebody_else(
+    tmp_path_factory: pytest.TempPathFactory, browser: int, tmp_path: Path
+) -> None:
+    """Two scopes that one cause restated: one button, both verified; who handed them over cannot."""
+    with contextmanager(served.__wrapped__)(tmp_path_factory) as own:  # type: ignore[attr-defined]  # the fixture's function
+        cause, desk = "3f2a90c1d4e5b678", own.desk
+        subjects = [s for s in desk.acts() if s.revision == 2]
+        assert len(subjects) == 2
+        desk.act_on(subjects, Wish(Action.SEND, "li", "operator", CLOSED_AT_MS, f"{RESTATEMENT}{cause}"))
+        for subject in subjects:
+            life = desk.life(subject)
+            assert life is not None
+            for check in life.unanswered:
+                desk.act(subject, "answer", actor="li", role="operator", reason="说明", check=check)
+        files = ParkFiles(own.folder, own.park)
+        path = f"/api/v1/restatements/{cause}"
+        for grant, told in ((("enterprise", "guangdian"), 404), (("regulator", "*"), 200)):
+            headers = {"Authorization": f"Bearer {files.key(grant)}"}
+            assert httpx.get(own.url + path, headers=headers).status_code == told
+        wang = Person(browser, own.url, "wang")
+        tab = wang.go(
+            f"/months#{MONTH}/enterprise/guangdian", f"{CHOSEN} && document.querySelector('#do-approve-all')"
+        )
+        assert "整批更正核查通过 (2: 2026-10)" in tab.text("#decide")
+        tab.screenshot(tmp_path / "restatement.png")
+        tab.click("#do-approve-all")
+        tab.wait("document.querySelector('#chips').innerText.includes('已核查')")
+        wang.leave()
+        assert {s.status for s in desk.board("2026-11-03") if s.revision == 2} == {"verified"}
+        with AuditLog(own.folder / "audit.db") as log:
+            (entry,) = [e for e in log.entries() if e.target == f"restatement {cause}"]
+        assert (entry.actor, entry.outcome) == ("wang", "ok")
+
+
+def test_the_schema_of_a_report_is_published_to_everybody(served: Served) -> None:
+    answer = httpx.get(f"{served.url}/api/v1/schemas/month")
+    assert answer.headers["content-type"] == "application/schema+json"
+    published = json.loads((Path(__file__).parents[2] / "docs/month-document.schema.json").read_text("utf-8"))
+    assert answer.json() == published
+    jsonschema.Draft202012Validator.check_schema(answer.json())
+    with MonthStore(served.folder / "months.sqlite", writable=False) as months:
+        for row in months.list(MONTH):
+            jsonschema.Draft202012Validator(answer.json()).validate(json.loads(row.document))

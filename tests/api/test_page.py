@@ -99,12 +99,12 @@ class Tab:
 
 
 def _devtools_port(folder: Path, process: subprocess.Popen[bytes]) -> int:
-    deadline = time.monotonic() + WAIT_S
-    while not (folder / "DevToolsActivePort").exists():
+    deadline, file = time.monotonic() + WAIT_S, folder / "DevToolsActivePort"
+    while not file.exists() or not file.read_text().strip():  # there, but not written yet
         if process.poll() is not None or time.monotonic() > deadline:
             pytest.skip("Chromium is there but does not start")
         time.sleep(0.02)
-    return int((folder / "DevToolsActivePort").read_text().splitlines()[0])
+    return int(file.read_text().splitlines()[0])
 
 
 @pytest.fixture(scope="module")

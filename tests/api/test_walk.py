@@ -37,11 +37,12 @@ PUBLIC = {
     ("get", "/api/v1/session/oidc/back"),
     ("get", "/api/v1/ca"),
     ("post", "/api/v1/enrol"),
+    ("get", "/api/v1/schemas/month"),
 }
 OWN = {
     "meter": "a-in", "enterprise": "ent-a", "gateway": "gw-a", "id": "ent-a", "scope": "ent-a", "kind": "enterprise",
     "month": "2026-10", "format": "json", "by": "enterprise", "digest": "0" * 64, "code": "0000-0000-0000-0000",
-    "verdict": "approve",
+    "verdict": "approve", "cause": "0" * 16,
 }  # fmt: skip
 FOREIGN = OWN | {"meter": "b-in", "enterprise": "ent-b", "gateway": "gw-b", "id": "ent-b", "scope": "ent-b"}
 NOWHERE = OWN | {"meter": "x-in", "enterprise": "ent-x", "gateway": "gw-x", "id": "ent-x", "scope": "ent-x"}

@@ -24,6 +24,7 @@ import msgspec
 
 from storage.ledger import LedgerReader
 from tanyun.demo.layout import Layout, Options, claim, prepare
+from tests.chaos.cable import Cable, can_lay
 from tests.chaos.disk import Disk, Folder, LoopDisk, can_mount
 from tests.chaos.slow import build_shim
 from tests.chaos.wire import Wires
@@ -32,6 +33,7 @@ from tests.fakes.influx import Influxd
 FAKETIME: Final = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 SERVER: Final = "server"
 """Name of the server's disk; a gateway's disk bears its id."""
+CLOCK: Final = "clock"
 ON_SERVER: Final = ("ingest", "stream", "projector")
 _RESTART_S: Final = (0.1, 1.0)
 
@@ -78,6 +80,10 @@ class Chain:
         self.folder, self.seed = folder, seed
         self.mounts = can_mount(folder)
         self.wires = Wires(seed)
+        self.cables: dict[str, Cable] = {}
+        self._far_ends: dict[str, Wires] = {}
+        self.clock_ports: dict[str, int] = {}
+        """Where each gateway finds the accelerated clock: no fault is played on that link, but a pulled cable cuts it."""
         self.disks: dict[str, Disk] = {}
         self.children: dict[str, Child] = {}
         self.shim, self._lock, self._stop = build_shim(folder), threading.RLock(), threading.Event()
@@ -100,6 +106,10 @@ class Chain:
         claim(base, fresh=True)
         self.layout: Layout = prepare(Options(base, None, None, None, None, None, self._start_ms))
         self.wires.__enter__()
+        if can_lay():  # The last gateway stays on this machine, as a server's own gateway does.
+            self.cables = {gateway: Cable(number) for number, gateway in enumerate(self.gateways[:-1])}
+        for gateway, cable in self.cables.items():
+            self._far_ends[gateway] = Wires(self.seed, cable.enter).__enter__()
         for name in (SERVER, *self.gateways):
             self.disks[name] = self._disk(name)
         self._rewire(base)
@@ -121,7 +131,10 @@ class Chain:
             child.end()
         if self.influx is not None:
             self.influx.kill()
-        self.wires.__exit__()
+        for wires in (*self._far_ends.values(), self.wires):
+            wires.__exit__()
+        for cable in self.cables.values():
+            cable.close()
         for name, disk in self.disks.items():
             if error and error[0] is not None:
                 shutil.copytree(
@@ -150,8 +163,10 @@ class Chain:
         for gateway in self.gateways:
             file = base / f"edge-{gateway}.toml"
             text = file.read_text(encoding="utf-8")
-            text = _port(text, broker, self.wires.add(f"mqtt {gateway}", broker, mqtt=True))
-            text = _port(text, meters[gateway], self.wires.add(f"bus {gateway}", meters[gateway], mqtt=False))
+            text = _port(text, broker, self._lead(gateway, f"mqtt {gateway}", broker, mqtt=True))
+            text = _port(text, meters[gateway], self._lead(gateway, f"bus {gateway}", meters[gateway]))
+            self.clock_ports[gateway] = self._lead(gateway, f"{CLOCK} {gateway}", self.layout.clock_port)
+            text = _port(text, self.layout.clock_port, self.clock_ports[gateway])
             text = re.sub(r'path = "[^"]*"', f'path = "{self.disks[gateway].path / "outbox.db"}"', text)
             file.write_text(text, encoding="utf-8")
         file = base / "server.toml"
@@ -159,6 +174,14 @@ class Chain:
         text = _port(text, broker, self.wires.add("mqtt server", broker, mqtt=True))
         text = text.replace('data = "."', f'data = "{self.data}"')
         file.write_text(text, encoding="utf-8")
+
+    def _lead(self, gateway: str, name: str, port: int, *, mqtt: bool = False) -> int:
+        """A link of that name to a port here, and where the gateway's machine finds its near end."""
+        cable = self.cables.get(gateway)
+        if cable is None:
+            return self.wires.add(name, port, mqtt=mqtt)
+        near = self.wires.add(name, port, mqtt=mqtt, bind=cable.address)
+        return self._far_ends[gateway].add(name, near, host=cable.address)
 
     def _start_influx(self) -> None:
         if shutil.which("influxd") is None:
@@ -196,6 +219,9 @@ class Chain:
                 "LD_PRELOAD": str(self.shim),
                 "TANYUN_CHAOS_SLOW": str(self.folder / f"slow-{disk}"),
             }
+        cable = self.cables.get(name.removeprefix("edge "))
+        if cable is not None:
+            argv = cable.inside(argv)
         child = self.children[name] = Child(name, argv, self.folder / "log" / f"{name}.log", environment)
         child.start()
 
@@ -244,6 +270,8 @@ class Chain:
     def heal(self) -> None:
         """Everything works again; nothing that happened is undone."""
         self.wires.clear()
+        for cable in self.cables.values():
+            cable.plug()
         for name, disk in self.disks.items():
             disk.drain()
             (self.folder / f"slow-{name}").unlink(missing_ok=True)

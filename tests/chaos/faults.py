@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 
 import msgspec
 
-from tests.chaos.chain import FAKETIME, ON_SERVER, SERVER, Chain, Child
+from tests.chaos.chain import CLOCK, FAKETIME, ON_SERVER, SERVER, Chain, Child
 from tests.chaos.wire import Weather
 
 CLOCKS = ("@1970-01-01 00:00:20", "+1d", "-1h", "-30d", "+400d")
@@ -62,6 +62,16 @@ def stall(chain: Chain, dice: random.Random, link: str) -> bool:
 def delay(chain: Chain, dice: random.Random, link: str) -> bool:
     """A satellite hop."""
     return _weather(chain, dice, link, Weather(delay_s=dice.uniform(0.02, 0.3)), 3.0)
+
+
+def unplug(chain: Chain, dice: random.Random, gateway: str) -> bool:
+    """The gateway's network cable is pulled: no packet passes, no connection is told."""
+    if gateway not in chain.cables:
+        return False
+    chain.cables[gateway].pull()
+    time.sleep(dice.uniform(0.3, 6.0))
+    chain.cables[gateway].plug()
+    return True
 
 
 def muddle(chain: Chain, dice: random.Random, link: str) -> bool:
@@ -162,7 +172,7 @@ def twin(chain: Chain, dice: random.Random, gateway: str) -> bool:
         return False
     text = (chain.folder / "demo" / f"edge-{gateway}.toml").read_text(encoding="utf-8")
     text = text.replace(str(source), str(box / "outbox.db")).replace(
-        f"port = {chain.layout.clock_port}\n", "port = 9\n"
+        f"port = {chain.clock_ports[gateway]}\n", "port = 9\n"
     )
     config = chain.folder / "demo" / f"{box.name}.toml"
     config.write_text(text, encoding="utf-8")
@@ -217,6 +227,7 @@ FAULTS: Mapping[str, tuple[Fault, str, int]] = {
     "full_disk": (full_disk, DISKS, 3), "slow_disk": (slow_disk, DISKS, 2), "read_only": (read_only, DISKS, 2),
     "power_cut": (power_cut, DISKS, 4), "torn_tail": (torn_tail, DISKS, 3),
     "wrong_clock": (wrong_clock, GATEWAYS, 2), "twin": (twin, GATEWAYS, 1), "old_card": (old_card, GATEWAYS, 2),
+    "unplug": (unplug, GATEWAYS, 4),
     "influx_down": (influx_down, SERVER, 1),
 }  # fmt: skip
 """Name → (what it does, what it does it to, how often)."""
@@ -235,7 +246,8 @@ def targets(chain: Chain, kind: str) -> list[str]:
     """What faults of a kind can hit."""
     known = {
         ROLES: ["broker", "meters", *(name for name in ON_SERVER if name in chain.children), *(f"edge {g}" for g in chain.gateways)],
-        LINKS: list(chain.wires.links), DISKS: list(chain.disks), GATEWAYS: chain.gateways, SERVER: [SERVER],
+        LINKS: [name for name in chain.wires.links if not name.startswith(CLOCK)],
+        DISKS: list(chain.disks), GATEWAYS: chain.gateways, SERVER: [SERVER],
     }  # fmt: skip
     return known[kind]
 

@@ -22,7 +22,7 @@ def assert_exact(chain: Chain, start_ms: int, until_ms: int) -> int:
         for meter in chain.layout.park.meters:
             for kind in meter.roles:
                 totals = meters[meter.id].totals
-                rows = ledger.intervals(meter.id, kind, 0, 1 << 60)
+                rows = ledger.intervals(meter.id, kind, start_ms, 1 << 60)
                 where = (chain.seed, meter.id, kind)
                 assert len({(row.start_ms, row.part) for row in rows}) == len(rows), where
                 past = [row for row in rows if row.closed and row.end_ms <= until_ms]

@@ -39,6 +39,7 @@ class Outcome(msgspec.Struct):
     events: dict[str, int]
     projected: int
     disk: str
+    network: str
     settle_s: float
     seconds: float
 
@@ -123,7 +124,9 @@ def _settle(chain: Chain, start_ms: int, done: Counter[tuple[str, str]], begun: 
     return Outcome(
         chain.seed, sum(done.values()), 0, dict(by_fault), sum(c.deaths for c in chain.children.values()),
         sum(link.changed for link in chain.wires.links.values()), intervals, _frames(chain), dict(refused), dict(found),
-        judge.assert_projected(chain), chain.disks["server"].kind, round(settled, 1), round(time.monotonic() - begun, 1),
+        judge.assert_projected(chain), chain.disks["server"].kind,
+        f"{len(chain.cables)} gateways in network namespaces" if chain.cables else "TCP proxies",
+        round(settled, 1), round(time.monotonic() - begun, 1),
     )  # fmt: skip
 
 

@@ -2,9 +2,13 @@
 
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
+import pytest
+
+from tests.chaos.cable import Cable, can_lay
 from tests.chaos.wire import Weather, Wires
 
 MESSAGES = [bytes([0x30, 4]) + b"\0\1t" + bytes([number]) for number in range(100)]
@@ -65,3 +69,47 @@ def test_acknowledged_messages_are_left_alone() -> None:
         assert through(Weather(duplicate=0.5, reorder=0.5, drop=0.5)) == list(range(100))
     finally:
         MESSAGES = kept
+
+
+@pytest.mark.skipif(not can_lay(), reason="no root or no network namespaces on this machine")
+def test_a_pulled_cable_loses_packets_and_tells_nobody() -> None:
+    with (
+        closing(Cable(62)) as cable,
+        Wires(1) as here,
+        Wires(1, cable.enter) as there,
+        sink() as (target, heard, _over),
+    ):
+        far = there.add("link", here.add("link", target, bind=cable.address), host=cable.address)
+        with socket_in(cable) as client:
+            client.connect(("127.0.0.1", far))
+            client.sendall(b"before")
+            _until(lambda: b"".join(heard) == b"before")
+            cable.pull()
+            client.sendall(b"meanwhile")
+            time.sleep(0.5)
+            assert b"".join(heard) == b"before"
+            cable.plug()
+            _until(lambda: b"".join(heard) == b"beforemeanwhile")
+
+
+def _until(done: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@contextmanager
+def socket_in(cable: Cable) -> Iterator[socket.socket]:
+    """A socket that is made by a thread there."""
+    made: list[socket.socket] = []
+
+    def make() -> None:
+        cable.enter()
+        made.append(socket.socket())
+
+    thread = threading.Thread(target=make)
+    thread.start()
+    thread.join()
+    with closing(made[0]) as found:
+        yield found

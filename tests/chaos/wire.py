@@ -15,6 +15,7 @@ import msgspec
 
 PUBLISH: Final = 3
 _BLOCK = 65536
+LOOPBACK: Final = "127.0.0.1"
 
 
 class Weather(msgspec.Struct):
@@ -32,10 +33,13 @@ class Weather(msgspec.Struct):
 
 
 class Link:
-    """A relay from a port of its own to a target, both on loopback."""
+    """A relay from a port of its own to a target."""
 
-    def __init__(self, target: int, dice: random.Random, *, mqtt: bool) -> None:
+    def __init__(
+        self, target: tuple[str, int], dice: random.Random, *, mqtt: bool, bind: str = LOOPBACK
+    ) -> None:
         self.target, self.weather, self.port = target, Weather(), 0
+        self._bind = bind
         self.changed = 0
         """Messages duplicated, reordered or dropped so far."""
         self._dice, self._mqtt = dice, mqtt
@@ -43,7 +47,7 @@ class Link:
 
     async def open(self) -> None:
         """Listen."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 22)
+        self._server = await asyncio.start_server(self._serve, self._bind, 0, limit=1 << 22)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def cut(self) -> None:
@@ -61,7 +65,7 @@ class Link:
             writer.transport.abort()
             return
         try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target, limit=1 << 22)
+            far_reader, far_writer = await asyncio.open_connection(*self.target, limit=1 << 22)
         except OSError:
             writer.transport.abort()
             return
@@ -128,13 +132,15 @@ async def read_packet(reader: asyncio.StreamReader) -> bytes:
 
 
 class Wires:
-    """All links of a run. A context manager."""
+    """All links of a run on this side of the cables, or all at the far end of one. A context manager."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, enter: Callable[[], None] = lambda: None) -> None:
+        """`enter` moves the thread of the links to where they are."""
         self.links: dict[str, Link] = {}
         self._dice = random.Random(f"wires {seed}")
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="wires", daemon=True)
+        self._enter = enter
+        self._thread = threading.Thread(target=self._run, name="wires", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -148,9 +154,16 @@ class Wires:
         self._thread.join(10)
         self._loop.close()
 
-    def add(self, name: str, target: int, *, mqtt: bool) -> int:
-        """A new link; its port."""
-        link = self.links[name] = Link(target, random.Random(self._dice.random()), mqtt=mqtt)
+    def _run(self) -> None:
+        self._enter()
+        self._loop.run_forever()
+
+    def add(
+        self, name: str, target: int, *, mqtt: bool = False, host: str = LOOPBACK, bind: str = LOOPBACK
+    ) -> int:
+        """A new link to a port of `host`; its own port at `bind`."""
+        dice = random.Random(self._dice.random())
+        link = self.links[name] = Link((host, target), dice, mqtt=mqtt, bind=bind)
         self._do(link.open())
         return link.port
 

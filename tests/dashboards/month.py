@@ -145,6 +145,8 @@ def documents(meters: tuple[Meter, ...], newest: int, closed: int = 5) -> Iterat
             for method in ("standard", "location_national", "location_provincial", "market"):
                 yield f"account,{head},method={method} direct_g=9000000.0,electricity_g=1000000.0,heat_g=5000.0,including_g=10005000.0 {t}"
             yield f"energy_type,{head},kind=electricity consumed=28000.0,standard_coal_kg=3441.2 {t}"
+            for period in ("peak", "flat", "valley"):
+                yield f"period,{head},kind={period} energy_wh=9333333.0,estimated_wh=0.0,share=0.3333 {t}"
             yield f"intensity,{head},kind=output_value value=0.0123,target=0.011 {t}"
             yield f"revision,{head} revision=1.0,outcome=0.0,energy_wh=27000000.0,emission_g=1.0,changes=0.0 {t + 1}"
             if back == 1:

@@ -22,6 +22,7 @@ DOCUMENT = b"""{"start_ms":%d,"formula":[{"role":"grid_boundary"}],"checks":[{"o
  "changes":[{"path":"energy.purchased_wh","old":"71000","new":"72000"}],
  "totals":[{"use":"market","direct_ug":"5","electricity_ug":"7","heat_ug":"0","excluding_ug":"5","including_ug":"12"}],
  "energy_types":[{"id":"electricity","consumed":"72","standard_coal_kgce":"8.8"}],
+ "periods":[{"meter":"","period":"peak","energy_wh":"72000","estimated_wh":"7","share":"1"}],
  "intensities":[{"id":"output_value","value":"1/3","target":"0.25"}]}"""
 PROBED = {"up"}
 """Written by `tanyun projector run`, which probes services; the projector alone has none to probe."""

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from factors.policy import enterprise_policy
 from factors.table import FactorTable
 from metering.registry import load_registry
-from storage.facts.kinds import Fact
+from storage.facts.fact import Fact
 from storage.facts.sheets import export_csv
 from storage.lifecycle import Subject
 from storage.months import MonthRow, MonthStore

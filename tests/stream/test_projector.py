@@ -245,6 +245,11 @@ def test_every_revision_of_a_month_is_kept_beside_the_one_before(
                         "including_ug": "2000000"}],
             "energy_types": [{"id": "raw_coal", "consumed": "12.5", "standard_coal_kgce": "8.92"}],
             "intensities": [{"id": "output_value", "value": "1/4", "target": None}],
+            "periods": [
+                {"meter": "", "period": "peak", "energy_wh": "60000", "estimated_wh": "9", "share": "3/4"},
+                {"meter": "", "period": "", "energy_wh": "20000", "estimated_wh": "0", "share": "1/4"},
+                {"meter": "gate", "period": "peak", "energy_wh": "1", "estimated_wh": "0", "share": "1"},
+            ],
         }  # fmt: skip
         body = json.dumps(document).encode()
         return MonthRow("2026-11", "enterprise", "e1", number, "PASS", number * 1000, reason, body, "")
@@ -277,6 +282,13 @@ def test_every_revision_of_a_month_is_kept_beside_the_one_before(
     assert (kind["kind"], kind["consumed"], kind["standard_coal_kg"]) == ("raw_coal", 12.5, 8.92)
     [intensity] = writer.query("history", "SELECT * FROM intensity")
     assert (intensity["kind"], intensity["value"]) == ("output_value", 0.25)
+    periods = {
+        row["kind"]: (row["energy_wh"], row["share"])
+        for row in writer.query("history", "SELECT * FROM period")
+    }
+    assert periods == {
+        "peak": (60_000, 0.75), "none": (20_000, 0.25), "sharp": (0, 0), "flat": (0, 0), "valley": (0, 0), "deep": (0, 0),
+    }  # fmt: skip
 
 
 def test_a_new_factor_restates_its_open_months(plant: Plant, writer: AnyWriter, influxd: InfluxDB) -> None:

@@ -66,6 +66,14 @@ def test_a_sheet_goes_in_once_comes_out_again_and_is_audited(folder: Path) -> No
     assert (entry.action, entry.target) == ("registry.production.set", "a")
 
 
+def test_a_calendar_that_nobody_published_is_refused(folder: Path) -> None:
+    sheet = folder / "tariff.csv"
+    sheet.write_text("enterprise,calendar,valid_from\na,cn-xx-1,2026-01-01\n", encoding="utf-8")
+    assert "cn-xx-1" in run(folder, "registry", "import", str(sheet), "--why", "w", code=1).output
+    sheet.write_text("enterprise,calendar,valid_from\na,cn-ah-2025-302,2026-01-01\n", encoding="utf-8")
+    assert "revision 1" in run(folder, "registry", "import", str(sheet), "--why", "w").output
+
+
 def test_mistakes_are_listed_and_nothing_is_stored(folder: Path) -> None:
     (folder / "production.csv").write_text(GOOD + "b,2026-13,x,1\n", encoding="utf-8")
     result = run(folder, "registry", "import", str(folder / "production.csv"), "--why", "w", code=1)

@@ -14,7 +14,8 @@ from factors.table import FactorTable
 from metering.intervals import QUARTER_MS, Span, local_month, to_ms
 from metering.registry import Park, parse_registry
 from metering.sparkplug import DataType, Metric, Payload, Property, encode
-from storage.facts.kinds import Fact, MeterFact
+from storage.facts.fact import Fact
+from storage.facts.kinds import MeterFact
 from storage.facts.state import Facts
 from storage.journal import BirthIndex, Commit, Entry, FrameIndex, JournalReader, Offset
 from storage.journal_writer import JournalWriter

@@ -5,8 +5,10 @@ from typing import Any
 import msgspec
 
 from storage.months import MonthRow, digest_of
+from tests.verification import full_tariff
 from verification import lines
 from verification.document import Change, MonthDocument, canonical, parse
+from verification.substitution_line import SubstitutionLine
 
 MONTH_NAMES = [f"2026-{number:02d}" for number in range(1, 13)]
 
@@ -43,6 +45,7 @@ def _values(document: MonthDocument) -> dict[str, object]:
         **_energy(),
         **_carbon(),
         **_quality(document),
+        **full_tariff.values(),
     }
 
 
@@ -414,6 +417,23 @@ def _quality(document: MonthDocument) -> dict[str, object]:
                 power_factor="0.93",
             )
             for n, meter in enumerate(meters)
+        ),
+        "substitutions": (
+            SubstitutionLine(
+                id="m-two/energy_import_total/2026-10-28T09:00:00",
+                meter="m-two",
+                reading_type="energy_import_total",
+                start="2026-10-28T09:00:00+08:00",
+                end="2026-11-01T00:00:00+08:00",
+                amount="812500",
+                method_zh="校核表",
+                method_en="check meter",
+                reason="表计烧毁，按变电室校核表",
+                evidence_sha256="ab" * 32,
+                author="li",
+                approver="wang",
+                accepted=True,
+            ),
         ),
         "events": tuple(
             lines.EventLine(

@@ -1,4 +1,5 @@
 from fractions import Fraction
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -8,6 +9,8 @@ from hypothesis import strategies as st
 from metering.intervals import HOUR_MS, QUARTER_MS, Span, local_month
 from metering.quality import Quality
 from storage.ledger import IntervalRow
+from tests.verification import slow_summary
+from tests.verification.slow_summary import cells
 from verification.completeness import total_of
 from verification.intervals import Odd, Summary, days_of, summarize
 
@@ -33,7 +36,7 @@ def row(
 
 def summary(rows: list[IntervalRow], span: Span = HOUR, limit_w: int | None = None) -> Summary:
     return summarize(
-        rows, span, days_of(span, ZoneInfo("UTC")), None if limit_w is None else Fraction(limit_w)
+        map(cells, rows), span, days_of(span, ZoneInfo("UTC")), None if limit_w is None else Fraction(limit_w)
     )
 
 
@@ -131,3 +134,36 @@ def test_one_pass_finds_what_a_slow_reader_finds(given: list[tuple[bool, bool, b
         assert day.whole == (
             sum(r.end_ms - r.start_ms for r in mine if r.closed) == day.span.end_ms - day.span.start_ms
         )
+
+
+QUALITIES = st.sampled_from([int(quality) for quality in Quality])
+PIECE = st.tuples(
+    st.booleans(), st.booleans(), st.booleans(), st.integers(-5, 50), QUALITIES, st.integers(0, 2)
+)
+
+
+@given(st.lists(PIECE, max_size=40), st.sampled_from([None, Fraction(100), Fraction(1001, 10)]))
+def test_columns_find_what_one_interval_after_the_other_finds(
+    pieces: list[tuple[bool, bool, bool, int, int, int]], limit_w: Fraction | None
+) -> None:
+    """Intervals with holes, some in two parts, some running, some in more than one revision."""
+    span, given, newest = Span(5 * QUARTER_MS, 205 * QUARTER_MS), [], []
+    opening = 1 << 40
+    for number, (there, read, closed, energy, quality, shape) in enumerate(pieces):
+        start = (5 + number * 5) * QUARTER_MS
+        cuts = [start, start + QUARTER_MS // 3, start + QUARTER_MS] if shape else [start, start + QUARTER_MS]
+        for part, (low, high) in enumerate(pairwise(cuts)):
+            mine = [
+                IntervalRow(
+                    "m", "x", low, high, part, revision, opening, opening + energy * revision, None, None, 0, read, quality,
+                    closed,
+                )
+                for revision in range(1, 1 + max(shape, 1))
+            ]  # fmt: skip
+            given += mine if there else []
+            newest += mine[-1:] if there else []
+            opening = mine[-1].closing
+    days = days_of(span, ZoneInfo("Asia/Shanghai"))
+    assert summarize(map(cells, given), span, days, limit_w) == slow_summary.summarize(
+        newest, span, days, limit_w
+    )

@@ -5,8 +5,7 @@ from datetime import date
 import pytest
 
 from factors.holidays import Calendar
-from verification.deadlines import DEADLINES, Deadline, due, reminders, sentence
-from verification.lifecycle import Status
+from verification.deadlines import DEADLINES, Deadline, due
 
 CALENDAR = Calendar.load()
 DEPOSIT = next(rule for rule in DEADLINES if rule.id == "deposit")
@@ -33,20 +32,6 @@ def test_a_reminder_falls_on_a_working_day() -> None:
     assert found.day == date(2026, 10, 10)
     assert found.reminders == (date(2026, 9, 30),)  # both: the last working day before the holiday
     assert all(CALENDAR.is_workday(day) for day in found.reminders)
-
-
-def test_who_has_submitted_is_not_reminded_and_who_is_late_is_reminded_every_working_day() -> None:
-    months = {
-        ("2026-08", "a"): Status.SUBMITTED,
-        ("2026-08", "b"): Status.VERIFIED,
-        ("2026-08", "c"): Status.RESTATED,
-    }
-    on_day = list(reminders(months, [DEPOSIT], CALENDAR, date(2026, 9, 30)))
-    assert [(scope, left) for _month, scope, _due, left in on_day] == [("b", 10)]
-    late = list(reminders(months, [DEPOSIT], CALENDAR, date(2026, 10, 12)))
-    assert [(scope, left) for _month, scope, _due, left in late] == [("b", -2)]
-    assert not list(reminders(months, [DEPOSIT], CALENDAR, date(2026, 10, 11)))  # a Sunday
-    assert "2 days late" in sentence("b", late[0][2], -2)
 
 
 def test_a_year_without_a_notice_is_marked() -> None:

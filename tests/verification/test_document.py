@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.months import MonthRow
-from verification.document import canonical, differences, exact_decimal, half_up, json_schema, parse
+from verification.changes import differences
+from verification.document import canonical, exact_decimal, half_up, json_schema, parse
 
 SCHEMA_FILE = Path(__file__).parents[2] / "docs" / "month-document.schema.json"
 

@@ -19,10 +19,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from factors.fuel import FuelTable
 from factors.policy import enterprise_policy
 from factors.table import FactorTable
 from metering.intervals import HOUR_MS, QUARTER_MS, local_month
 from metering.registry import Park, parse_registry
+from storage.facts.state import Facts
 from storage.journal import Commit, Entry, FrameIndex, JournalReader
 from storage.journal_writer import JournalWriter
 from storage.ledger import LedgerReader
@@ -105,8 +107,9 @@ class Packed:
         with LedgerReader(self.works.folder / "ledger.sqlite") as ledger:
             journal, known = self.works.folder / "journal.sqlite", {"acrel_dtsd1352": b"# a profile\n"}
             sources = Sources(
-                park or self.works.park, journal, ledger, FactorTable.load(), self.key, "tanyun test", known
-            )
+                park or self.works.park, journal, ledger, FactorTable.load(), self.key, "tanyun test", known,
+                lambda _revision: Facts(tuple(self.works.facts)), FuelTable.load(),
+            )  # fmt: skip
             return write_pack(row, sources, folder)
 
 

@@ -19,6 +19,7 @@ from storage.facts.kinds import (
     ProductionFact,
 )
 from storage.facts.state import Facts
+from verification.lines import EnterpriseFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,15 @@ class Books:
             f for f in self.facts.of(BenchmarkFact, scope) if f.measure == measure and f.year <= self.year
         ]
         return max(found, key=lambda fact: fact.year, default=None)
+
+
+def enterprise_facts(books: Books) -> EnterpriseFacts:
+    """What a report's cover says of the scope."""
+    record = books.enterprise()
+    if record is None:
+        return EnterpriseFacts()
+    names = EnterpriseFacts.__struct_fields__
+    return EnterpriseFacts(**{name: getattr(record, name) for name in names})
 
 
 def no_books(scope: str, enterprises: Sequence[str], month: str) -> Books:

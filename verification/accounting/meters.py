@@ -29,6 +29,7 @@ EVENTS = {
     "exchange": ("换表", "meter exchanged"),
     "ratio_change": ("变比变更", "ratio changed"),
     "unexplained": ("换表待确认", "exchange to be confirmed"),
+    "serial_changed": ("换表待确认（出厂编号变化）", "serial number changed, exchange to be confirmed"),
 }
 """Kinds of ledger events that a report names → (Chinese, English); others are shown by their kind."""
 

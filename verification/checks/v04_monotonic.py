@@ -12,9 +12,9 @@ RULE = Rule(
     "pending totals / totals with a falling interval / meters with events to explain", ("V04",),
 )  # fmt: skip
 EVENTS_TO_EXPLAIN = frozenset(
-    {"pending_fall", "pending_rise", "transient_dropped", "conflicting_reading", "reset", "step_back", "unexplained"}
+    {"pending_fall", "pending_rise", "transient_dropped", "conflicting_reading", "reset", "step_back", "unexplained", "serial_changed"}
 )  # fmt: skip
-"""Kinds of ledger events that a person has to explain. A late reading is none of them, nor is a roll-over, nor what was declared
+"""Kinds of events, ingest's among them, that a person has to explain. A late reading is none, nor a roll-over, nor what was declared
 with its reason (exchange, ratio change)."""
 
 

@@ -11,13 +11,13 @@ from metering.i18n import _
 from metering.mqtt import is_loopback
 from verification.deadlines import DEADLINES, Deadline
 
-Content = Literal["pdf", "xlsx", "csv", "json", "evidence", "head"]
+Content = Literal["pdf", "xlsx", "csv", "json", "evidence", "head", "reminder"]
 
 
 class _Target(Strict):
     name: Id
     content: tuple[Content, ...] = ("pdf", "xlsx", "json")
-    """`head`: the daily signed chain head; the others belong to months."""
+    """`head`: the daily signed chain head; `reminder`: of deadlines; the others belong to months."""
     scopes: tuple[Id, ...] = ()
     """Enterprises or the park by id; all when empty."""
     status: Literal["provisional", "verified", "submitted"] = "verified"

@@ -16,6 +16,8 @@ AnyTarget = SmtpTarget | HttpsTarget | SftpTarget
 WAITS_MINUTES = (0, 1, 5, 15, 60, 180, 360)
 """Between one attempt and the next; the last for ever: what has no receipt is tried until it has one. Ours."""
 _ORDER = tuple(Status)
+APART = frozenset({"head", "reminder"})
+"""Contents that belong to no month's revision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ def due_months(
     target: AnyTarget, months: Mapping[Subject, Status], now: datetime, calendar: Calendar
 ) -> Iterator[Subject]:
     """The revisions that a target is to have by now: in the right status, and the day has come."""
-    if not set(target.content) - {"head"} or not _open(target, now, calendar):
+    if not set(target.content) - APART or not is_open(target, now, calendar):
         return
     for subject, status in months.items():
         wanted = not target.scopes or subject.scope_id in target.scopes
@@ -68,7 +70,8 @@ def head_is_due(target: AnyTarget, now: datetime) -> bool:
     return "head" in target.content and now.hour >= target.hour
 
 
-def _open(target: AnyTarget, now: datetime, calendar: Calendar) -> bool:
+def is_open(target: AnyTarget, now: datetime, calendar: Calendar) -> bool:
+    """Whether a target takes parcels at this hour of this day."""
     return now.hour >= target.hour and (not target.workdays_only or calendar.is_workday(now.date()))
 
 

@@ -1,12 +1,12 @@
 """The document's figures again, from replayed totals: every one that differs, by its place."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import groupby
 from math import floor
 from operator import itemgetter
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from metering.dated import transformer_ratio
@@ -18,8 +18,10 @@ from verification.document import Bracket, FactorLine, MeterLine, MonthDocument,
 from verification.evidence.boundaries import Boundaries
 from verification.evidence.facts import ELECTRIC, Difference, Facts, unlike
 from verification.evidence.judge import Event
-from verification.evidence.replay import Key, Replay
-from verification.evidence.total import ADJUSTING, TOLD, Reading, Row
+from verification.evidence.periods import PeriodRecount
+from verification.evidence.replay import Key, Replay, Where
+from verification.evidence.total import ADJUSTING, TOLD, Reading, Row, Told
+from verification.intervals import PeriodSum
 
 _PLACES = 10_000
 _COMPARED = (
@@ -46,8 +48,17 @@ class Sums:
     estimated: int = 0
     points: int = 0
     whole: bool = True
-    days: dict[int, tuple[int, int]] = field(default_factory=lambda: defaultdict(lambda: (0, 0)))
+    days: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Start of a local day → (base units, milliseconds) of its closed intervals."""
+
+    runs: list[Span] = field(default_factory=list)
+    """Stretches that closed intervals cover, one after another."""
+
+    def _cover(self, start_ms: int, end_ms: int) -> None:
+        if self.runs and self.runs[-1].end_ms == start_ms:
+            self.runs[-1] = Span(self.runs[-1].start_ms, end_ms)
+        else:
+            self.runs.append(Span(start_ms, end_ms))
 
     def add(self, row: Row, day_ms: int) -> None:
         if self.first is None:
@@ -59,12 +70,35 @@ class Sums:
         self.estimated += energy if row.quality >= Quality.ESTIMATED else 0
         self.points += row.edge_read and row.closed
         if row.closed:
-            known = self.days[day_ms]
+            self._cover(row.start_ms, row.start_ms + QUARTER_MS)
+            known = self.days.get(day_ms, (0, 0))
             self.days[day_ms] = known[0] + energy, known[1] + QUARTER_MS
 
 
+def holes_between(runs: Sequence[Span], span: Span) -> list[Span]:
+    """What lies before, between and after some runs."""
+    edges = [span.start_ms, *(edge for run in runs for edge in run), span.end_ms]
+    pairs = zip(edges[::2], edges[1::2], strict=True)
+    return [Span(start, end) for start, end in pairs if start < end]
+
+
+class Share(NamedTuple):
+    """What another process found for its meters."""
+
+    sums: dict[Key, Sums]
+    told: dict[Key, Told]
+    cited: dict[tuple[Key, Where], Reading | None]
+    first: Difference | None
+    frames: int
+    intervals: int
+    periods: dict[Key, dict[int, PeriodSum]]
+
+
 class Recount:
-    """A month's figures from replayed totals. `differences` yields in the order of the document."""
+    """A month's figures from replayed totals. `differences` yields in the order of the document.
+
+    `ledger` has the rows of the replay's own meters; those of others come as a share.
+    """
 
     def __init__(
         self, document: MonthDocument, facts: Facts, replay: Replay, ledger: Iterable[Mapping[str, str]]
@@ -74,19 +108,47 @@ class Recount:
         self._zone = ZoneInfo(document.zone)
         self._days = list(_days(self._span, self._zone))
         self._sums: dict[Key, Sums] = {}
+        self._periods = PeriodRecount(document, facts)
         self._ratios = {factor_id: ratio.as_integer_ratio() for factor_id, ratio in facts.ratios.items()}
         self.intervals = 0
         """How many stored intervals were held against the frames."""
 
-    def differences(self) -> Iterator[Difference]:
-        """Every difference: intervals first, then what is made of them."""
+    def share(self) -> Share:
+        """The intervals of the replay's own meters."""
+        first = next(self._of_ledger(), None)
+        told = {key: total.told for key, total in self._replay.totals.items()}
+        return Share(
+            self._sums,
+            told,
+            self._replay.cited,
+            first,
+            self._replay.frames,
+            self.intervals,
+            self._periods.parts(told),
+        )
+
+    def _join(self, share: Share) -> None:
+        self._sums |= share.sums
+        self._replay.join(share.told, share.cited, share.frames)
+        self.intervals += share.intervals
+        self._periods.join(share.periods)
+
+    def differences(self, rest: Callable[[], Share | None] = lambda: None) -> Iterator[Difference]:
+        """The first difference: registry, then intervals, then what is made of them. `rest` waits for the other process."""
         yield from self._of_registry()
+        first = next(self._of_ledger(), None)
+        if (share := rest()) is not None:
+            self._join(share)
+            first = first or share.first
         yield from self._of_opening()
-        yield from self._of_ledger()
+        if first is not None:
+            yield first
+            return
         for line in self._document.meters:
             yield from self._of_meter(line)
             yield from self._of_balance(line)
-        yield from Boundaries(self._document, self._facts, self._days, self._energy).differences()
+        yield from self._periods.differences(self.energy, lambda key: self._sums[key].estimated)
+        yield from Boundaries(self._document, self._facts, self._days, self.energy).differences()
 
     def _of_registry(self) -> Iterator[Difference]:
         listed = {(line.meter, line.reading_type) for line in self._document.meters}
@@ -114,7 +176,10 @@ class Recount:
                 yield Difference(place, str(begins.position), str(begins.register + begins.offset))
 
     def _of_ledger(self) -> Iterator[Difference]:
-        lines = {(line.meter, line.reading_type): line for line in self._document.meters}
+        mine = self._replay.totals
+        lines = {
+            key: line for line in self._document.meters if (key := (line.meter, line.reading_type)) in mine
+        }
         groups = groupby(self._ledger, key=lambda row: (row["meter"], row["reading_type"]))
         for key, rows in groups:
             if key not in lines or key in self._sums:
@@ -143,6 +208,7 @@ class Recount:
             if compared and not self._is_as_told(row, told):
                 yield from self._of_row(key, row, told)
             sums.add(row, day.start_ms)
+            self._periods.add(key, row)
             self.intervals += told is not None
         if (more := next(stored, None)) is not None:
             yield Difference(
@@ -203,7 +269,7 @@ class Recount:
         assert sums.last is not None  # noqa: S101  the caller has looked
         yield from unlike(f"{place}.closing_wh", line.closing_wh, str(sums.last.closing))
         yield from unlike(f"{place}.closing_at", line.closing_at, self._time(sums.last.start_ms + QUARTER_MS))
-        energy = self._energy((line.meter, line.reading_type))
+        energy = self.energy((line.meter, line.reading_type))
         yield from unlike(f"{place}.energy_wh", line.energy_wh, count_text(energy))
         factor = self._factor_of(line)
         emission = (
@@ -228,14 +294,14 @@ class Recount:
         use = line.role if line.role in {Role.PV_GENERATION, Role.EXPORT} else self._document.scope.kind
         return self._facts.factors.get(str(use))
 
-    def _energy(self, key: Key, day: Span | None = None) -> int | None:
+    def energy(self, key: Key, day: Span | None = None) -> int | None:
         """Base units of a total's month or of one day of it; None unless it is covered."""
         sums, near = self._sums[key], self._replay.totals[key].told.nearest
         if sums.first is None:
             return None
         if day is not None:
             starts_here = near[0] is None and day.start_ms <= sums.first.start_ms < day.end_ms
-            energy, covered = sums.days[day.start_ms]
+            energy, covered = sums.days.get(day.start_ms, (0, 0))
             return energy if covered == day.end_ms - day.start_ms and not starts_here else None
         enclosed = None not in near and sums.first.start_ms == self._span.start_ms
         covered = sum(ms for _energy, ms in sums.days.values())
@@ -244,6 +310,21 @@ class Recount:
             if enclosed and sums.whole and covered == self._span.end_ms - self._span.start_ms
             else None
         )
+
+    def day(self, key: Key, day: Span) -> int | None:
+        """Base units of a local day whose intervals are all there and closed."""
+        energy, covered = self._sums[key].days.get(day.start_ms, (0, 0)) if key in self._sums else (0, 0)
+        return energy if covered == day.end_ms - day.start_ms else None
+
+    def holes(self, meter: str, reading_type: str) -> list[Span] | None:
+        """What no closed interval covers; None for a total that is not here."""
+        sums = self._sums.get((meter, reading_type))
+        return None if sums is None else holes_between(sums.runs, self._span)
+
+    def opening(self, key: Key) -> int | None:
+        """Where a total's first interval begins, if that is the month's first one."""
+        first = self._sums[key].first if key in self._sums else None
+        return first.opening if first is not None and first.start_ms == self._span.start_ms else None
 
     def _of_balance(self, line: MeterLine) -> Iterator[Difference]:
         """The readings beside the edges: that they are in the frames as told, and that none lies nearer."""

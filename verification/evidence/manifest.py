@@ -2,7 +2,9 @@
 
 import msgspec
 
-SCHEMA = "tanyun-evidence/2"
+SCHEMA = "tanyun-evidence/3"
+WITHOUT_BOOKS = "tanyun-evidence/2"
+"""Packs of the release before: no facts in them, so figures that need bills, fuels or certificates stay as they are told."""
 MANIFEST, SIGNATURE, PUBLIC_KEY = "manifest.json", "manifest.sig", "public-key.pem"
 UNLISTED = (MANIFEST, SIGNATURE, PUBLIC_KEY)
 """Files that the manifest does not list: itself, its signature, and the key that it names itself."""
@@ -17,6 +19,9 @@ METERS, ROLES, FORMULAS, FACTORS = (
 )
 ENTERPRISES, SITES, GATEWAYS = "registry/enterprises.csv", "registry/sites.csv", "registry/gateways.csv"
 RATIOS, EXCHANGES = "registry/ratios.csv", "registry/exchanges.csv"
+FACTS, FUELS, COAL, BILL_LEDGER = "facts/", "factors/fuels.csv", "factors/coal.csv", "bill-intervals.csv"
+TARIFFS = "registry/tariffs.csv"
+"""Only where a time-of-use calendar is declared: which period every stretch of the month belongs to."""
 CONFIGURATION = "configuration.json"
 
 

@@ -1,6 +1,6 @@
 """Making an evidence pack: the frames of a closed month, what they are read with, and what was made of them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,21 +11,25 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from factors.fuel import FuelTable
 from factors.table import FactorTable
 from metering.dated import DeclaredTotal, Segment, Swap, declared_total
 from metering.i18n import _
 from metering.intervals import QUARTER_MS, Span
 from metering.quality import Quality
 from metering.registry import Meter, Park
+from storage.facts.state import Facts
 from storage.journal import Offset
 from storage.ledger import FOREVER, EventRow, IntervalRow, LedgerReader
 from storage.months import MonthRow
 from storage.slices import JournalSlice
+from verification.accounting.books import Books
 from verification.document import MeterLine, MonthDocument, parse
-from verification.evidence import judge, replay, signing, tables, total
+from verification.evidence import books, judge, periods, replay, signing, tables, total
 from verification.evidence import manifest as names
 from verification.evidence.container import ContainerWriter
 from verification.evidence.errors import PackError
+from verification.evidence.facts import Formula
 from verification.evidence.manifest import ChainPart, FileLine, Manifest, Signer
 from verification.evidence.proof import encode_block
 from verification.evidence.selection import DECIDING, Selection, Selector, known_of
@@ -50,6 +54,9 @@ class Sources:
     """Name and release of this program."""
     profiles: Mapping[str, bytes]
     """Profile name → its file."""
+    facts: Callable[[int], Facts]
+    """Revision of the registry of facts → what held then."""
+    fuels: FuelTable
 
 
 def pack_name(row: MonthRow) -> str:
@@ -196,6 +203,15 @@ class _Content:
         return [line for line in self.document.meters if line.meter == meter.id]
 
     @cached_property
+    def books(self) -> Books:
+        """The facts of the state that the month was made from."""
+        facts = self.sources.facts(self.document.registry.revision)
+        return books.books_of(facts, self.document, (e.id for e in self.sources.park.enterprises))
+
+    def _formula(self, scope: str) -> Formula | None:
+        return books.formula_of(self.books, scope)
+
+    @cached_property
     def places(self) -> list[tuple[int, int]]:
         """Every record of the pack, in journal order."""
         return sorted({place for selection in self.selections for place in selection.places})
@@ -211,7 +227,7 @@ class _Content:
                 _("this journal is not the one that {month} was closed on").format(month=self.document.month)
             )
         for line in self.document.meters:
-            rows = self._intervals(line)
+            rows = self._rows(line)
             stored = str(sum(row.energy for row in rows)) if rows else None
             if stored != line.balance.ledger_wh:
                 text = _(
@@ -234,10 +250,15 @@ class _Content:
             names.OPENING: tables.csv_chunks(tables.OPENING_COLUMNS, self._opening_rows()),
             names.FACTORS: self._factors(),
             names.CONFIGURATION: [names.canonical(self._configuration())],
-            **tables.registry_tables(self.sources.park, self.meters, self.document),
+            **tables.registry_tables(self.sources.park, self.meters, self.document, self._formula),
+            **books.book_tables(
+                self.books, self.document, self.sources.park, self.sources.fuels, self._intervals
+            ),
             **tables.dated_tables(self.declared, self.events, self.span),
         }
         found |= {f"reports/{report_name(self.row, kind)}": _rendered(self.row, kind) for kind in RENDERERS}
+        if self.document.tariffs:
+            found[names.TARIFFS] = tables.csv_chunks(periods.COLUMNS, periods.rows(self.document))
         profiles = {meter.profile for meter in self.meters} & set(self.sources.profiles)
         found |= {f"configuration/profiles/{name}.toml": [self.sources.profiles[name]] for name in profiles}
         return iter(sorted(found.items()))
@@ -282,7 +303,7 @@ class _Content:
 
     def _ledger_rows(self) -> Iterator[tuple[tables.Cell, ...]]:
         for line in self.document.meters:
-            for row in self._intervals(line):
+            for row in self._rows(line):
                 yield tables.ledger_cells(row)
 
     def _opening_rows(self) -> Iterator[tuple[tables.Cell, ...]]:
@@ -291,16 +312,20 @@ class _Content:
                 yield *key, begins.t, begins.register, begins.position, begins.offset, *where
 
     def _factors(self) -> Iterator[bytes]:
-        used = {row.factor_id or "" for line in self.document.meters for row in self._intervals(line)} - {""}
+        used = {row.factor_id or "" for line in self.document.meters for row in self._rows(line)} - {""}
+        used |= {line.factor_id for line in self.document.totals if line.factor_id}
         return tables.csv_chunks(
             tables.FACTOR_COLUMNS, tables.factor_rows(self.document, self.sources.table, used)
         )
 
-    def _intervals(self, line: MeterLine) -> list[IntervalRow]:
+    def _rows(self, line: MeterLine) -> list[IntervalRow]:
         """The rows that were the newest at the close; where a restatement found no energy, there is none."""
-        until = FOREVER if self._then is None else self._then.change_seq
-        rows = self.sources.ledger.intervals(line.meter, line.reading_type, *self.span, until)
+        rows = self._intervals(line.meter, line.reading_type, self.span)
         return [row for row in rows if row.quality != Quality.VOID]
+
+    def _intervals(self, meter: str, reading_type: str, span: Span) -> list[IntervalRow]:
+        until = FOREVER if self._then is None else self._then.change_seq
+        return self.sources.ledger.intervals(meter, reading_type, *span, until)
 
     def _configuration(self) -> dict[str, object]:
         return {

@@ -96,21 +96,24 @@ class _Stream:
         return bool(chunk) or self._more()
 
     def take(self, size: int) -> bytes:
-        while len(self._data) - self._at < size:
-            if not self._more():
-                raise ProofError("it ends within a block")
-        start, self._at = self._at, self._at + size
-        return self._data[start : self._at]
+        start, end = self._at, self._at + size
+        if end > len(self._data):
+            while len(self._data) - self._at < size:
+                if not self._more():
+                    raise ProofError("it ends within a block")
+            start, end = self._at, self._at + size
+        self._at = end
+        return self._data[start:end]
 
 
 def _read_tree(stream: _Stream, low: int, high: int, records: list[tuple[int, bytes]]) -> bytes:
     tag = stream.take(1)[0]
+    if tag == _RECORD and high - low == 1:
+        record = stream.take(int.from_bytes(stream.take(_SIZE.size)))
+        records.append((low, record))
+        return sha256(b"\x00" + record).digest()
     if tag == _HASH:
         return stream.take(_DIGEST_SIZE)
-    if tag == _RECORD and high - low == 1:
-        record = stream.take(_SIZE.unpack(stream.take(_SIZE.size))[0])
-        records.append((low, record))
-        return leaf_hash(record)
     if tag != _NODE or high - low == 1:
         raise ProofError(f"tag {tag} where none such can stand")
     middle = low + split(high - low)

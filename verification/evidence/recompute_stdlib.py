@@ -4,8 +4,8 @@ Run it as: python -I -S recompute.py PACK.zip
 
 Reads the frames in journal/records.bin with its own small protobuf reader, judges every total reading by reading, works
 out where it stood at the month's edges, and compares opening, closing, energy, emission and adjustments (roll-over, reset,
-step back, exchange, change of ratio) of every meter with document.json. It also checks the SHA-256 of every file, the
-Merkle proofs and the journal's chain. The signature needs another tool: see README.txt.
+step back, exchange, change of ratio) of every meter, and energy by time-of-use period, with document.json. It also checks
+the SHA-256 of every file, the Merkle proofs and the journal's chain. The signature needs another tool: see README.txt.
 Exit code 0: equal; 1: different; 2: wrong usage.
 """
 
@@ -311,6 +311,24 @@ class Pack:
             say(f"{'/'.join(key)}: {start} -> {end} = {energy} {roles[key]['unit']}, {emission} ug CO2")
             for t, kind, register, gained in self.adjustments(judge):
                 say(f"  {kind} at {t} ms: register {register}, position gains {gained}")
+            yield from self.period_differences(key, judge)
+
+    def period_differences(self, key: Key, judge: Judge) -> Iterator[str]:
+        """Energy by time-of-use period: what the total gained over the stretches of registry/tariffs.csv."""
+        lines = [
+            line for line in self.document.get("periods", ()) if (line["meter"], line["reading_type"]) == key
+        ]
+        rows = self.table("registry/tariffs.csv") if lines else []
+        whose = key[0] if any(row["meter"] == key[0] for row in rows) else ""
+        found: dict[str, int] = defaultdict(int)
+        for row in rows:
+            if (row["enterprise"], row["meter"]) == (self.meters[key[0]]["enterprise"], whose):
+                start, end = (position_at(judge.points, int(row[name])) for name in ("start_ms", "end_ms"))
+                found[row["period"]] += (end or 0) - (start or 0)
+        for line in lines:
+            if line["energy_wh"] != str(found[line["period"]]):
+                yield f"{'/'.join(key)} {line['period']}: document {line['energy_wh']}, recomputed {found[line['period']]}"
+            say(f"  {line['period']}: {found[line['period']]} Wh")
 
     def adjustments(self, judge: Judge) -> list[tuple[int, str, int, int]]:
         """What changed the register within the month besides energy: closing − opening register + these = energy."""

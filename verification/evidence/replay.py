@@ -31,7 +31,7 @@ from metering.units import UNITS
 from storage.segment import unpack_all
 from verification.evidence import lean
 from verification.evidence.judge import BEYOND, Begins, Dated, Swap, Unit
-from verification.evidence.total import Reading, Total
+from verification.evidence.total import Reading, Told, Total
 
 _PER_HOUR = {"Wh": Fraction(1), "varh": Fraction(1), "kJ": Fraction(18, 5)}
 """Base units that 1 W makes in an hour."""
@@ -112,6 +112,7 @@ class Reader:
     ) -> None:
         self._meters, self._take_reading = meters, take
         self._declared: dict[str, dict[int | str, Declared]] = {}
+        self._shapes: dict[str, lean.Shapes] = {}
         self._routes: dict[bytes, tuple[MessageType | None, str]] = {}
         self.frames = 0
 
@@ -125,11 +126,15 @@ class Reader:
         kind, meter = self._routes[topic]
         payload = record[_HEAD_SIZE + size :]
         if kind is MessageType.DDATA:
-            self._data(where, payload, self._declared.get(meter, {}))
+            if meter in self._declared:
+                self._data(where, payload, self._declared[meter], self._shapes[meter])
+            else:
+                self._data(where, payload, {}, lean.Shapes(()))
         elif kind is MessageType.DBIRTH:
             with suppress(DecodeError):
                 metrics = decode(payload).metrics
                 self._declared[meter] = dict(_declarations(meter, self._meters[meter], metrics))
+                self._shapes[meter] = lean.Shapes(self._declared[meter])
 
     def _route(self, topic: str) -> tuple[MessageType | None, str]:
         """What a topic's records mean here, and whose they are."""
@@ -139,8 +144,10 @@ class Reader:
             return None, ""
         return found.type, found.meter
 
-    def _data(self, where: Where, payload: bytes, known: Mapping[int | str, Declared]) -> None:
-        usual = lean.read(payload, known)
+    def _data(
+        self, where: Where, payload: bytes, known: Mapping[int | str, Declared], shapes: lean.Shapes
+    ) -> None:
+        usual = shapes.read(payload)
         if usual is not None:
             self.frames += 1
             t_ms, found = usual
@@ -181,6 +188,14 @@ class Replay:
     def frames(self) -> int:
         """How many data frames of known meters were read."""
         return self._reader.frames
+
+    def join(
+        self, told: Mapping[Key, Told], cited: Mapping[tuple[Key, Where], Reading | None], frames: int
+    ) -> None:
+        """Take over what another process replayed."""
+        self.totals |= {key: Total.of(known) for key, known in told.items()}
+        self.cited |= {place: reading for place, reading in cited.items() if reading is not None}
+        self._reader.frames += frames
 
     def _take(self, key: Key, where: Where, reading: Reading, unit: Unit) -> None:
         if self._is_cited(where) and (key, where) in self.cited:

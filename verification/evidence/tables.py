@@ -2,8 +2,9 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
+from itertools import chain
 
 from factors.policy import NOT_APPLICABLE, ZERO_SELF_GENERATED
 from factors.table import Factor, FactorTable
@@ -14,6 +15,7 @@ from metering.registry import Meter, Park, Term
 from storage.ledger import EventRow, IntervalRow
 from verification.document import FactorLine, MonthDocument, ratio_text
 from verification.evidence import manifest as names
+from verification.evidence.facts import Formula
 from verification.evidence.judge import Begins, Event
 from verification.evidence.replay import Key, MeterFacts, Where, dated_of
 from verification.evidence.total import TOLD
@@ -56,10 +58,13 @@ def csv_chunks(head: Iterable[str], rows: Iterable[Iterable[Cell]]) -> Iterator[
     yield text.getvalue().encode()
 
 
-def read_csv(chunks: Iterable[bytes]) -> Iterator[dict[str, str]]:
-    """Rows of a CSV file as we write it: no cell holds a line break but a quoted one."""
+def read_csv(
+    chunks: Iterable[bytes], keep: Callable[[str], bool] = lambda _first: True
+) -> Iterator[dict[str, str]]:
+    """Rows of a CSV file as we write it: no cell holds a line break but a quoted one. `keep` is asked of first cells."""
     lines = _lines(chunks)
-    return csv.DictReader(lines)
+    head = next(lines, "")
+    return csv.DictReader(chain([head], (line for line in lines if keep(line.partition(",")[0]))))
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
@@ -75,14 +80,15 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
 
 
 def registry_tables(
-    park: Park, meters: Iterable[Meter], document: MonthDocument
+    park: Park, meters: Iterable[Meter], document: MonthDocument, of: Callable[[str], Formula | None]
 ) -> dict[str, Iterator[bytes]]:
-    """What the registry says of the scope: its meters, where they stand, their roles, and the formulas."""
+    """What the registry says of the scope: its meters, where they stand, their roles, and the formulas; `of` are those of facts."""
     chosen = list(meters)
     gateways = {meter.gateway for meter in chosen}
     sites = {g.site for g in park.gateways if g.id in gateways}
     owners = {s.enterprise for s in park.sites if s.id in sites} | {document.scope.id}
-    enterprises = [e for e in park.enterprises if e.id in owners]
+    whole = document.scope.kind == "park"
+    enterprises = [e for e in park.enterprises if whole or e.id in owners]
     return {
         names.METERS: csv_chunks(
             METER_COLUMNS, (_meter_cells(park, m, {c.id for c in chosen}) for m in chosen)
@@ -99,7 +105,7 @@ def registry_tables(
             ("enterprise", "name", "name_en", "credit_code", "industry"),
             ((e.id, e.name, e.name_en, e.credit_code, e.industry) for e in enterprises),
         ),
-        names.FORMULAS: csv_chunks(("kind", "scope", "role", "sign"), _formula_rows(park, document)),
+        names.FORMULAS: csv_chunks(("kind", "scope", "role", "sign"), _formula_rows(park, document, of)),
     }  # fmt: skip
 
 
@@ -109,7 +115,9 @@ def _meter_cells(park: Park, m: Meter, here: set[str]) -> tuple[Cell, ...]:
     return m.id, m.gateway, owner, m.name, m.profile, m.parent, elsewhere, str(m.ct), str(m.pt), m.max_power_w
 
 
-def _formula_rows(park: Park, document: MonthDocument) -> Iterator[tuple[Cell, ...]]:
+def _formula_rows(
+    park: Park, document: MonthDocument, of: Callable[[str], Formula | None]
+) -> Iterator[tuple[Cell, ...]]:
     whole = document.scope.kind == "park"
     formulas: list[tuple[str, str, tuple[Term, ...]]] = [
         ("enterprise", e.id, e.formula) for e in park.enterprises if whole or e.id == document.scope.id
@@ -117,8 +125,9 @@ def _formula_rows(park: Park, document: MonthDocument) -> Iterator[tuple[Cell, .
     if whole:
         formulas.append(("park", park.id, park.formula))
     for kind, scope, formula in formulas:
-        for term in formula:
-            yield kind, scope, term.role.value, term.sign
+        in_force = of(scope) or tuple((term.role.value, term.sign) for term in formula)
+        for role, sign in in_force:
+            yield kind, scope, role, sign
 
 
 def factor_rows(

@@ -26,6 +26,7 @@ VERIFIED = {
     ),
     "one_source": ("单一来源转录，未核对原件", "transcribed from one source, original not checked"),
     "unverified": ("未核实", "not verified"),
+    "declared": ("企业登记", "declared by the enterprise"),
     "by_definition": ("按规则，无数值可转录", "by rule, no value to transcribe"),
     "": (NONE, ""),
 }

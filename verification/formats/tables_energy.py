@@ -1,10 +1,11 @@
-"""Tables T1 (energy by kind) and T2 (electricity) of the monthly report."""
+"""Tables T1 (energy by kind) and T2 (electricity) of the monthly report; T2.7 and T2.8 are in tables_tariff.py."""
 
 from collections.abc import Iterator
 from fractions import Fraction
 
 from metering.reading_types import READING_TYPES
 from verification.document import MeterLine, MonthDocument
+from verification.formats import tables_tariff
 from verification.formats.cells import (
     BASES,
     NONE,
@@ -38,6 +39,7 @@ def tables(document: MonthDocument) -> Iterator[Table]:
     yield _t2_demand(document)
     yield _t2_parents(document)
     yield _t2_bills(document)
+    yield from tables_tariff.tables(document)
 
 
 def _t1(document: MonthDocument) -> Table:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from metering.registry import Park, parse_registry
-from storage.facts.kinds import KINDS, Fact
+from storage.facts.fact import Fact
+from storage.facts.kinds import KINDS
 
 
 @pytest.fixture

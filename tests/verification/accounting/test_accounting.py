@@ -12,7 +12,8 @@ from factors.coal import load_coefficients
 from factors.fuel import FuelTable
 from factors.policy import LatestPublished, MissingFactor, Why, market_policy, resolve
 from factors.table import FactorTable
-from storage.facts.kinds import KINDS, Fact
+from storage.facts.fact import Fact
+from storage.facts.kinds import KINDS
 from storage.facts.state import Facts
 from verification.accounting.books import Books
 from verification.accounting.certificates import accepted_wh, certificate_lines

@@ -1,18 +1,26 @@
 """The checks on a real journal and ledger of a month without faults, each with one thing changed in the registry."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
 from metering.intervals import QUARTER_MS, local_month, to_ms
-from metering.registry import parse_registry
-from storage.facts.kinds import KINDS, Fact, MeterFact
+from metering.registry import Park, parse_registry
+from storage.facts.fact import Fact
+from storage.facts.kinds import KINDS, MeterFact
+from storage.journal import Commit, JournalReader, NewEvent
+from storage.journal_writer import JournalWriter
+from storage.ledger import EventRow
 from storage.months import MonthStore
 from tests.verification.conftest import CLOSED_AT_MS, MONTH, PARK, Plant, in_order
+from verification.changes import differences
 from verification.checks.thresholds import limits
-from verification.document import CheckLine, MonthDocument, differences
+from verification.document import CheckLine, MonthDocument
+from verification.measure import changed_serials
 from verification.times import midnight_ms
 
 DAY_MS = 96 * QUARTER_MS
@@ -288,3 +296,68 @@ def test_evidence_and_other_months_are_no_difference_of_figures(judged: Built) -
     changed = {change.path for change in differences(documents[0], again[0])}
     assert any("certificates" in path for path in changed)
     assert not any(".evidence[" in path for path in changed)
+
+
+SWAP_AT = "2026-10-12T03:10:00"
+
+
+def heard(plant: Plant, serial: str, at: str) -> None:
+    """Ingest heard another serial number of the line's meter."""
+    t_ms = to_ms(datetime.fromisoformat(at).replace(tzinfo=plant.park.tz))
+    writer = JournalWriter(plant.folder / "journal.sqlite")
+    detail = {"meter": "m-line", "serial": serial, "expected": "A1", "before": "A1"}
+    writer.commit(Commit(events=[NewEvent(t_ms, "gw1", "serial_changed", detail)]), t_ms)
+    writer.close()
+
+
+def with_exchange(**exchange: object) -> Park:
+    """The park that declares an exchange of the line's meter, or none."""
+    data = json.loads(json.dumps(PARK))
+    line = next(meter for meter in data["meters"] if meter["id"] == "m-line")
+    line["serial"] = "A1"
+    if exchange:
+        shown = {"energy_import_total": "1"}
+        line["exchanges"] = [{"closing": shown, "opening": shown, **exchange}]
+    return parse_registry(data)
+
+
+@pytest.mark.parametrize(
+    ("exchange", "undeclared"),
+    [
+        ({}, True),
+        ({"at": "2026-10-12T03:00:00", "serial": "B2"}, False),
+        ({"at": "2026-10-12T03:00:00"}, False),
+        ({"at": "2026-10-12T03:00:00", "serial": "C3"}, True),
+        ({"at": "2026-08-12T03:00:00"}, True),
+    ],
+)
+def test_another_serial_number_without_a_declared_exchange_is_a_finding(
+    tmp_path: Path, exchange: dict[str, object], undeclared: bool
+) -> None:
+    park = parse_registry(dict(PARK))
+    plant = Plant(tmp_path, park, local_month(MONTH, park.tz), facts=in_order(park))
+    plant.build()
+    heard(plant, "B2", SWAP_AT)
+    heard(plant, "A1", "2026-10-13T00:00:00")  # what the registry names is never odd
+    heard(plant, "Z9", "2026-11-01T00:00:01")  # another month
+    found = changed_events(with_exchange(**exchange), plant)
+    assert [event.detail["serial"] for event in found] == (["B2"] if undeclared else [])
+
+
+def changed_events(park: Park, plant: Plant) -> list[EventRow]:
+    with JournalReader(plant.folder / "journal.sqlite") as journal:
+        return list(changed_serials(park, journal, plant.month))
+
+
+def test_a_changed_serial_number_is_in_v04_and_among_the_events(tmp_path: Path) -> None:
+    park = parse_registry(dict(PARK))
+    plant = Plant(tmp_path, park, local_month(MONTH, park.tz), facts=in_order(park))
+    plant.build()
+    heard(plant, "B2", SWAP_AT)
+    documents = plant.check(CLOSED_AT_MS)
+    line = of(documents, "V04")
+    assert (line.outcome, line.meters) == ("FINDING", ("m-line",))
+    (event,) = next(doc for doc in documents if doc.scope.id == "jingmi").events
+    assert (event.kind, event.count, event.meter) == ("serial_changed", 1, "m-line")
+    assert "换表待确认" in event.label_zh
+    assert of(documents, "V04", "guangdian").outcome == "PASS"
