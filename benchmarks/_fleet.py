@@ -8,19 +8,24 @@ import random
 import time
 from collections import deque
 from contextlib import suppress
+from functools import lru_cache
 
 import msgspec
 
 from edge_agent.births import dbirth, frame_aliases, frame_metrics, nbirth, ndeath, readings_body
 from edge_agent.device import Device
+from edge_agent.drain import Window
 from edge_agent.outbox import Frame, Outbox
 from metering import frames
 from metering.protobuf_wire import uint_field
 from metering.sparkplug import Payload, decode, encode
 from metering.topics import MessageType, Topic, state_topic
 
-_WINDOW = 256
-_PATIENCE_S = 5.0
+_WINDOW = 1024
+_PATIENCE_S, _LONGEST_PATIENCE_S = 3.0, 60.0
+"""As the agent has them: `window`, `ack_timeout_s`, and the longest that it becomes."""
+_EPOCH = time.time_ns() // 1_000_000 << 16
+"""An outbox's, unique with its gateway's name."""
 _CONNECT, _PUBLISH, _SUBSCRIBE, _PING = 0x10, 0x30, 0x82, 0xC0
 
 
@@ -39,6 +44,24 @@ def packet(kind: int, body: bytes) -> bytes:
             return bytes([kind]) + length + body
 
 
+@lru_cache(maxsize=8192)
+def _nbirth(outbox: Outbox, epoch: int, acked: int) -> bytes:
+    """A gateway's own birth. Made once for all: a thousand of them at once would keep this process busy, not the server."""
+    t_ms = time.time_ns() // 1_000_000
+    own = {frames.FRAME_EPOCH: epoch, frames.FRAME_NUMBER: acked}
+    metrics = tuple(
+        msgspec.structs.replace(m, value=own[m.name], is_null=False) if m.name in own else m
+        for m in nbirth(outbox, 0, t_ms).metrics
+    )
+    return encode(Payload(metrics, timestamp=t_ms))
+
+
+@lru_cache(maxsize=1024)
+def _dbirth(outbox: Outbox, declaration: int, epoch: int) -> bytes:
+    """A meter's birth, likewise."""
+    return encode(dbirth(outbox.declaration(declaration)[1], epoch, {}, time.time_ns() // 1_000_000))
+
+
 class Gateway:
     """One simulated gateway: `poll` counts and queues, `run` drains."""
 
@@ -48,13 +71,16 @@ class Gateway:
         self._device = devices[0]
         self._aliases = [frame_aliases(outbox.declaration(device.declaration)[1]) for device in devices]
         self._devices = devices
-        self.epoch = time.time_ns() // 1_000_000 << 16
+        self.epoch = _EPOCH
         self.queue: deque[Frame] = deque()
         """What is not acked, oldest first."""
         self.last = self.acked = self.total = 0
         self._sent, self._seq = 0, 0
         self._ready, self._more = asyncio.Event(), asyncio.Event()
-        self._heard_s = 0.0
+        self._heard_s, self._patience_s = 0.0, _PATIENCE_S
+        self._window = Window(_WINDOW, time.monotonic)
+        self.sent_again = 0
+        """Frames that were sent once more because no ack came in time."""
 
     def poll(self, t_ms: int) -> None:
         """One frame per meter; every total has gone up by one."""
@@ -117,25 +143,21 @@ class Gateway:
             return
         ack = frames.read_ack(decode(body))
         if ack is not None and ack.epoch == self.epoch and ack.number > self.acked:
-            self.acked, self._heard_s = ack.number, time.monotonic()
+            self.acked, self._heard_s, self._patience_s = ack.number, time.monotonic(), _PATIENCE_S
+            self._sent = max(self._sent, ack.number)  # It may have gone back for want of this ack.
+            self._window.acked(ack.number)
             while self.queue and self.queue[0].number <= ack.number:
                 self.queue.popleft()
             self._more.set()
 
     async def _send(self, writer: asyncio.StreamWriter) -> None:
         await self._ready.wait()
-        t_ms = time.time_ns() // 1_000_000
-        payload = nbirth(self._outbox, 0, t_ms)
-        own = {frames.FRAME_EPOCH: self.epoch, frames.FRAME_NUMBER: self.acked}
-        metrics = tuple(
-            msgspec.structs.replace(m, value=own[m.name], is_null=False) if m.name in own else m
-            for m in payload.metrics
-        )
-        self._publish(writer, MessageType.NBIRTH, "", encode(Payload(metrics, timestamp=t_ms)))
+        self._publish(writer, MessageType.NBIRTH, "", _nbirth(self._outbox, self.epoch, self.acked))
         for meter, device in zip(self.meters, self._devices, strict=True):
-            declared = self._outbox.declaration(device.declaration)[1]
-            self._publish(writer, MessageType.DBIRTH, meter, encode(dbirth(declared, self.epoch, {}, t_ms)))
+            birth = _dbirth(self._outbox, device.declaration, self.epoch)
+            self._publish(writer, MessageType.DBIRTH, meter, birth)
         self._sent, self._heard_s, pinged = self.acked, time.monotonic(), time.monotonic()
+        self._window.new_session()
         while not writer.is_closing():
             self._send_window(writer)
             await writer.drain()
@@ -145,14 +167,17 @@ class Gateway:
             now = time.monotonic()
             if self._sent <= self.acked:
                 self._heard_s = now
-            elif now - self._heard_s > _PATIENCE_S:
+            elif now - self._heard_s > self._patience_s:
+                self.sent_again += self._sent - self.acked
                 self._sent, self._heard_s = self.acked, now
+                self._patience_s = min(2 * self._patience_s, _LONGEST_PATIENCE_S)
+                self._window.overdue()
             if now - pinged > 20:
                 writer.write(packet(_PING, b""))
                 pinged = now
 
     def _send_window(self, writer: asyncio.StreamWriter) -> None:
-        end = self.acked + _WINDOW
+        end = self.acked + self._window.size
         for at in range(self._sent - self.acked, len(self.queue)):
             frame = self.queue[at]
             if frame.number > end:
@@ -162,6 +187,7 @@ class Gateway:
             body = uint_field(1, frame.t_ms) + metrics
             self._publish(writer, MessageType.DDATA, self.meters[which], body)
             self._sent = frame.number
+            self._window.sent(frame.number)
 
     def _publish(self, writer: asyncio.StreamWriter, kind: MessageType, meter: str, body: bytes) -> None:
         writer.write(packet(_PUBLISH, _string(self._topic(kind, meter)) + body + uint_field(3, self._seq)))

@@ -8,6 +8,7 @@ from edge_agent.assemble import Reading
 from edge_agent.outbox import Frame, Outbox
 from edge_agent.profile import Family, Profile, Register
 from metering import frames
+from metering.protobuf_wire import varint
 from metering.sparkplug import (
     DATATYPE_BY_NAME,
     DataType,
@@ -191,12 +192,18 @@ def readings_body(
 
 def frame_metrics(aliases: tuple[int, int], epoch: int, frame: Frame, *, historical: bool) -> bytes:
     """A frame as it goes on the wire, but for time stamp and seq: its name first, then what the meter said."""
-    name = (
-        Metric(alias=aliases[0], timestamp=frame.t_ms, datatype=_U64, value=epoch),
-        Metric(alias=aliases[1], timestamp=frame.t_ms, datatype=_U64, value=frame.number),
+    metrics = (
+        _uint64_metric(aliases[0], frame.t_ms, epoch)
+        + _uint64_metric(aliases[1], frame.t_ms, frame.number)
+        + frame.body
     )
-    metrics = encode_metrics(name, with_datatype=False) + frame.body
     return mark_historical(metrics) if historical else metrics
+
+
+def _uint64_metric(alias: int, timestamp: int, value: int) -> bytes:
+    """An encoded metric of a data message, of type UInt64: as `encode_metrics` writes it, but at once."""
+    body = b"\x10%b\x18%b\x58%b" % (varint(alias), varint(timestamp), varint(value))
+    return b"\x12%b%b" % (varint(len(body)), body)
 
 
 def lost_metrics(outbox: Outbox, first: int, last: int, t_ms: int, *, thinned: bool = False) -> bytes:

@@ -1,7 +1,7 @@
 """What is sent next: frames in the order of their numbers, what is missing between them, and how fast a backlog may go. No I/O."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, overload
 
 from edge_agent.budget import Budget
 from edge_agent.outbox import Frame
@@ -12,6 +12,12 @@ _PACE_S: Final = 900
 _TOTALS_BYTES: Final = 600
 """A whole frame with its topic, before one was sent (ours)."""
 _WEIGHT: Final = 0.05
+_FIRST_WINDOW: Final = 16
+_LEAST_WINDOW: Final = 8
+_STEP: Final = 8
+_LATE_S: Final = 1.0
+_SOON: Final = 0.25
+"""An ack should take no longer than `_LATE_S`; below this part of it nothing waits yet (ours)."""
 
 
 class Gap(NamedTuple):
@@ -43,9 +49,87 @@ def with_gaps(sent: int, found: Iterable[Frame], end: int, now_ms: int | None) -
         yield Gap(sent + 1, end, t_ms or now_ms or 0)
 
 
-def number_before(step: Frame | Gap) -> int:
+@overload
+def portions(steps: Iterable[Frame], in_force: Callable[[int], bool], most: int) -> Iterator[list[Frame]]: ...
+@overload
+def portions(
+    steps: Iterable[Frame | Gap], in_force: Callable[[int], bool], most: int
+) -> Iterator[list[Frame] | Gap]: ...
+def portions(
+    steps: Iterable[Frame | Gap], in_force: Callable[[int], bool], most: int
+) -> Iterator[list[Frame] | Gap]:
+    """The same, frames by the portion: each portion decodes with the births in force once the first one's has been sent.
+
+    Args:
+        in_force: Whether the birth of a declaration is. Asked when what came before has been taken.
+    """
+    waiting: list[Frame] = []
+    for step in steps:
+        if isinstance(step, Gap) or len(waiting) == most or not in_force(step.declaration):
+            if waiting:
+                yield waiting
+            waiting = []
+        if isinstance(step, Gap):
+            yield step
+        elif in_force(step.declaration):
+            waiting.append(step)
+        else:
+            yield [step]
+    if waiting:
+        yield waiting
+
+
+def number_before(step: list[Frame] | Gap) -> int:
     """The highest number that was sent when this comes next."""
-    return (step.number if isinstance(step, Frame) else step.first) - 1
+    return (step.first if isinstance(step, Gap) else step[0].number) - 1
+
+
+class Window:
+    """How many frames may be under way without an ack: few at first, more while acks come soon, fewer when they are late.
+
+    So a thousand gateways behind one server, or one behind a slow line, keep its queue about a second long and share it
+    evenly, instead of sending again what has only not had its turn.
+    """
+
+    def __init__(self, most: int, monotonic_s: Callable[[], float]) -> None:
+        self._most, self._monotonic_s = most, monotonic_s
+        self.new_session()
+
+    def new_session(self) -> None:
+        """Nothing is known of what lies between here and the journal."""
+        self.size, self._limit_known = min(self._most, _FIRST_WINDOW), False
+        self._probe: tuple[int, float] | None = None
+        """A number, and when it was sent for the first time."""
+
+    def sent(self, number: int) -> None:
+        """A frame has gone."""
+        if self._probe is None:
+            self._probe = number, self._monotonic_s()
+
+    def acked(self, number: int) -> None:
+        """Everything up to this number is stored. Once per round trip the window is set anew.
+
+        Twice as many at first. Once acks wait, the window goes to where what is added is as much as what the wait
+        takes away: that depends on the wait alone, which is the same for all gateways of a server, so their windows become equal
+        (as in FAST TCP, Wei et al. 2006; the curve is ours).
+        """
+        if self._probe is None or number < self._probe[0]:
+            return
+        wait = (self._monotonic_s() - self._probe[1]) / _LATE_S
+        self._probe = None
+        if wait < _SOON and not self._limit_known:
+            self._set(self.size * 2)
+        else:
+            self._limit_known = True
+            self._set(self.size * max(0.5, 1 - 0.5 * wait**3) + _STEP * max(0.0, 1.5 - wait))
+
+    def overdue(self) -> None:
+        """No ack came in time. What is sent again says nothing about how long an ack takes."""
+        self._probe, self._limit_known = None, True
+        self._set(self.size * 0.5)
+
+    def _set(self, size: float) -> None:
+        self.size = min(self._most, max(_LEAST_WINDOW, round(size)))
 
 
 class Pace:

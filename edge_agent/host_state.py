@@ -7,6 +7,10 @@ import logging
 log = logging.getLogger("tanyun.edge")
 
 
+class HostOffline(Exception):
+    """The primary host has gone: end the session, keep polling, come back when it is there."""
+
+
 class HostState:
     """Of one session. `gone` only after it was `online`."""
 
@@ -36,3 +40,9 @@ class HostState:
             self.online.set()
         elif self.online.is_set():
             self.gone.set()
+
+    async def leave_with(self, host: str) -> None:
+        """When the primary host goes, end the session (tck-id-operational-behavior-edge-node-termination-host-offline)."""
+        await self.gone.wait()
+        msg = f"host {host} is offline"
+        raise HostOffline(msg)

@@ -28,11 +28,12 @@ from edge_agent.clock import Clock, SystemClock, known_ms
 from edge_agent.config import EdgeConfig
 from edge_agent.dated_tls import dated
 from edge_agent.device import Device
-from edge_agent.drain import Gap, Pace, number_before, with_gaps
-from edge_agent.host_state import HostState
+from edge_agent.drain import Gap, Pace, Window, number_before, portions, with_gaps
+from edge_agent.host_state import HostOffline, HostState
+from edge_agent.mqtt_client import EdgeClient
 from edge_agent.outbox import Frame, Outbox, OutboxError
 from edge_agent.server_time import ServerTime
-from edge_agent.side import SideChannel
+from edge_agent.side import SideChannel, tell
 from edge_agent.traffic import Traffic
 from metering import frames
 from metering.protobuf_wire import DecodeError, uint_field
@@ -47,20 +48,7 @@ _READ_AHEAD = 256
 _AT_ONCE = 32
 """Frames that are handed to the socket together."""
 _GOODBYE_S = 2.0
-
-
-class _Client(aiomqtt.Client):
-    """aiomqtt waits until each message has been handed to the socket: five turns of the event loop. A backlog cannot afford that."""
-
-    def put(self, topic: str, payload: bytes) -> None:
-        """Queue a message (QoS 0) behind those before it; the next awaited `publish` waits for all of them."""
-        done = self._client.publish(topic, payload, 0)
-        if done.rc != 0:
-            raise aiomqtt.MqttCodeError(done.rc, "could not publish")
-
-
-class HostOffline(Exception):
-    """The primary host has gone: end the session, keep polling, come back when it is there."""
+_OVERHEAD_BYTES = MESSAGE_BYTES + ACK_BYTES // 2
 
 
 class Publisher:
@@ -82,6 +70,7 @@ class Publisher:
         self._time = ServerTime(self._clock)
         every_s = config.publish.totals_every_s
         self._pace = Pace(budget, len(devices), every_s, config.window, time.monotonic)
+        self._window = Window(config.window, time.monotonic)
         self._again: frames.Range | None = None
         """What the server has asked for once more."""
         self._epoch = outbox.epoch  # of the births in force
@@ -91,7 +80,11 @@ class Publisher:
         """Meter → declaration of the birth it last sent in this session."""
         self._aliases: dict[int, tuple[str, tuple[int, int]]] = {}
         """Declaration → (meter, aliases of epoch and number)."""
+        self._data_topic = self._topic(MessageType.DDATA, "").encode() + b"/"
         self._host = HostState()
+        self._numbering = asyncio.Event()
+        """Clear while the outbox numbers its frames anew: old numbers under the new epoch would be other frames."""
+        self._numbering.set()
         self._rebirth = False
         self._reset(0)
 
@@ -107,6 +100,7 @@ class Publisher:
         self._history = self._outbox.last
         """Frames up to here are not news when they are sent."""
         self._born = False
+        self._window.new_session()
         self._time.new_session()
         self._host.new_session()
 
@@ -139,7 +133,7 @@ class Publisher:
         self._reset(await asyncio.to_thread(self._outbox.next_bdseq))
         broker = self._config.broker
         will = aiomqtt.Will(self._topic(MessageType.NDEATH), encode(ndeath(self._bdseq)), qos=1)
-        async with _Client(
+        async with EdgeClient(
             broker.host, broker.port, username=broker.user, password=broker.password(),
             tls_context=dated(broker.tls(), lambda: known_ms(self._clock)),
             identifier=f"{self._config.park}-{self._config.gateway}", will=will,
@@ -155,9 +149,9 @@ class Publisher:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._receive(client), name="receive")
                     tasks.create_task(self._send(client), name="send")
-                    tasks.create_task(self._leave_with_host(), name="host")
+                    tasks.create_task(self._host.leave_with(self._config.host_id), name="host")
                     if self._side is not None:
-                        tasks.create_task(self._tell(client, self._side), name="side")
+                        tasks.create_task(tell(client, self._side), name="side")
             finally:
                 await self._say_goodbye(client)
                 self._born = False
@@ -169,13 +163,7 @@ class Publisher:
     def _topic(self, kind: MessageType, meter: str = "") -> str:
         return str(Topic(self._config.park, kind, self._config.gateway, meter))
 
-    async def _leave_with_host(self) -> None:
-        """When the primary host goes, end the session (tck-id-operational-behavior-edge-node-termination-host-offline)."""
-        await self._host.gone.wait()
-        msg = f"host {self._config.host_id} is offline"
-        raise HostOffline(msg)
-
-    async def _say_goodbye(self, client: _Client) -> None:
+    async def _say_goodbye(self, client: EdgeClient) -> None:
         """NDEATH before a DISCONNECT of ours, after which the broker drops the will.
 
         tck-id-operational-behavior-edge-node-intentional-disconnect-ndeath
@@ -185,22 +173,7 @@ class Publisher:
                 will = encode(ndeath(self._bdseq))
                 await client.publish(self._topic(MessageType.NDEATH), will, qos=1, timeout=_GOODBYE_S)
 
-    async def _tell(self, client: _Client, side: SideChannel) -> None:
-        """Publish what the side channel has to say; what a broken connection kept back is said by the next one."""
-        for message in side.hello():
-            await client.publish(message.topic, message.body, qos=1, retain=True)
-        while True:
-            message = await side.outgoing.get()
-            try:
-                await client.publish(message.topic, message.body, qos=1, retain=True)
-            except (aiomqtt.MqttError, asyncio.CancelledError):
-                side.outgoing.put_nowait(message)
-                raise
-            finally:
-                side.outgoing.task_done()
-            heed_cancellation()
-
-    async def _receive(self, client: _Client) -> None:
+    async def _receive(self, client: EdgeClient) -> None:
         async for message in client.messages:
             body = message.payload
             if str(message.topic) == state_topic(self._config.host_id):
@@ -222,6 +195,7 @@ class Publisher:
             # No further than what was sent: of an old copy of this outbox the journal knows other frames under these numbers.
             number = min(ack.number, max(self._sent, self._outbox.acked))
             went_back = self._outbox.acknowledge(ack.journal_id, ack.epoch, number)
+            self._window.acked(self._outbox.acked)
             if went_back:
                 log.warning("journal_has_less gateway=%s acked=%d", self._config.gateway, self._outbox.acked)
                 self._history = self._outbox.last
@@ -233,17 +207,22 @@ class Publisher:
         names = {metric.name for metric in payload.metrics if metric.value}
         if frames.NEW_EPOCH in names:
             log.warning("epoch_renewed gateway=%s", self._config.gateway)
-            await asyncio.to_thread(self._outbox.renew_epoch)
-            self._sent, self._history = 0, self._outbox.last
+            self._numbering.clear()
+            try:
+                await asyncio.to_thread(self._outbox.renew_epoch)
+                self._sent, self._history = 0, self._outbox.last
+            finally:
+                self._numbering.set()
         self._rebirth = self._rebirth or bool(names & {frames.REBIRTH, frames.NEW_EPOCH})
         self._stored.set()
 
-    async def _send(self, client: _Client) -> None:
+    async def _send(self, client: EdgeClient) -> None:
         await self._host.online.wait()
         self._rebirth, self._history = True, self._outbox.last
         progress, timeout_s, acked = time.monotonic(), self._config.ack_timeout_s, self._outbox.acked
         pinged = progress
         while True:
+            await self._numbering.wait()
             if self._rebirth or self._epoch != self._outbox.epoch:
                 await self._births(client)
             await self._ask_time(client)
@@ -263,6 +242,7 @@ class Publisher:
                     "ack_overdue gateway=%s sent=%d acked=%d", self._config.gateway, self._sent, acked
                 )
                 self._history, self._sent = max(self._history, self._sent), acked
+                self._window.overdue()
                 progress, timeout_s = now, min(timeout_s * 2, _LONGEST_ACK_TIMEOUT_S)
 
     async def _wait(self, seconds: float) -> None:
@@ -274,7 +254,7 @@ class Publisher:
             return
         self._stored.clear()
 
-    async def _births(self, client: _Client) -> None:
+    async def _births(self, client: EdgeClient) -> None:
         self._rebirth, self._seq, self._born, self._epoch = False, 0, True, self._outbox.epoch
         t_ms = self._clock.now_ms()
         await self._publish(client, MessageType.NBIRTH, "", encode(nbirth(self._outbox, self._bdseq, t_ms)))
@@ -283,7 +263,7 @@ class Publisher:
             await self._declare(client, device.declaration)
         log.info("births_sent gateway=%s meters=%d", self._config.gateway, len(self._devices))
 
-    async def _declare(self, client: _Client, id_: int) -> None:
+    async def _declare(self, client: EdgeClient, id_: int) -> None:
         """The DBIRTH of a declaration, unless it is the one in force."""
         if id_ not in self._aliases:
             meter, declared = await asyncio.to_thread(self._outbox.declaration, id_)
@@ -298,7 +278,7 @@ class Publisher:
         await self._publish(client, MessageType.DBIRTH, meter, encode(birth))
         self._declared[meter] = id_
 
-    async def _deaths(self, client: _Client) -> None:
+    async def _deaths(self, client: EdgeClient) -> None:
         """DDEATH of a meter that does not answer any more, behind its last frame; its next one brings its birth again.
 
         tck-id-operational-behavior-device-ddeath
@@ -313,47 +293,54 @@ class Publisher:
 
     def _room(self) -> int:
         """Frames that may be read ahead: as far as the window reaches, and of a backlog as much as the budget lets go."""
-        room = min(_READ_AHEAD, self._outbox.acked + self._config.window - self._sent)
+        room = min(_READ_AHEAD, self._outbox.acked + self._window.size - self._sent)
         return room if self._sent >= self._history else min(room, self._pace.room(self._clock.now_ms()))
 
-    async def _send_more(self, client: _Client) -> None:
+    async def _send_more(self, client: EdgeClient) -> None:
         """Frames behind the last one sent, and the gaps between them."""
-        while not self._rebirth and (room := self._room()) > 0:
-            epoch, sent = self._outbox.epoch, self._sent
+        while (room := self._room()) > 0 and self._stands_at(self._epoch, self._sent):
+            epoch, sent = self._epoch, self._sent
             found, end = await asyncio.to_thread(self._outbox.after, sent, room)
             if not self._stands_at(epoch, sent):
                 continue
             if end <= sent:
                 return
-            for step in with_gaps(sent, found, end, known_ms(self._clock)):
-                wait = isinstance(step, Gap) or step.number == found[-1].number or step.number % _AT_ONCE == 0
-                if isinstance(step, Frame):
-                    await self._declare(client, step.declaration)
-                if not self._stands_at(epoch, number_before(step)):
+            steps = with_gaps(sent, found, end, known_ms(self._clock))
+            for portion in portions(steps, self._in_force, _AT_ONCE):
+                if not isinstance(portion, Gap):
+                    await self._declare(client, portion[0].declaration)
+                if not self._stands_at(epoch, number_before(portion)):
                     break
-                await self._send_step(client, step, wait=wait)
+                if isinstance(portion, Gap):
+                    self._sent = portion.last
+                    await self._declare_gap(client, portion)
+                else:
+                    self._sent = portion[-1].number
+                    self._window.sent(self._sent)
+                    await self._send_frames(client, portion, epoch, self._history)
 
-    async def _send_step(self, client: _Client, step: Frame | Gap, *, wait: bool) -> None:
-        if isinstance(step, Gap):
-            self._sent = step.last
-            await self._declare_gap(client, step)
-        else:
-            self._sent = step.number
-            await self._send_frame(client, step, historical=step.number <= self._history, wait=wait)
+    def _in_force(self, id_: int) -> bool:
+        """Whether the birth of a declaration is the newest one sent of its meter."""
+        return id_ in self._aliases and self._declared.get(self._aliases[id_][0]) == id_
 
-    async def _send_again(self, client: _Client, wanted: frames.Range) -> None:
+    async def _send_again(self, client: EdgeClient, wanted: frames.Range) -> None:
         """A part of what was asked for, as far as it is here; its numbers tell the server that it has them."""
         room = min(_READ_AHEAD, self._pace.room(self._clock.now_ms()))
+        if room <= 0:
+            return
         found, _end = await asyncio.to_thread(self._outbox.after, wanted.first - 1, room)
-        for frame in found:
-            if frame.number > min(wanted.last, self._outbox.acked) or self._rebirth:
-                found = []
+        found = [frame for frame in found if frame.number <= min(wanted.last, self._outbox.acked)]
+        rest = wanted._replace(first=found[-1].number + 1) if found else None
+        for portion in portions(found, self._in_force, _AT_ONCE):
+            await self._declare(client, portion[0].declaration)
+            if not self._stands_at(wanted.epoch, self._sent):
+                rest = wanted._replace(first=portion[0].number)
                 break
-            await self._declare(client, frame.declaration)
-            await self._send_frame(client, frame, historical=True)
-        self._again = wanted._replace(first=found[-1].number + 1) if found else None
+            await self._send_frames(client, portion, wanted.epoch, portion[-1].number)
+        if self._again is wanted:
+            self._again = rest if wanted.epoch == self._outbox.epoch else None
 
-    async def _ask_time(self, client: _Client) -> None:
+    async def _ask_time(self, client: EdgeClient) -> None:
         nonce = self._time.due()
         if nonce is not None:
             t_ms = self._clock.now_ms()
@@ -362,9 +349,10 @@ class Publisher:
 
     def _stands_at(self, epoch: int, sent: int) -> bool:
         """False when an ack or a command came while this task waited: then what it has read is not what comes next."""
-        return not self._rebirth and (self._outbox.epoch, self._sent) == (epoch, sent)
+        here = self._numbering.is_set() and not self._rebirth
+        return here and (self._outbox.epoch, self._sent) == (epoch, sent)
 
-    async def _declare_gap(self, client: _Client, gap: Gap) -> None:
+    async def _declare_gap(self, client: EdgeClient, gap: Gap) -> None:
         thinned = not gap.withheld and self._outbox.evicted.is_thinned(gap.first, gap.last)
         event = "frames_withheld" if gap.withheld else "frames_thinned" if thinned else "frames_lost"
         level = logging.WARNING if thinned else logging.ERROR
@@ -372,29 +360,35 @@ class Publisher:
         body = lost_metrics(self._outbox, gap.first, gap.last, gap.t_ms, thinned=thinned)
         await self._publish(client, MessageType.NDATA, "", uint_field(1, self._clock.now_ms()) + body)
 
-    async def _send_frame(
-        self, client: _Client, frame: Frame, *, historical: bool, wait: bool = True
+    async def _send_frames(
+        self, client: EdgeClient, portion: Sequence[Frame], epoch: int, history: int
     ) -> None:
-        """A frame under the birth it was made for, which was sent before it where another was in force."""
-        meter, aliases = self._aliases[frame.declaration]
-        metrics = frame_metrics(aliases, self._outbox.epoch, frame, historical=historical)
+        """Frames under the births in force, in one piece; those up to number `history` are not news."""
         # The payload's time is when it was sent (tck-id-payloads-timestamp-in-UTC); readings bear their own.
-        sent_ms = self._clock.now_ms()
-        body = uint_field(1, sent_ms) + metrics
-        size = await self._publish(client, MessageType.DDATA, meter, body, wait=wait)
-        self._pace.sent(frame, size, historical=historical)
+        head, messages, sizes = uint_field(1, self._clock.now_ms()), [], 0
+        for frame in portion:
+            meter, aliases = self._aliases[frame.declaration]
+            old = frame.number <= history
+            payload = head + frame_metrics(aliases, epoch, frame, historical=old) + self._next_seq()
+            topic = self._data_topic + meter.encode()
+            messages.append((topic, payload))
+            size = len(topic) + len(payload) + _OVERHEAD_BYTES
+            self._pace.sent(frame, size, historical=old)
+            sizes += size
+        client.put(messages[:-1])
+        await client.publish(messages[-1][0].decode(), messages[-1][1], qos=0)
+        heed_cancellation()
+        self._traffic.spent(sizes)
 
-    async def _publish(
-        self, client: _Client, kind: MessageType, meter: str, body: bytes, *, wait: bool = True
-    ) -> int:
-        """Encoded payload fields plus the next seq (0 to 255, NBIRTH starts over); its bytes on the wire."""
-        topic, payload = self._topic(kind, meter), body + uint_field(3, self._seq)
-        if wait:
-            await client.publish(topic, payload, qos=0)
-            heed_cancellation()
-        else:
-            client.put(topic, payload)
+    def _next_seq(self) -> bytes:
+        """The field seq: 0 to 255, NBIRTH starts over."""
+        field = uint_field(3, self._seq)
         self._seq = (self._seq + 1) % 256
-        size = len(topic) + len(payload) + MESSAGE_BYTES + ACK_BYTES // 2
-        self._traffic.spent(size)
-        return size
+        return field
+
+    async def _publish(self, client: EdgeClient, kind: MessageType, meter: str, body: bytes) -> None:
+        """Encoded payload fields plus the next seq."""
+        topic, payload = self._topic(kind, meter), body + self._next_seq()
+        await client.publish(topic, payload, qos=0)
+        heed_cancellation()
+        self._traffic.spent(len(topic) + len(payload) + _OVERHEAD_BYTES)

@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from edge_agent.cancellation import heed_cancellation
+from edge_agent.mqtt_client import EdgeClient, MqttError
+
 
 class Message(NamedTuple):
     """A retained message to publish (QoS 1); an empty body clears the topic."""
@@ -32,3 +35,19 @@ class SideChannel(Protocol):
     def hear(self, topic: str, body: bytes) -> None:
         """A message on one of the topics; what it says is not to be trusted."""
         ...
+
+
+async def tell(client: EdgeClient, side: SideChannel) -> None:
+    """Publish what the side channel has to say; what a broken connection kept back is said by the next one."""
+    for message in side.hello():
+        await client.publish(message.topic, message.body, qos=1, retain=True)
+    while True:
+        message = await side.outgoing.get()
+        try:
+            await client.publish(message.topic, message.body, qos=1, retain=True)
+        except (MqttError, asyncio.CancelledError):
+            side.outgoing.put_nowait(message)
+            raise
+        finally:
+            side.outgoing.task_done()
+        heed_cancellation()

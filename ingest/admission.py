@@ -10,7 +10,7 @@ import msgspec
 from metering import frames
 from metering.mqtt import MESSAGE_BYTES
 from metering.protobuf_wire import DecodeError
-from metering.sparkplug import Metric, Payload, Value, decode, typed_value
+from metering.sparkplug import Metric, Payload, Value, body_digest, decode, typed_value
 
 FUTURE_TOLERANCE_MS = 300_000
 OLDEST_MS = 10 * 366 * 86_400_000
@@ -64,7 +64,6 @@ class Declarations(msgspec.Struct):
 class Admitted(msgspec.Struct, frozen=True, gc=False):
     """A data message whose metrics are all as declared."""
 
-    payload: Payload
     t_ms: int
     """Newest time among its metrics."""
     epoch: int
@@ -76,6 +75,10 @@ class Admitted(msgspec.Struct, frozen=True, gc=False):
     """Of the lost range only what lies between quarter hours is gone."""
     asked: int | None = None
     """The number of a time request: this is no frame, and says nothing else."""
+    digest: bytes = b""
+    """Names what it says (`body_digest`)."""
+    serial: str = ""
+    """The meter's own number, where it says it."""
 
 
 def read_payload(data: bytes, *, may_be_empty: bool = False) -> Payload | Refused:
@@ -137,11 +140,13 @@ def admit(payload: Payload, declared: Declarations, now_ms: int) -> Admitted | R
     asked = values.get(frames.TIME_REQUEST)
     if len(values) == 1 and is_frame_number(asked):
         # Whoever asks for the time may not know it: its own is not judged.
-        return Admitted(payload, now_ms, 0, 0, 0, asked=asked)
-    return _untimely(times, now_ms) or _numbered(payload, values, max(times))
+        return Admitted(now_ms, 0, 0, 0, asked=asked)
+    serial = serial_in(payload, declared)
+    return untimely(times, now_ms) or numbered(values, max(times), body_digest(payload), serial)
 
 
-def _untimely(times: list[int], now_ms: int) -> Refused | None:
+def untimely(times: list[int], now_ms: int) -> Refused | None:
+    """Why these times cannot be those of readings, if so."""
     newest, oldest = max(times), min(times)
     if newest > now_ms + FUTURE_TOLERANCE_MS:
         return Refused(Reason.FUTURE_TIME, f"{newest} is {newest - now_ms} ms in the future")
@@ -183,7 +188,8 @@ def _judge(metric: Metric, declared: Declared) -> Value | Refused:
     return value
 
 
-def _numbered(payload: Payload, values: Mapping[str, Value], t_ms: int) -> Admitted | Refused:
+def numbered(values: Mapping[str, Value], t_ms: int, digest: bytes, serial: str) -> Admitted | Refused:
+    """A message as the frame that its own metrics name; (0, 0) when they name none."""
     epoch, number = values.get(frames.FRAME_EPOCH, 0), values.get(frames.FRAME_NUMBER, 0)
     lost_from = values.get(frames.LOST_FROM, 0)
     if not (is_frame_number(epoch) and is_frame_number(number) and isinstance(lost_from, int)):
@@ -193,4 +199,14 @@ def _numbered(payload: Payload, values: Mapping[str, Value], t_ms: int) -> Admit
     if lost_from > number or (frames.LOST_FROM in values and lost_from < 1):
         return Refused(Reason.BAD_LOST_RANGE, f"lost from {lost_from} to {number}")
     thinned = values.get(frames.FRAME_THINNED) is True
-    return Admitted(payload, t_ms, epoch, number, lost_from, thinned)
+    return Admitted(t_ms, epoch, number, lost_from, thinned, digest=digest, serial=serial)
+
+
+def frame_name(payload: Payload, declared: Declarations) -> tuple[int, int]:
+    """(epoch, number) of a frame that was refused for something else; (0, 0) when it has none."""
+    values: dict[str, int] = {}
+    for metric in payload.metrics:
+        found = declared_as(metric, declared)
+        if found is not None and is_frame_number(metric.value):
+            values[found.name] = metric.value
+    return values.get(frames.FRAME_EPOCH, 0), values.get(frames.FRAME_NUMBER, 0)

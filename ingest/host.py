@@ -16,11 +16,12 @@ from ingest.admission import (
     Refused,
     admit,
     declarations,
-    declared_as,
+    frame_name,
     is_frame_number,
     read_payload,
     serial_in,
 )
+from ingest.quick import Rules, quick
 from metering import frames
 from metering.dated import current_serial
 from metering.registry import Park
@@ -53,6 +54,8 @@ class Session(msgspec.Struct):
     bdseq: int | None = None
     births: dict[str, Declarations] = {}
     """Meter (empty: the gateway itself) → what its birth declared."""
+    rules: dict[str, Rules] = {}
+    """The same for the short way."""
     by_epoch: dict[tuple[str, int], dict[int, Declared]] = {}
     """(Meter, epoch) → what the aliases of that outbox mean."""
     verified: dict[int, int] = {}
@@ -64,8 +67,13 @@ class Session(msgspec.Struct):
 
     def learn(self, meter: str, birth: Declarations) -> None:
         """Take in a birth."""
-        self.births[meter] = birth
+        self.births[meter], self.rules[meter] = birth, Rules(birth)
         self.by_epoch[meter, birth.epoch] = birth.by_alias
+
+    def forget(self) -> None:
+        """The births of another session do not count in this one."""
+        self.births.clear()
+        self.rules.clear()
 
     def decodes(self, meter: str, epoch: int, birth: Declarations) -> bool:
         """True when frames of an epoch mean what this birth declares."""
@@ -79,10 +87,16 @@ class Stored:
         self.progress = dict(progress)
         self.fresh: dict[tuple[str, int, int], bytes] = {}
         """Digests of frames in the commit being built."""
+        self.losses: set[tuple[str, int, int]] = set()
+        """Of them, those that are declared lost."""
 
     def digest_of(self, gateway: str, epoch: int, number: int) -> bytes | None:
         """Digest of a frame, or None when it fell into a lost range. Overridden to ask the journal."""
         return self.fresh.get((gateway, epoch, number))
+
+    def is_loss(self, gateway: str, epoch: int, number: int) -> bool:
+        """Whether under a number stands the word that its frame is lost. Overridden likewise."""
+        return (gateway, epoch, number) in self.losses
 
 
 class Host:
@@ -103,6 +117,7 @@ class Host:
         self.commit = Commit([], [], [], [])
         self.answer = Answer(set(), set(), set(), {})
         self._stored.fresh.clear()
+        self._stored.losses.clear()
         self._touched: set[str] = set()
 
     def restore(self, births: list[Record], sessions: list[GatewayState]) -> None:
@@ -129,6 +144,11 @@ class Host:
         session = self._session(topic.gateway)
         session.last_received_ms = record.received_ms
         self._touched.add(topic.gateway)
+        if topic.type is MessageType.DDATA and topic.meter in session.rules:
+            found = quick(record.payload, session.rules[topic.meter], record.received_ms)
+            if found is not None:
+                self._admitted(record, topic, session, found)
+                return
         # The death of a device has nothing to say but its topic (tck-id-payloads-ddeath-*).
         payload = read_payload(record.payload, may_be_empty=topic.type is MessageType.DDEATH)
         if isinstance(payload, Refused):
@@ -176,7 +196,7 @@ class Host:
             self._quarantine(record, topic, found)
             return
         if topic.type is MessageType.NBIRTH:
-            session.births.clear()
+            session.forget()
             self._arrived(record, topic.gateway, session, _bdseq(payload))
             self._start_from(topic.gateway, session, found.epoch, payload)
         session.learn(topic.meter, found)
@@ -242,7 +262,15 @@ class Host:
             self._ask_rebirth(record, topic, session)
         elif isinstance(found, Refused):
             self._refuse_data(record, topic, payload, declared, found)
-        elif found.asked is not None:
+        else:
+            self._admitted(record, topic, session, found)
+
+    def _admitted(self, record: Record, topic: Topic, session: Session, found: Admitted) -> None:
+        """A data message that is as its birth declares."""
+        if not session.online:
+            self._arrived(record, topic.gateway, session, session.bdseq)
+        declared = session.births[topic.meter]
+        if found.asked is not None:
             self.answer.times[topic.gateway] = (declared.epoch, found.asked)
         elif not session.decodes(topic.meter, found.epoch, declared):
             # Two gateways under one name: what the other one's birth declares must not decode this frame.
@@ -265,7 +293,7 @@ class Host:
         self, record: Record, topic: Topic, payload: Payload, declared: Declarations, why: Refused
     ) -> None:
         """Quarantine; a refused frame that is next in line counts as stored, so it does not block the ones behind it."""
-        epoch, number = _frame_name(payload, declared)
+        epoch, number = frame_name(payload, declared)
         if not epoch or not number:
             self._quarantine(record, topic, why)
             return
@@ -286,20 +314,19 @@ class Host:
         key = (index.gateway, index.epoch)
         self._stored.progress[key] = self._session(index.gateway).verified[index.epoch] = index.number
         self._stored.fresh[index.gateway, index.epoch, index.number] = index.digest
+        if not index.meter:
+            self._stored.losses.add((index.gateway, index.epoch, index.number))
         self.answer.acks.add(key)
 
     def _sequenced(self, record: Record, topic: Topic, found: Admitted) -> None:
         expected, first = self._expected(topic.gateway, found.epoch), found.lost_from or found.number
         done = self._verified(topic.gateway, found.epoch, first)
-        index = FrameIndex(
-            topic.gateway, topic.meter, found.epoch, found.number, found.t_ms, body_digest(found.payload)
-        )
+        index = FrameIndex(topic.gateway, topic.meter, found.epoch, found.number, found.t_ms, found.digest)
         if first > done + 1:
             self.answer.acks.add((topic.gateway, found.epoch))
         elif found.number < expected and found.lost_from:
             # What it has given up grows; a frame that stands here already is better than its loss.
-            verified = self._session(topic.gateway).verified
-            verified[found.epoch] = max(verified.get(found.epoch, 0), found.number)
+            self._session(topic.gateway).verified[found.epoch] = max(done, found.number)
             self.answer.acks.add((topic.gateway, found.epoch))
         elif found.number < expected:
             self._repeated(record, topic, index)
@@ -316,18 +343,16 @@ class Host:
                 self._missing(record, topic.gateway, found, expected)
             self.commit.entries.append(Entry(record, index))
             self._store(index)
-            self._hear_serial(record, topic, self._said_serial(topic, found))
+            self._hear_serial(record, topic, found.serial)
 
     def _missing(self, record: Record, gateway: str, found: Admitted, first: int) -> None:
         """An event; thinned ranges of one commit, which come by the hundred, are one."""
         if not found.thinned:
             self._event(record, gateway, "frames_lost", epoch=found.epoch, first=first, last=found.number)
             return
+        outbox = (gateway, found.epoch)
         for event in self.commit.events:
-            if event.kind == "frames_thinned" and (event.gateway, event.detail["epoch"]) == (
-                gateway,
-                found.epoch,
-            ):
+            if event.kind == "frames_thinned" and (event.gateway, event.detail["epoch"]) == outbox:
                 event.detail["last"] = found.number
                 event.detail["frames"] += found.number - first + 1
                 return
@@ -338,27 +363,25 @@ class Host:
         return sorted(epoch for known, epoch in self._stored.progress if known == gateway)
 
     def _repeated(self, record: Record, topic: Topic, index: FrameIndex) -> None:
-        known = self._stored.digest_of(index.gateway, index.epoch, index.number)
-        if known is not None and known != index.digest:
+        where = (index.gateway, index.epoch, index.number)
+        known, done = self._stored.digest_of(*where), self.acked(index.gateway, index.epoch)
+        # Asked for again, a frame may turn up that was withheld under this number.
+        again = bool(index.meter) and index.number <= done and self._stored.is_loss(*where)
+        if known is not None and known != index.digest and not again:
             detail = f"epoch {index.epoch} number {index.number} is stored with another body"
             self._quarantine(record, topic, Refused(Reason.NUMBER_CONFLICT, detail))
             self._event(record, topic.gateway, "number_conflict", epoch=index.epoch, number=index.number)
             self.answer.new_epochs.add(topic.gateway)
         else:
-            verified = self._session(index.gateway).verified
-            verified[index.epoch] = max(verified.get(index.epoch, 0), index.number)
+            self._session(index.gateway).verified[index.epoch] = max(done, index.number)
             self.answer.acks.add((index.gateway, index.epoch))
 
     def _append_unsequenced(self, record: Record, topic: Topic, found: Admitted) -> None:
         self._unsequenced = max(self._unsequenced, self._stored.progress.get((topic.gateway, 0), 0)) + 1
-        digest = body_digest(found.payload)
-        index = FrameIndex(topic.gateway, topic.meter, 0, self._unsequenced, found.t_ms, digest)
+        index = FrameIndex(topic.gateway, topic.meter, 0, self._unsequenced, found.t_ms, found.digest)
         self._stored.progress[topic.gateway, 0] = self._unsequenced
         self.commit.entries.append(Entry(record, index))
-        self._hear_serial(record, topic, self._said_serial(topic, found))
-
-    def _said_serial(self, topic: Topic, found: Admitted) -> str:
-        return serial_in(found.payload, self._session(topic.gateway).births[topic.meter])
+        self._hear_serial(record, topic, found.serial)
 
     def _hear_serial(self, record: Record, topic: Topic, said: str) -> None:
         """An event when another meter answers than the registry names, or than the one before where it names none."""
@@ -375,13 +398,3 @@ class Host:
 def _bdseq(payload: Payload) -> int | None:
     value = next((metric.value for metric in payload.metrics if metric.name == frames.BDSEQ), None)
     return value if isinstance(value, int) else None
-
-
-def _frame_name(payload: Payload, declared: Declarations) -> tuple[int, int]:
-    """(epoch, number) of a frame that was refused for something else; (0, 0) when it has none."""
-    values: dict[str, int] = {}
-    for metric in payload.metrics:
-        found = declared_as(metric, declared)
-        if found is not None and is_frame_number(metric.value):
-            values[found.name] = metric.value
-    return values.get(frames.FRAME_EPOCH, 0), values.get(frames.FRAME_NUMBER, 0)

@@ -10,10 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
+from ingest.bulk_client import BulkClient
 from ingest.host import Host
+from ingest.inbox import Inbox
 from ingest.sole import sole_writer
 from ingest.writer import MAX_COMMIT, Command, StoredInJournal, Writer
 from metering.mqtt import BrokerSettings
@@ -34,12 +35,16 @@ class Subscriber:
 
     def __init__(self, broker: BrokerSettings, host_id: str, park: Park, now_ms: Callable[[], int]) -> None:
         self._park, self._host_id, self._now_ms = park, host_id, now_ms
-        self.messages: queue.Queue[Record] = queue.Queue(QUEUE_LIMIT)
+        self.messages = Inbox(QUEUE_LIMIT)
+        self._portion: list[Record] = []
+        """What the network's thread has read since it last handed something over."""
+        self._frames = f"{NAMESPACE}/{park.id}/{MessageType.DDATA}/".encode()
         self._notices: queue.Queue[tuple[str, dict[str, object]]] = queue.Queue()
         self._stopping = False
         # A name that nobody can guess: a client that took it over would throw this one off the broker.
-        self._client = mqtt.Client(
-            CallbackAPIVersion.VERSION2,
+        self._client = BulkClient(
+            self._frame_came,
+            self._hand_over,
             client_id=f"host-{host_id}-{secrets.token_hex(8)}",
             clean_session=True,
             reconnect_on_failure=True,
@@ -78,16 +83,7 @@ class Subscriber:
 
     def drain(self) -> list[Record]:
         """What has come since the last call: waits a little for the first, takes what is there of the rest."""
-        try:
-            records = [self.messages.get(timeout=IDLE_S)]
-        except queue.Empty:
-            return []
-        while len(records) < MAX_COMMIT:
-            try:
-                records.append(self.messages.get_nowait())
-            except queue.Empty:
-                break
-        return records
+        return self.messages.take(MAX_COMMIT, IDLE_S)
 
     def notice(self, kind: str, **detail: object) -> None:
         """Something that happened to ingest itself, for whoever asks later why readings came late."""
@@ -128,12 +124,19 @@ class Subscriber:
             self._correct_state(client, bytes(message.payload))
         if message.topic.startswith(f"{NAMESPACE}/STATE/") or f"/{MessageType.NCMD}/" in message.topic:
             return
-        # A full queue blocks this thread, and so the socket: the outboxes at the gateways are the buffer.
-        record = Record(message.topic, bytes(message.payload), self._now_ms())
-        while not self._stopping:
-            with suppress(queue.Full):
-                self.messages.put(record, timeout=IDLE_S)
-                return
+        self._portion.append(Record(message.topic, bytes(message.payload), self._now_ms()))
+
+    def _frame_came(self, topic: bytes, payload: bytes) -> bool:
+        """A message that is nothing but a meter's data, which most are."""
+        if not topic.startswith(self._frames):
+            return False
+        self._portion.append(Record(topic.decode(errors="replace"), payload, self._now_ms()))
+        return True
+
+    def _hand_over(self) -> None:
+        if self._portion:
+            self.messages.put(self._portion, lambda: self._stopping)
+            self._portion = []
 
     def _correct_state(self, client: mqtt.Client, said: bytes) -> None:
         """Announce again where the broker retains something else: an older session's will, or a resent announcement."""

@@ -29,6 +29,10 @@ class StoredInJournal(Stored):
         fresh = super().digest_of(gateway, epoch, number)
         return fresh if fresh is not None else self._journal.digest_of(gateway, epoch, number)
 
+    def is_loss(self, gateway: str, epoch: int, number: int) -> bool:
+        """Whether a number's frame is declared lost."""
+        return super().is_loss(gateway, epoch, number) or self._journal.is_loss(gateway, epoch, number)
+
 
 class Command(msgspec.Struct, frozen=True, gc=False):
     """An NCMD to send."""

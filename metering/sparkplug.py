@@ -88,6 +88,7 @@ _METRIC_KEY: Final = 0x12
 _SHORT: Final = 0x7E
 """Lengths below still take one byte when two bytes more come to them."""
 _HISTORICAL: Final = b"\x28\x01"
+_HEADS_OF_MARKED: Final = [bytes((_METRIC_KEY, size + len(_HISTORICAL))) for size in range(_SHORT)]
 
 
 class Metric(msgspec.Struct, frozen=True, gc=False):
@@ -173,10 +174,11 @@ def _encode_value(value: Value, datatype: int | None, first: int) -> bytes:
 
 def mark_historical(metrics: bytes) -> bytes:
     """The same encoded metrics, each flagged `is_historical` (field 5), for data sent again after a gap."""
-    marked, at, stop = [], 0, len(metrics)
-    while at + 2 <= stop and metrics[at] == _METRIC_KEY and metrics[at + 1] < _SHORT:
-        end = at + 2 + metrics[at + 1]
-        marked.append(bytes((_METRIC_KEY, end - at)) + metrics[at + 2 : end] + _HISTORICAL)
+    marked: list[bytes] = []
+    add, at, stop = marked.extend, 0, len(metrics)
+    while at + 2 <= stop and metrics[at] == _METRIC_KEY and (size := metrics[at + 1]) < _SHORT:
+        end = at + 2 + size
+        add((_HEADS_OF_MARKED[size], metrics[at + 2 : end], _HISTORICAL))
         at = end
     # What is not as we write it ourselves (long, or another field) takes the long way.
     for number, kind, begin, end in wire.fields(metrics, at):
@@ -389,7 +391,11 @@ def body_digest(payload: Payload) -> bytes:
 
     Values are taken as they stood on the wire: a data type that the sender adds may be no type at all.
     """
-    said = b"".join(_said(metric) for metric in payload.metrics)
+    return said_digest(b"".join(_said(metric) for metric in payload.metrics))
+
+
+def said_digest(said: bytes) -> bytes:
+    """The same of the metrics as `_said` writes them, for whoever has them so already."""
     return hashlib.blake2b(said, digest_size=16).digest()
 
 

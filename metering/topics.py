@@ -1,11 +1,13 @@
 """The topic grammar of Sparkplug 3.0 (chapter 4): `spBv1.0/group/TYPE/edge node[/device]` and `spBv1.0/STATE/host`."""
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from metering.ids import is_valid_id
 
 NAMESPACE = "spBv1.0"
+_LONGEST_REMEMBERED = 256
 
 
 class MessageType(StrEnum):
@@ -40,6 +42,10 @@ class Topic(NamedTuple):
 
 def parse_topic(text: str) -> Topic | None:
     """The parsed topic, or None when it does not follow the grammar."""
+    return _remembered(text) if len(text) <= _LONGEST_REMEMBERED else _parsed(text)
+
+
+def _parsed(text: str) -> Topic | None:
     parts = text.split("/")
     if len(parts) not in {4, 5} or parts[0] != NAMESPACE or parts[2] not in MessageType.__members__:
         return None
@@ -48,6 +54,10 @@ def parse_topic(text: str) -> Topic | None:
     if (kind in NODE_TYPES) != (len(parts) == 4) or not all(map(is_valid_id, ids)):  # noqa: PLR2004
         return None
     return Topic(parts[1], kind, parts[3], parts[4] if len(parts) == 5 else "")  # noqa: PLR2004
+
+
+_remembered = lru_cache(maxsize=65_536)(_parsed)
+"""A park's topics come again and again."""
 
 
 def configuration_topic(park: str, gateway: str) -> str:

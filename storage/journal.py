@@ -44,6 +44,8 @@ CREATE TABLE event(
 """
 NEW_ID = "INSERT INTO meta VALUES('journal_id', lower(hex(randomblob(8))));"
 """Part of the schema's transaction: no reader ever sees a journal without its id."""
+HIGHEST = (1 << 62) - 1
+"""No frame has a higher number."""
 REFUSED = 0
 """Segment number of a frame that stands in the quarantine instead of the journal."""
 
@@ -234,8 +236,7 @@ class JournalReader(Store):
     def births_before(self, segment: int) -> list[Record]:
         """The newest birth of every gateway and meter in the segments before this one, oldest first."""
         query = "SELECT max(segment * 1000000 + idx) AS place FROM birth WHERE segment < ? GROUP BY gateway, meter ORDER BY place"
-        places = [divmod(place, 1_000_000) for (place,) in self._db.execute(query, (segment,)).fetchall()]
-        return [record_at(self._db, *place) for place in places]
+        return records_at(self._db, [place for (place,) in self._db.execute(query, (segment,))])
 
     def verify_chain(self) -> int:
         """Recompute every segment's Merkle root and the chain; the number of segments, or CorruptError naming the first bad one."""
@@ -295,6 +296,21 @@ class JournalReader(Store):
             out += [body[index] for _, index in group]
         return out
 
+    def numbers_between(self, gateway: str, start_ms: int, end_ms: int) -> tuple[int, int, int] | None:
+        """(Epoch, first, last number) of what a gateway's newest outbox had read in `[start_ms, end_ms)`, whether it is here or not.
+
+        Told by the frames before and behind: without any behind, up to the highest number that can be. None when the gateway
+        is not known, or nothing lies between.
+        """
+        newest = self._db.execute("SELECT max(epoch) FROM frame WHERE gateway=?", (gateway,)).fetchone()[0]
+        query = """
+          SELECT coalesce(max(CASE WHEN t_ms < ? THEN number END), 0) + 1,
+                 min(CASE WHEN t_ms >= ? THEN number END) - 1
+          FROM frame WHERE gateway=? AND epoch=? AND segment > 0 AND meter <> ''"""
+        first, last = self._db.execute(query, (start_ms, end_ms, gateway, newest)).fetchone()
+        last = HIGHEST if last is None else last
+        return None if not newest or first > last else (newest, first, last)
+
     def births(self, gateway: str, meter: str, epoch: int) -> Iterator[StoredFrame]:
         """The births that frames of this epoch decode with, newest first. An alias keeps its meaning within an epoch."""
         query = (
@@ -346,6 +362,15 @@ _FRAME = "SELECT gateway, meter, epoch, number, t_ms, segment, idx FROM frame"
 
 def record_at(db: sqlite3.Connection, segment: int, index: int) -> Record:
     return records_of(db, segment)[index]
+
+
+def records_at(db: sqlite3.Connection, places: Iterable[int]) -> list[Record]:
+    """The records at ascending places (segment × 10^6 + index); each segment is opened once, not once for every record."""
+    out: list[Record] = []
+    for segment, group in groupby(places, lambda place: place // 1_000_000):
+        body = records_of(db, segment)
+        out += [body[place % 1_000_000] for place in group]
+    return out
 
 
 def records_of(db: sqlite3.Connection, segment: int) -> list[Record]:

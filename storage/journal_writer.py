@@ -15,7 +15,7 @@ from storage.journal import (
     FrameIndex,
     GatewayState,
     Quarantined,
-    record_at,
+    records_at,
 )
 from storage.merkle import CHAIN_START, chain_next, merkle_root
 from storage.segment import Record, packed
@@ -101,12 +101,15 @@ class JournalWriter:
         row = self._db.execute(query, (gateway, epoch, number)).fetchone()
         return bytes(row[0]) if row else None
 
+    def is_loss(self, gateway: str, epoch: int, number: int) -> bool:
+        """Whether under that number stands the word that its frame is lost (an NDATA), not a frame."""
+        query = "SELECT 1 FROM frame WHERE gateway=? AND epoch=? AND number=? AND meter=''"
+        return self._db.execute(query, (gateway, epoch, number)).fetchone() is not None
+
     def births(self) -> list[Record]:
         """The newest birth of every gateway and meter and epoch, oldest first: what data messages decode with."""
         query = "SELECT max(segment * 1000000 + idx) AS place FROM birth GROUP BY gateway, meter, epoch ORDER BY place"
-        return [
-            record_at(self._db, place // 1_000_000, place % 1_000_000) for (place,) in self._db.execute(query)
-        ]
+        return records_at(self._db, [place for (place,) in self._db.execute(query)])
 
     def gateways(self) -> list[GatewayState]:
         """The last known session of every gateway."""

@@ -14,6 +14,7 @@ from tanyun.commands import (
     evidence_head,
     export,
     gateway_push,
+    gateway_resend,
     grafana,
     influx,
     journal,
@@ -77,5 +78,5 @@ for command in (
     substitution.approve_substitution,
 ):
     month.month.add_command(command)
-for command in (gateway_push.keygen, gateway_push.push, gateway_push.state):
+for command in (gateway_push.keygen, gateway_push.push, gateway_push.state, gateway_resend.resend):
     enrol.gateway.add_command(command)

@@ -506,4 +506,4 @@ def test_ingest_takes_a_frame_with_a_serial_number(outbox: Outbox) -> None:
     metrics = frame_metrics(frame_aliases(declared), outbox.epoch, frame, historical=False)
     admitted = admit(decode(metrics), accepted, 1_790_000_001_000)
     assert isinstance(admitted, Admitted)
-    assert (admitted.number, len(admitted.payload.metrics)) == (1, 4)
+    assert (admitted.number, admitted.serial) == (1, device.latest["serial"][1])

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.budget import Budget
-from edge_agent.drain import FUTURE_MS, Gap, Pace, number_before, with_gaps
+from edge_agent.drain import FUTURE_MS, Gap, Pace, Window, number_before, portions, with_gaps
 from edge_agent.outbox import Frame
 
 NOW = round(datetime(2026, 11, 2, tzinfo=UTC).timestamp() * 1000)
@@ -27,7 +27,7 @@ def test_frames_and_gaps_together_are_every_number_once_and_in_order(
     covered: list[int] = []
     sends: list[int] = []
     for step in with_gaps(sent, found, end, NOW):
-        assert number_before(step) == sent + len(covered)
+        assert number_before(step if isinstance(step, Gap) else [step]) == sent + len(covered)
         if isinstance(step, Gap):
             covered += range(step.first, step.last + 1)
         else:
@@ -35,6 +35,37 @@ def test_frames_and_gaps_together_are_every_number_once_and_in_order(
             sends.append(step.number)
     assert covered == list(range(sent + 1, end + 1))
     assert sends == [n for n in numbers if n not in ahead]
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(st.one_of(st.tuples(st.sampled_from("ab"), st.integers(1, 3)), st.none()), max_size=30),
+    st.integers(1, 5),
+)
+def test_every_frame_of_a_portion_decodes_with_the_birth_that_was_sent_last(
+    wanted: list[tuple[str, int] | None], most: int
+) -> None:
+    """However often a meter's declaration changes: sent one by one, each under its own birth, it would be the same."""
+    names: dict[int, tuple[str, int]] = {}
+    steps: list[Frame | Gap] = []
+    for number, one in enumerate(wanted, 1):
+        if one is None:
+            steps.append(Gap(number, number, NOW))
+        else:
+            id_ = 10 * "ab".index(one[0]) + one[1]
+            names[id_] = one
+            steps.append(Frame(number, id_, NOW, b""))
+    declared: dict[str, int] = {}
+    seen: list[Frame | Gap] = []
+    for portion in portions(steps, lambda id_: declared.get(names[id_][0]) == id_, most):
+        if isinstance(portion, Gap):
+            seen.append(portion)
+            continue
+        assert 1 <= len(portion) <= most
+        declared[names[portion[0].declaration][0]] = portion[0].declaration
+        assert all(declared[names[frame.declaration][0]] == frame.declaration for frame in portion)
+        seen += portion
+    assert seen == steps
 
 
 def test_a_gap_is_dated_by_the_frame_behind_it_however_often_it_is_said() -> None:
@@ -71,3 +102,75 @@ def test_what_a_whole_frame_costs_is_learned_from_whole_frames() -> None:
         pace.sent(frame(1), 1_000, historical=False)
         pace.sent(Frame(1, 1, NOW, b"", keep=False), 10, historical=False)
     assert 990 < pace.mean_bytes <= 1_000
+
+
+class Line:
+    """A server that stores so many frames a second, for so many gateways with more to send than they may. No wires: time is a number."""
+
+    def __init__(self, gateways: int, per_s: int) -> None:
+        self.now_s, self._per_s = 0.0, per_s
+        self.windows = [Window(1024, lambda: self.now_s) for _ in range(gateways)]
+        self.sent, self.acked = [0] * gateways, [0] * gateways
+        self._queue: list[int] = []
+        """Of which gateway the frames are that wait."""
+
+    def run(self, seconds: int) -> None:
+        for _tenth in range(seconds * 10):
+            for i, window in enumerate(self.windows):
+                more = self.acked[i] + window.size - self.sent[i]
+                if more > 0:
+                    self.sent[i] += more
+                    window.sent(self.sent[i])
+                    self._queue += [i] * more
+            self.now_s += 0.1
+            done, self._queue = self._queue[: self._per_s // 10], self._queue[self._per_s // 10 :]
+            for i in done:
+                self.acked[i] += 1
+            for i in set(done):
+                self.windows[i].acked(self.acked[i])
+
+    @property
+    def waits_s(self) -> float:
+        return len(self._queue) / self._per_s
+
+
+def test_many_gateways_share_a_server_evenly_and_none_waits_longer_than_its_patience() -> None:
+    line = Line(gateways=200, per_s=2_000)
+    line.run(20)
+    before = list(line.acked)
+    line.run(60)
+    assert line.waits_s < 2.0  # ack_timeout_s is 3: with windows of 1024 a gateway would wait 100 s
+    done = [now - then for now, then in zip(line.acked, before, strict=True)]
+    assert sum(done) == 60 * 2_000  # the server was never idle
+    assert min(done) > 0.5 * max(done)
+
+
+def test_one_gateway_alone_soon_has_the_whole_window() -> None:
+    line = Line(gateways=1, per_s=100_000)
+    line.run(1)
+    assert line.windows[0].size == 1024
+
+
+def test_a_slow_line_gets_no_more_than_it_carries_in_about_a_second() -> None:
+    line = Line(gateways=1, per_s=30)
+    line.run(60)
+    assert 8 <= line.windows[0].size <= 40
+
+
+def test_an_ack_that_does_not_come_halves_the_window_and_what_is_sent_again_does_not_count() -> None:
+    now_s = [0.0]
+    window = Window(100, lambda: now_s[0])
+    window.sent(5)
+    window.acked(5)
+    assert window.size == 32
+    window.sent(9)
+    window.overdue()
+    now_s[0] = 100.0
+    window.acked(9)
+    assert window.size == 16
+    window.new_session()
+    assert window.size == 16
+    for _ in range(9):
+        window.overdue()
+    assert window.size == 8
+    assert Window(3, lambda: 0.0).size == 3

@@ -82,7 +82,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     with Mosquitto(folder) as broker, Tap(broker.port) as tap:
         host = PrimaryHost(broker.port, broker.password("host"))
         host.connect()
-        config = config_for(folder, tap.port, DEVICES, ack_timeout_s=30)
+        # A window that cannot grow, so that the scenario knows when it is shut.
+        config = config_for(folder, tap.port, DEVICES, ack_timeout_s=30, window=16)
         with HandFed(config) as fed:
             first_session(fed, host, tap)
             a_silent_device(fed, host)

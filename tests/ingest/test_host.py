@@ -38,10 +38,14 @@ class Remembered(Stored):
     def __init__(self) -> None:
         super().__init__({})
         self.digests: dict[tuple[str, int, int], bytes] = {}
+        self.lost: set[tuple[str, int, int]] = set()
 
     def digest_of(self, gateway: str, epoch: int, number: int) -> bytes | None:
         fresh = super().digest_of(gateway, epoch, number)
         return fresh if fresh is not None else self.digests.get((gateway, epoch, number))
+
+    def is_loss(self, gateway: str, epoch: int, number: int) -> bool:
+        return super().is_loss(gateway, epoch, number) or (gateway, epoch, number) in self.lost
 
 
 class Ingest:
@@ -70,6 +74,7 @@ class Ingest:
         self.entries += commit.entries
         self.sessions |= {state.gateway: state for state in commit.gateways}
         self.stored.digests |= self.stored.fresh
+        self.stored.lost |= self.stored.losses
         return commit, self.host.answer
 
     def numbers(self, epoch: int = EPOCH) -> list[int]:
@@ -191,6 +196,29 @@ def test_a_frame_out_of_a_lost_range_that_turns_up_is_only_acknowledged(ingest: 
     commit, answer = ingest.hear(frame(2))
     assert (commit.entries, commit.quarantined) == ([], [])
     assert answer.acks == {("gw", EPOCH)}
+
+
+def test_a_withheld_frame_that_is_sent_after_all_is_no_conflict_with_the_word_of_its_loss(
+    ingest: Ingest,
+) -> None:
+    """It bears the number of that word: asked for again, it must not make the gateway number anew."""
+    ingest.hear(frame(1), lost(2, 2), frame(3))
+    for _again in range(2):
+        commit, answer = ingest.hear(frame(2))
+        assert (commit.entries, commit.quarantined, answer.new_epochs) == ([], [], set())
+        assert answer.acks == {("gw", EPOCH)}
+
+
+def test_an_outbox_that_has_another_frame_where_the_journal_has_a_loss_is_another_outbox(
+    ingest: Ingest,
+) -> None:
+    """Not asked for: in a session that has come no further, it may be a copy of the card."""
+    ingest.hear(frame(1), lost(2, 2))
+    ingest.restart()
+    ingest.hear(nbirth(), dbirth())
+    ingest.host._session("gw").verified[EPOCH] = 1
+    _commit, answer = ingest.hear(frame(2))
+    assert answer.new_epochs == {"gw"}
 
 
 BAD = total(float("nan"), alias=11)

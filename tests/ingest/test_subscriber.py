@@ -20,6 +20,7 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from ingest.inbox import Inbox
 from ingest.subscriber import Subscriber, run, wall_ms
 from metering.frames import Ack, read_ack
 from metering.mqtt import BrokerSettings
@@ -261,12 +262,15 @@ def test_ingest_stops_in_peace_while_the_broker_is_away(broker: BrokerPlan, tmp_
 
 def test_a_host_whose_queue_is_full_can_still_leave(broker: BrokerPlan) -> None:
     host = Subscriber(settings(broker), "full", park_with("gw"), wall_ms)
-    host.messages = queue.Queue(1)
+    host.messages = Inbox(1)
     with Client(broker, "watcher", state_topic("full")) as watcher, gateway(broker) as client:
         host.start()
         assert watcher.state()[0]
-        client.publish(nbirth(), *(frame(number) for number in range(1, 9)))
+        client.publish(nbirth())
         while not host.messages.full():
+            time.sleep(0.005)
+        client.publish(*(frame(number) for number in range(1, 9)))
+        while not host._portion:
             time.sleep(0.005)
         host.stop()
     assert [item.topic for item in host.drain()] == ["spBv1.0/p/NBIRTH/gw"]

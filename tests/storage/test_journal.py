@@ -15,8 +15,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import storage.journal
 from storage.errors import CorruptError
-from storage.journal import Commit, GatewayState, JournalReader, NewEvent, Offset, Quarantined
+from storage.journal import (
+    HIGHEST,
+    Commit,
+    Entry,
+    FrameIndex,
+    GatewayState,
+    JournalReader,
+    NewEvent,
+    Offset,
+    Quarantined,
+)
 from storage.journal_writer import JournalWriter
 from storage.merkle import CHAIN_START, merkle_root
 from storage.segment import Record, pack
@@ -220,6 +231,45 @@ def test_a_refused_frame_counts_as_stored_but_is_not_read_as_one(
     assert journal.digest_of("g", 1, 2) == (2).to_bytes(16, "big")
     assert journal.digest_of("g", 1, 3) is None
     assert [item.number for item in reader.frames("g", "m", 0, 1 << 62)] == [1]
+
+
+def test_births_are_read_by_opening_each_segment_once(
+    journal: JournalWriter, reader: JournalReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A park of 20,000 meters starts in seconds, not in minutes."""
+    said = [[birth(f"m{i}", said=bytes((i, k))) for i in range(5)] for k in range(3)]
+    for entries in (said[0], said[1], said[2][:2]):
+        journal.commit(Commit(entries=entries), NOW_MS)
+    opened: list[int] = []
+    plain = storage.journal.records_of
+
+    def counted(db: sqlite3.Connection, segment: int) -> list[Record]:
+        opened.append(segment)
+        return plain(db, segment)
+
+    monkeypatch.setattr(storage.journal, "records_of", counted)
+    newest = [item.record for item in [*said[1][2:], *said[2][:2]]]
+    assert journal.births() == newest
+    assert reader.births_before(4) == newest
+    assert opened == [2, 3, 2, 3]
+
+
+def test_what_a_gateway_read_in_a_time_is_told_by_the_frames_around_it(
+    journal: JournalWriter, reader: JournalReader
+) -> None:
+    def at(number: int, t_ms: int, epoch: int = 9, meter: str = "m") -> Entry:
+        return Entry(Record("t", b"x", 0), FrameIndex("g", meter, epoch, number, t_ms, bytes(16)))
+
+    assert reader.numbers_between("g", 0, 100) is None
+    # An older outbox; frames 1 and 2; the word that 3 to 5 are lost, dated by the frame behind it; frame 6.
+    entries = [at(50, 30, epoch=8), at(1, 10), at(2, 20), at(5, 60, meter=""), at(6, 60)]
+    journal.commit(Commit(entries=entries), NOW_MS)
+    assert reader.numbers_between("g", 30, 60) == (9, 3, 5)
+    assert reader.numbers_between("g", 20, 21) == (9, 2, 5)
+    assert reader.numbers_between("g", 0, 10) is None
+    assert reader.numbers_between("g", 61, 99) == (9, 7, HIGHEST)
+    assert reader.numbers_between("other", 0, 100) is None
+    assert (journal.is_loss("g", 9, 5), journal.is_loss("g", 9, 6)) == (True, False)
 
 
 def test_sessions_show_the_progress_of_the_newest_epoch(

@@ -1,0 +1,141 @@
+"""Admission the short way: the data message of a gateway of ours, checked in one pass over its bytes.
+
+It says the same as `read_payload` and `admit`, or nothing: None sends the message the long way. So it never refuses, and what
+it does not know (names, text, flags it does not expect, numbers written longer than needed) it leaves alone.
+"""
+
+import math
+import re
+import struct
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final
+
+from ingest.admission import Admitted, Declarations, Declared, numbered, untimely
+from metering import frames
+from metering.mqtt import MESSAGE_BYTES
+from metering.protobuf_wire import DecodeError, read_varint, varint
+from metering.sparkplug import FLOATS, SIGNED_BITS, UNSIGNED_BITS, DataType, Value, said_digest, typed_value
+
+_TIME: Final = rb"[\x80-\xff]{5}[\x01-\x7f]"
+"""A time of six bytes: 2008 to 2109."""
+_ALIAS: Final = rb"[\x00-\x7f]|[\x80-\xff]{1,3}[\x01-\x7f]"
+_INTEGER: Final = rb"[\x00-\x7f]|[\x80-\xff]{1,8}[\x01-\x7f]|[\x80-\xff]{9}\x01"
+_METRIC: Final = (
+    rb"\x12(.)\x10(" + _ALIAS + rb")\x18(" + _TIME + rb")"
+    rb"(?:[\x50\x58](" + _INTEGER + rb")|\x69(.{8})|\x65(.{4}))(\x28\x01)?"
+)
+"""As our gateways write one: length, alias, time, value (int, long, double, float), flag `is_historical`.
+
+Every field tells its own end, so there is one way at most to read a message so.
+"""
+_METRICS: Final = re.compile(_METRIC, re.DOTALL)
+_WHOLE: Final = re.compile(
+    rb"(?:\x08" + _TIME + rb")?(?:" + _METRIC + rb")++(?:\x18(?:[\x00-\x7f]|[\x80-\xff]\x01))?", re.DOTALL
+)
+_DOUBLE: Final = struct.Struct("<d")
+_FLOAT: Final = struct.Struct("<f")
+_HEADS: Final = [b"\x12" + bytes((size, 0x10)) for size in range(0x80)]
+_NO_INTEGER: Final = -1
+_UNKNOWN: Final = -2
+_SENT: Final = 0x08
+"""Key of the payload's own time, seven bytes with it."""
+_LONGEST: Final = 10
+_FIXED: Final = 9
+"""Bytes of a metric beside its alias and an integer's digits: three keys, six of the time. One byte more is the value's."""
+_NAMED: Final = frozenset({frames.FRAME_EPOCH, frames.FRAME_NUMBER})
+_SPECIAL: Final = frozenset({frames.LOST_FROM, frames.FRAME_THINNED, frames.TIME_REQUEST, frames.SERIAL})
+"""What is rare takes the long way."""
+
+
+class Rules:
+    """What a birth allows, by the bytes of an alias."""
+
+    def __init__(self, declared: Declarations) -> None:
+        self.free: dict[bytes, int] = {}
+        """Alias → an integer of so many bytes fits its type whatever it is; `_NO_INTEGER`: a float."""
+        self.types: dict[bytes, int] = {}
+        self.names: dict[bytes, str] = {}
+        """Aliases of epoch and number."""
+        for alias, one in declared.by_alias.items():
+            self._learn(alias, one)
+
+    def _learn(self, alias: int, one: Declared) -> None:
+        bits = UNSIGNED_BITS.get(one.datatype) or SIGNED_BITS.get(one.datatype)
+        if bits is None and one.datatype not in FLOATS:
+            return
+        if one.name in _SPECIAL or (one.name in _NAMED and one.datatype != DataType.UINT64):
+            return
+        written = varint(alias)
+        self.types[written] = one.datatype
+        signed = one.datatype in SIGNED_BITS
+        # 64 bits take every long; of the smaller ones those are free whose top bit cannot be set.
+        self.free[written] = _NO_INTEGER if bits is None else _LONGEST if bits == 64 else (bits - signed) // 7  # noqa: PLR2004
+        if one.name in _NAMED:
+            self.names[written] = one.name
+
+
+def quick(data: bytes, rules: Rules, now_ms: int) -> Admitted | None:
+    """As `read_payload` and `admit` of a data message would admit it; None when they have to look."""
+    if len(data) > MESSAGE_BYTES or _WHOLE.fullmatch(data) is None:
+        return None
+    found = _METRICS.findall(data, 7 if data[0] == _SENT else 0)
+    values: dict[str, Value] = {}
+    said = _said(found, rules, values)
+    times = [_moment(time) for time in {row[2] for row in found}]
+    if not said or untimely(times, now_ms) is not None:
+        return None
+    admitted = numbered(values, max(times), said_digest(b"".join(said)), "")
+    return admitted if isinstance(admitted, Admitted) else None
+
+
+def _said(found: Iterable[tuple[bytes, ...]], rules: Rules, values: dict[str, Value]) -> list[bytes]:
+    """The metrics as `body_digest` takes them, in pieces; nothing when one is not as declared. Epoch and number go to `values`."""
+    pieces: list[bytes] = []
+    add, free, names = pieces.extend, rules.free, rules.names
+    for size, alias, time, integer, double, single, flag in found:
+        most = free.get(alias, _UNKNOWN)
+        if integer:
+            if len(integer) > most and not _fits(integer, rules.types.get(alias, 0)):
+                return []
+            if alias in names:
+                values[names[alias]] = _value(integer)
+            length = written = _FIXED + len(alias) + len(integer)
+            add((_HEADS[length], alias, b"\x18", time, b"\x58", integer))
+        else:
+            whole = _finite(double or _widened(single))
+            if most != _NO_INTEGER or not whole:
+                return []
+            length = _FIXED + len(alias) + 8
+            written = length if double else length - 4
+            add((_HEADS[length], alias, b"\x18", time, b"\x69", whole))
+        if size[0] != written + len(flag):
+            return []
+    return pieces
+
+
+@lru_cache(maxsize=4096)
+def _moment(time: bytes) -> int:
+    return read_varint(time, 0, len(time))[0]
+
+
+@lru_cache(maxsize=4096)
+def _value(integer: bytes) -> int:
+    return read_varint(integer, 0, len(integer))[0]
+
+
+def _fits(integer: bytes, datatype: int) -> bool:
+    """Whether an integer is one of that type, as the long way judges it."""
+    try:
+        return isinstance(typed_value(_value(integer), datatype), int)
+    except DecodeError:
+        return False
+
+
+def _widened(single: bytes) -> bytes:
+    return _DOUBLE.pack(_FLOAT.unpack(single)[0])
+
+
+def _finite(double: bytes) -> bytes:
+    """The same eight bytes; none when they are no number."""
+    return double if math.isfinite(_DOUBLE.unpack(double)[0]) else b""
