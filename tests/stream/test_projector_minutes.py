@@ -157,7 +157,7 @@ def sums_by_quarter(writer: AnyWriter, meter: str) -> dict[int, tuple[float, flo
 def test_the_projectors_minutes_add_up_to_its_quarters(
     plant: Plant, influxd: InfluxDB, writer: AnyWriter
 ) -> None:
-    plant.now_ms = to_ms(datetime.now(ZONE)) // MINUTE_MS * MINUTE_MS
+    plant.now_ms = to_ms(datetime.now(ZONE)) // QUARTER_MS * QUARTER_MS - 8 * MINUTE_MS  # within a quarter
     begin = plant.now_ms - plant.now_ms % QUARTER_MS - 4 * QUARTER_MS + 7_000
     plant.store([birth("gate"), birth("line")])
     frames = []
@@ -189,7 +189,7 @@ def test_the_projectors_minutes_add_up_to_its_quarters(
 
 
 def test_a_restated_quarter_restates_its_minutes(plant: Plant, influxd: InfluxDB, writer: AnyWriter) -> None:
-    plant.now_ms = to_ms(datetime.now(ZONE)) // MINUTE_MS * MINUTE_MS
+    plant.now_ms = to_ms(datetime.now(ZONE)) // QUARTER_MS * QUARTER_MS - 8 * MINUTE_MS  # within a quarter
     start = plant.now_ms - plant.now_ms % QUARTER_MS - 2 * QUARTER_MS
     for revision, energy in ((1, 150), (2, 90)):
         plant.commit([row(KEY, start, energy, revision=revision)])
