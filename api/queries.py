@@ -58,7 +58,7 @@ def newest(ledger: LedgerReader) -> Newest:
 def moment(sources: Sources, rows: Iterable[LatestRow]) -> Moment:
     """While old readings arrive, the picture is for the newest of them; otherwise for now."""
     now_ms = sources.clock()
-    found = [(row.t_ms, row.frame_received_ms) for row in rows]
+    found = [(row.t_ms, row.received_ms) for row in rows]
     newest_ms = max((t_ms for t_ms, _ in found), default=0)
     arriving = max((received for _, received in found), default=0) > now_ms - ARRIVED_LATELY_MS
     if arriving and newest_ms < now_ms - CATCHING_UP_AFTER_MS:

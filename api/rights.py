@@ -121,11 +121,6 @@ class Principal:
         tenants = {grant.tenant for grant in self.grants if permission in RIGHTS[grant.role]}
         return Scope(PARK in tenants, frozenset(tenants - {PARK}))
 
-    def may(self, permission: Permission, enterprise: str = PARK) -> bool:
-        """True when the permission is held for that enterprise, or for the park as a whole."""
-        scope = self.scope(permission)
-        return scope.park if enterprise == PARK else scope.covers(enterprise)
-
     def permissions(self) -> dict[str, Scope]:
         """All that are held, with what for."""
         return {item.value: scope for item in Permission if (scope := self.scope(item))}

@@ -24,7 +24,8 @@ from storage.facts.kinds import MeterFact, ProductionFact
 from storage.facts.state import Facts
 from storage.journal import BirthIndex, Commit, Entry, FrameIndex, JournalReader, Offset
 from storage.journal_writer import JournalWriter
-from storage.ledger import IntervalRow, LedgerReader, LedgerWriter, ProgressRow, Results, Snapshot
+from storage.ledger import IntervalRow, LedgerReader, ProgressRow, Results, Snapshot
+from storage.ledger_writer import LedgerWriter
 from storage.months import MonthRow, MonthStore
 from storage.segment import Record
 from verification.close import Sources, close_month

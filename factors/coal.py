@@ -64,10 +64,6 @@ class CoalCoefficient(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         return self.verified != "unverified"
 
     @property
-    def base_unit(self) -> str:
-        return BASE_UNITS[self.unit][0]
-
-    @property
     def kgce_per_base_unit(self) -> Fraction:
         return Fraction(self.kgce_per_unit) / BASE_UNITS[self.unit][1]
 

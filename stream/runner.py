@@ -13,7 +13,8 @@ from factors.table import FactorTable
 from metering.intervals import local_month
 from metering.registry import Park
 from storage.journal import JournalReader, Offset
-from storage.ledger import SCHEMA_VERSION, LedgerReader, LedgerWriter, Results, Snapshot
+from storage.ledger import SCHEMA_VERSION, LedgerReader, Results, Snapshot
+from storage.ledger_writer import LedgerWriter
 from storage.sqlite import set_aside_older
 from stream.batch import Birth, runs, take_birth
 from stream.context import Context, Key

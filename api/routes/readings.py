@@ -52,7 +52,7 @@ def _reading(sources: Sources, row: LatestRow) -> ReadingOut:
     kind = READING_TYPES[row.reading_type]
     return ReadingOut(
         meter=row.meter, reading_type=kind.name, label_zh=kind.label_zh, label_en=kind.label_en, t_ms=row.t_ms,
-        t=iso(row.t_ms, sources.zone), value=row.value, unit=kind.unit, received_ms=row.frame_received_ms,
+        t=iso(row.t_ms, sources.zone), value=row.value, unit=kind.unit, received_ms=row.received_ms,
     )  # fmt: skip
 
 

@@ -26,15 +26,8 @@ from metering.registry import Park, load_registry
 from metering.roles import Role
 from storage.journal import Commit, Entry, FrameIndex, GatewayState, NewEvent, Offset, Quarantined
 from storage.journal_writer import JournalWriter
-from storage.ledger import (
-    IntervalRow,
-    LatestRow,
-    LedgerWriter,
-    NewLedgerEvent,
-    ProgressRow,
-    Results,
-    Snapshot,
-)
+from storage.ledger import IntervalRow, LatestRow, NewLedgerEvent, ProgressRow, Results, Snapshot
+from storage.ledger_writer import LedgerWriter
 from storage.months import MonthRow, MonthStore, digest_of, report_stem
 from storage.segment import Record
 from storage.users import KeyRow, UserRow, UserStore

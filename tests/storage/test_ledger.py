@@ -14,12 +14,12 @@ from storage.ledger import (
     IntervalRow,
     LatestRow,
     LedgerReader,
-    LedgerWriter,
     NewLedgerEvent,
     ProgressRow,
     Results,
     Snapshot,
 )
+from storage.ledger_writer import LedgerWriter
 
 TOTAL = "energy_import_total"
 ROW = IntervalRow(

@@ -14,7 +14,8 @@ from edge_agent.outbox import Outbox
 from storage.errors import SchemaError
 from storage.journal import Commit, JournalReader
 from storage.journal_writer import JournalWriter
-from storage.ledger import SCHEMA_VERSION, LedgerReader, LedgerWriter
+from storage.ledger import SCHEMA_VERSION, LedgerReader
+from storage.ledger_writer import LedgerWriter
 from storage.months import MonthStore, digest_of
 from storage.sqlite import set_aside_older
 from tests.storage.entries import NOW_MS, frame

@@ -9,7 +9,8 @@ import pytest
 from storage.errors import SchemaError, StoreError
 from storage.journal import Commit, JournalReader
 from storage.journal_writer import JournalWriter
-from storage.ledger import LedgerReader, LedgerWriter
+from storage.ledger import LedgerReader
+from storage.ledger_writer import LedgerWriter
 from storage.months import MonthStore
 from storage.sqlite import open_writer, transaction
 

@@ -19,12 +19,12 @@ from storage.ledger import (
     IntervalRow,
     LatestRow,
     LedgerReader,
-    LedgerWriter,
     NewLedgerEvent,
     ProgressRow,
     Results,
     Snapshot,
 )
+from storage.ledger_writer import LedgerWriter
 from storage.segment import Record
 from stream.projector import Files, Projector
 

@@ -333,7 +333,7 @@ def test_an_interval_takes_the_month_of_its_own_zone() -> None:
 def test_latest_is_the_newest_reading_in_base_units_on_the_primary_side() -> None:
     ledger = follow([*births(), *readings("plain", (0, 100), (60_000, 102), (30_000, 101))], cuts=[9])
     row = ledger.latest["plain", "energy_import_total"]
-    assert (row.t_ms, row.value, row.frame_received_ms) == (T0 + 60_000, 102 * 800.0, T0 + 60_050)
+    assert (row.t_ms, row.value, row.received_ms) == (T0 + 60_000, 102 * 800.0, T0 + 60_050)
 
 
 def test_a_new_scale_continues_the_same_total() -> None:

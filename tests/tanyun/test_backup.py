@@ -20,7 +20,8 @@ from storage import backup as copies
 from storage.errors import CorruptError, StoreError
 from storage.journal import SCHEMA_VERSION, Commit, JournalReader, Offset
 from storage.journal_writer import JournalWriter
-from storage.ledger import LedgerReader, LedgerWriter, Results, Snapshot
+from storage.ledger import LedgerReader, Results, Snapshot
+from storage.ledger_writer import LedgerWriter
 from storage.months import MonthStore
 from storage.sqlite import open_reader
 from tanyun.broker import SERVER_USER, find_mosquitto

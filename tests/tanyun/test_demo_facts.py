@@ -9,7 +9,8 @@ from storage.facts.judge import mistakes
 from storage.facts.kinds import BillFact, EnterpriseFact, MeterFact
 from storage.facts.state import Facts
 from storage.journal import Offset
-from storage.ledger import IntervalRow, LedgerReader, LedgerWriter, Results, Snapshot
+from storage.ledger import IntervalRow, LedgerReader, Results, Snapshot
+from storage.ledger_writer import LedgerWriter
 from tanyun.demo.facts import facts
 
 

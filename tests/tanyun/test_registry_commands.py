@@ -14,7 +14,8 @@ from storage.audit import AuditLog
 from storage.daily_checks import DailyChecks
 from storage.journal import Offset
 from storage.journal_writer import JournalWriter
-from storage.ledger import LedgerWriter, Results, Snapshot
+from storage.ledger import Results, Snapshot
+from storage.ledger_writer import LedgerWriter
 from tanyun.commands import group
 from tanyun.commands.month_check import watch
 

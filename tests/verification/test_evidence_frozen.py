@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from metering.intervals import HOUR_MS, QUARTER_MS, local_month
 from metering.quality import Quality
 from metering.registry import parse_registry
-from storage.ledger import LedgerReader, LedgerWriter, NewLedgerEvent, Results
+from storage.ledger import LedgerReader, NewLedgerEvent, Results
+from storage.ledger_writer import LedgerWriter
 from tests.verification.conftest import CLOSED_AT_MS, MONTH, PARK
 from tests.verification.test_evidence import Packed, Works, forged, recompute, replaced
 from verification.evidence import manifest as names

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from metering.intervals import MINUTE_MS, QUARTER_MS, Span
 from storage.facts.state import Facts
 from storage.journal import JournalReader
-from storage.ledger import LedgerReader, LedgerWriter, Results, Snapshot
+from storage.ledger import LedgerReader, Results, Snapshot
+from storage.ledger_writer import LedgerWriter
 from storage.segment import Record
 from stream.runner import START, Runner
 from tests.stream.strategies import T0, context

@@ -1,6 +1,5 @@
 """What the registry of facts says of one scope's month."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -119,8 +118,3 @@ def enterprise_facts(books: Books) -> EnterpriseFacts:
         return EnterpriseFacts()
     names = EnterpriseFacts.__struct_fields__
     return EnterpriseFacts(**{name: getattr(record, name) for name in names})
-
-
-def no_books(scope: str, enterprises: Sequence[str], month: str) -> Books:
-    """Books of a registry that holds nothing."""
-    return Books(Facts(), scope, tuple(enterprises), month)

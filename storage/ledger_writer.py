@@ -1,0 +1,124 @@
+"""What writes the ledger: stream alone. State, rows and cursor are committed together, so a restart resumes exactly.
+
+Every changed row carries the `change_seq` of its commit, which projectors follow.
+"""
+
+from pathlib import Path
+
+from storage.journal import Offset
+from storage.ledger import SCHEMA_VERSION, IntervalRow, Results, Snapshot, detail_text
+from storage.sqlite import Store, open_writer, transaction
+
+_SCHEMA = """
+CREATE TABLE snapshot(
+  id INTEGER PRIMARY KEY CHECK(id = 1), journal_id TEXT NOT NULL, segment INTEGER NOT NULL, idx INTEGER NOT NULL,
+  change_seq INTEGER NOT NULL, state BLOB NOT NULL);
+CREATE TABLE interval(
+  meter TEXT NOT NULL, reading_type TEXT NOT NULL, start_ms INTEGER NOT NULL, part INTEGER NOT NULL,
+  revision INTEGER NOT NULL, end_ms INTEGER NOT NULL, opening INTEGER NOT NULL, closing INTEGER NOT NULL,
+  emission_ug INTEGER, factor_id TEXT, coverage_ms INTEGER NOT NULL, edge_read INTEGER NOT NULL,
+  quality INTEGER NOT NULL, closed INTEGER NOT NULL, change_seq INTEGER NOT NULL,
+  PRIMARY KEY(meter, reading_type, start_ms, part, revision)) WITHOUT ROWID;
+CREATE INDEX interval_change ON interval(change_seq);
+CREATE INDEX interval_restated ON interval(meter, reading_type, end_ms) WHERE revision > 1;
+CREATE TABLE latest(
+  meter TEXT NOT NULL, reading_type TEXT NOT NULL, t_ms INTEGER NOT NULL, value REAL NOT NULL,
+  received_ms INTEGER NOT NULL, change_seq INTEGER NOT NULL, PRIMARY KEY(meter, reading_type)) WITHOUT ROWID;
+CREATE TABLE progress(
+  meter TEXT NOT NULL, reading_type TEXT NOT NULL, t_ms INTEGER NOT NULL, position INTEGER NOT NULL,
+  pending INTEGER NOT NULL, change_seq INTEGER NOT NULL, PRIMARY KEY(meter, reading_type)) WITHOUT ROWID;
+CREATE TABLE event(
+  id INTEGER PRIMARY KEY, t_ms INTEGER NOT NULL, meter TEXT NOT NULL, reading_type TEXT NOT NULL,
+  kind TEXT NOT NULL, detail TEXT NOT NULL, change_seq INTEGER NOT NULL, noted_ms INTEGER NOT NULL,
+  withdrawn INTEGER NOT NULL DEFAULT 0);
+CREATE UNIQUE INDEX event_once ON event(meter, reading_type, kind, t_ms, detail) WHERE NOT withdrawn;
+CREATE INDEX event_noted ON event(meter, reading_type, noted_ms);
+CREATE TABLE checkpoint(
+  meter TEXT NOT NULL, reading_type TEXT NOT NULL, heard_ms INTEGER NOT NULL, state BLOB NOT NULL,
+  PRIMARY KEY(meter, reading_type, heard_ms)) WITHOUT ROWID;
+"""
+_IDENTITY = """
+CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+INSERT OR IGNORE INTO meta VALUES('ledger_id', lower(hex(randomblob(8))));
+"""
+"""A rebuilt ledger numbers its changes anew: who follows them has to see that it is another one. Older files get it too."""
+
+
+class LedgerWriter(Store):
+    """The one writer."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(open_writer(path, _SCHEMA, SCHEMA_VERSION))
+        self._db.executescript(f"BEGIN IMMEDIATE;{_IDENTITY}COMMIT;")
+        query = "SELECT meter, reading_type, max(end_ms) FROM interval WHERE revision > 1 GROUP BY meter, reading_type"
+        self._restated = {(meter, kind): end_ms for meter, kind, end_ms in self._db.execute(query)}
+        """Total → the end of its last interval with more than one revision."""
+
+    def snapshot(self) -> Snapshot | None:
+        """The last committed snapshot; None in a new ledger."""
+        row = self._db.execute("SELECT journal_id, segment, idx, change_seq, state FROM snapshot").fetchone()
+        return Snapshot(row[0], Offset(row[1], row[2]), row[3], row[4]) if row else None
+
+    def commit(self, snapshot: Snapshot, results: Results) -> None:
+        """State, cursor and results in one transaction. Rows of the same key and revision are replaced."""
+        with transaction(self._db):
+            self._write(snapshot, results)
+
+    def _write(self, snapshot: Snapshot, results: Results) -> None:
+        seq, cursor = snapshot.change_seq, snapshot.cursor
+        self._db.execute(
+            "INSERT OR REPLACE INTO snapshot VALUES(1,?,?,?,?,?)",
+            (snapshot.journal_id, cursor.segment, cursor.index, seq, snapshot.state),
+        )
+        self._db.executemany(
+            "INSERT OR REPLACE INTO interval VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            (_interval_values(row, self._revision(row), seq) for row in results.intervals),
+        )
+        self._db.executemany(
+            "INSERT INTO latest VALUES(?,?,?,?,?,?) ON CONFLICT DO UPDATE SET t_ms=excluded.t_ms, value=excluded.value, "
+            "received_ms=excluded.received_ms, change_seq=excluded.change_seq WHERE excluded.t_ms >= latest.t_ms",
+            ((r.meter, r.reading_type, r.t_ms, r.value, r.received_ms, seq) for r in results.latest),
+        )
+        self._db.executemany(
+            "INSERT OR REPLACE INTO progress VALUES(?,?,?,?,?,?)",
+            ((r.meter, r.reading_type, r.t_ms, r.position, r.pending, seq) for r in results.progress),
+        )
+        self._write_events(results, seq)
+        self._db.executemany(
+            "DELETE FROM checkpoint WHERE meter=? AND reading_type=? AND heard_ms >= ?", results.outdated
+        )
+        self._db.executemany(
+            "INSERT OR REPLACE INTO checkpoint VALUES(?,?,?,?)",
+            ((r.meter, r.reading_type, r.heard_ms, r.state) for r in results.checkpoints),
+        )
+
+    def _write_events(self, results: Results, seq: int) -> None:
+        self._db.executemany(
+            "UPDATE event SET withdrawn = 1, change_seq = ? WHERE id = ?",
+            [(seq, id_) for id_ in results.withdrawn],
+        )
+        self._db.executemany(
+            "INSERT INTO event(t_ms, meter, reading_type, kind, detail, change_seq, noted_ms) VALUES(?,?,?,?,?,?,?) "
+            "ON CONFLICT DO NOTHING",
+            (
+                (e.t_ms, e.meter, e.reading_type, e.kind, detail_text(e.detail), seq, e.noted_ms)
+                for e in results.events
+            ),
+        )
+
+    def _revision(self, row: IntervalRow) -> int:
+        """A first revision of an interval that was restated takes the place of the newest one."""
+        key = (row.meter, row.reading_type)
+        if row.revision > 1:
+            self._restated[key] = max(row.end_ms, self._restated.get(key, 0))
+        elif row.start_ms < self._restated.get(key, 0):
+            query = "SELECT max(revision) FROM interval WHERE meter=? AND reading_type=? AND start_ms=? AND part=?"
+            found = self._db.execute(query, (*key, row.start_ms, row.part)).fetchone()[0]
+            return int(found or 1)
+        return row.revision
+
+
+def _interval_values(r: IntervalRow, revision: int, seq: int) -> tuple[object, ...]:
+    key = (r.meter, r.reading_type, r.start_ms, r.part, revision)
+    figures = (r.end_ms, r.opening, r.closing, r.emission_ug, r.factor_id)
+    return (*key, *figures, r.coverage_ms, r.edge_read, r.quality, r.closed, seq)
