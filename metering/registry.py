@@ -4,12 +4,13 @@ Read from `park.toml`; all mistakes at once.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BeforeValidator, Field, field_validator
@@ -192,6 +193,13 @@ class Park(Strict):
         """The zone as tzinfo."""
         return ZoneInfo(self.zone)
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's, without what was looked up before: a part of a park must not know the rest of it."""
+        copy = super().model_copy(update=update, deep=deep)
+        for name in _LOOKED_UP:
+            copy.__dict__.pop(name, None)
+        return copy
+
     def meter(self, meter_id: str) -> Meter | None:
         """The meter of that id."""
         return self._by_id.get(meter_id)
@@ -213,6 +221,9 @@ class Park(Strict):
     def meters_of(self, enterprise_id: str) -> tuple[Meter, ...]:
         """The meters of an enterprise, in the registry's order."""
         return tuple(meter for meter in self.meters if self.enterprise_of(meter) == enterprise_id)
+
+
+_LOOKED_UP = [name for name, value in vars(Park).items() if isinstance(value, cached_property)]
 
 
 def load_registry(path: Path) -> Park:

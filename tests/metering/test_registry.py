@@ -36,6 +36,17 @@ def mistakes_in(data: dict[str, Any]) -> list[str]:
     return caught.value.mistakes
 
 
+def test_a_part_of_a_park_does_not_know_the_rest_whatever_was_asked_before() -> None:
+    whole = parse_registry(park())
+    assert whole.meter("m2") is not None
+    assert [whole.enterprise_of(meter) for meter in whole.meters] == ["e1", "e2", "e1"]
+    part = whole.model_copy(update={"meters": whole.meters[:1], "gateways": whole.gateways[:1]})
+    assert part.meter("m2") is None
+    with pytest.raises(KeyError):
+        part.enterprise_of(whole.meters[1])
+    assert whole.meter("m2") is not None
+
+
 def test_a_meter_belongs_to_the_enterprise_of_its_site() -> None:
     found = parse_registry(park())
     assert [found.enterprise_of(item) for item in found.meters] == ["e1", "e2", "e1"]
