@@ -7,7 +7,8 @@ from dashboards.panels import Column, Look, Sized, chart, grid, number
 
 _GOOD = Look("percentunit", 2, ((None, "red"), (0.9, "orange"), (0.98, "green")))
 _BAD = Look("percentunit", 2, ((None, "green"), (0.02, "orange"), (0.1, "red")))
-_TOTAL = "\"reading_type\" = 'energy_import_total'"
+_SCOPE = '"scope" =~ /^${enterprise:regex}$/'
+_NATIONAL = "\"method\" = 'national'"
 
 
 def board() -> Board:
@@ -33,9 +34,19 @@ def _overall() -> list[Sized]:
         number("平均覆盖率 Mean coverage", InfluxQL(_of('mean("coverage")', "")), _GOOD, width=6),
         number(
             "估算电量占比 Estimated share",
-            InfluxQL(select('sum("estimated") / sum("energy")', "interval", RANGE, ENTERPRISE, _TOTAL)),
+            InfluxQL(
+                select(
+                    'sum("estimated_wh") / sum("energy_wh")',
+                    "boundary",
+                    RANGE,
+                    _SCOPE,
+                    "\"size\" = 'day'",
+                    _NATIONAL,
+                )
+            ),
             _BAD,
             width=6,
+            about="结算边界内，按整日。 Of the energy over the boundary, by whole days.",
         ),
         number(
             "整点有读数 Intervals whose edge was read",
@@ -50,7 +61,7 @@ def _overall() -> list[Sized]:
 
 def _over_time() -> list[Sized]:
     complete = select(
-        'mean("complete")', "boundary", RANGE, '"scope" =~ /^${enterprise:regex}$/', "\"size\" = '15m'", "\"method\" = 'national'",
+        'mean("complete")', "boundary", RANGE, _SCOPE, "\"size\" = '15m'", _NATIONAL,
         by=f'{STEP}, "scope"', fill="null",
     )  # fmt: skip
     bad = select(

@@ -14,7 +14,7 @@ from metering.reading_types import READING_TYPES
 from metering.registry import Meter, Park
 from metering.roles import Role
 from storage.ledger import LedgerReader, QuarterRow
-from storage.line_protocol import point, series
+from storage.line_protocol import Field, point, series
 from stream.projection.schema import GRAM, METHODS, Scope, Tags, scopes
 from stream.projection.store import DayRow
 
@@ -101,8 +101,7 @@ class DayBook:
             whole = _gathered(found.quarters.values(), lambda _bucket: day.start_ms)
             sized += [("day", bucket, self.elapsed(day)) for bucket in whole.values()]
             for size, bucket, expected in sized:
-                demand = found.demand_w.get(bucket.start_ms) if size == "15m" else None
-                lines += self.boundary(scope, size, bucket, expected, month, demand)
+                lines += self.boundary(scope, size, bucket, expected, month, *_more(found, size, bucket))
         return lines, rows
 
     def elapsed(self, span: Span) -> int:
@@ -117,9 +116,9 @@ class DayBook:
         return dict(sorted(by_quarter.items()))
 
     def boundary(
-        self, scope: Scope, size: str, bucket: Bucket, expected: int, month: str, demand_w: int | None = None
+        self, scope: Scope, size: str, bucket: Bucket, expected: int, month: str, *more: tuple[str, Field]
     ) -> Iterator[str]:
-        """A bucket's line under each method. A running quarter has energy, but no power yet."""
+        """A bucket's line under each method, with what only its size has. A running quarter has energy, but no power yet."""
         complete = min(1.0, bucket.present / (expected * len(scope.formula)))
         power_w = (
             bucket.energy * HOUR_MS / (bucket.quarters * QUARTER_MS)
@@ -129,7 +128,7 @@ class DayBook:
         for method in METHODS:
             emission = grams(bucket.energy, self._factors.get(method, month))
             fields = [("energy_wh", bucket.energy), ("emission_g", emission), ("power_w", power_w),
-                      ("complete", complete), ("demand_w", demand_w)]  # fmt: skip
+                      ("complete", complete), *more]  # fmt: skip
             key = self._tags.boundary("boundary", scope.kind, scope.id, method, size)
             line = point(key, fields, bucket.start_ms)
             if line is not None:
@@ -148,6 +147,13 @@ class DayBook:
                 line = point(parent.series, fields, start_ms)
                 if line is not None:
                     yield line
+
+
+def _more(found: DayOfScope, size: str, bucket: Bucket) -> list[tuple[str, Field]]:
+    """The demand of a quarter; of a day, the energy whose shape is estimated."""
+    if size == "15m":
+        return [("demand_w", found.demand_w.get(bucket.start_ms))]
+    return [("estimated_wh", found.row.estimated)] if size == "day" else []
 
 
 def _closed_sum(rows: Rows, keys: Sequence[Key]) -> int | None:

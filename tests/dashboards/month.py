@@ -86,10 +86,10 @@ def boundaries(meters: tuple[Meter, ...], start: int, end: int, size: str, lengt
         for kind, scope in scopes(meters):
             for method, grams in METHODS.items():
                 wh = 40_000.0 * length / HOUR * wobble(t, len(scope))
-                demand = ",demand_w=41000.0" if size == "15m" else ""
+                more = {"15m": ",demand_w=41000.0", "day": f",estimated_wh={wh / 50:.1f}"}.get(size, "")
                 yield (
                     f"boundary,scope_kind={kind},scope={scope},method={method},size={size} energy_wh={wh:.1f},"
-                    f"emission_g={wh / 1000 * grams:.1f},power_w=40000.0,complete=0.995{demand} {t}"
+                    f"emission_g={wh / 1000 * grams:.1f},power_w=40000.0,complete=0.995{more} {t}"
                 )
 
 

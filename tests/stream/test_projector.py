@@ -182,6 +182,17 @@ def test_a_meter_without_a_row_is_seen_in_complete(
     assert day["complete"] == pytest.approx(1 / 192)
 
 
+def test_a_day_says_how_much_of_its_energy_is_estimated(
+    plant: Plant, writer: AnyWriter, influxd: InfluxDB
+) -> None:
+    rows = quarters(MONTH_MS, 4)
+    guessed = row(("gate", IMPORT), MONTH_MS + 4 * QUARTER_MS, 700, coverage_ms=0, quality=2)
+    plant.commit([*rows, guessed])
+    project(plant, writer, influxd)
+    [day] = boundary(writer, size="day", scope="e1")
+    assert (day["energy_wh"], day["estimated_wh"]) == (4 * (1000 - 250) + 700, 700)
+
+
 def test_the_forecast_goes_on_at_this_months_pace(plant: Plant, writer: AnyWriter, influxd: InfluxDB) -> None:
     plant.commit(quarters(MONTH_MS, 10 * 96))
     project(plant, writer, influxd)
