@@ -28,7 +28,7 @@ from storage.months import MonthRow, MonthStore
 from storage.segment import Record
 from stream.context import Context
 from stream.policy import Policy
-from stream.runner import Runner
+from tests.stream.runs import run_through
 from verification.close import Sources as CloseSources
 from verification.close import close_month
 from verification.evidence.pack import Sources, write_pack
@@ -106,10 +106,7 @@ def build(folder: Path, meters: int) -> tuple[list[MonthRow], Path]:
         writer.commit(Commit(entries=batch), span.end_ms)
     writer.close()
     policy = Policy(FactorTable.load(), enterprise_policy(), park.tz, date(2026, 11, 1))
-    runner = Runner(folder / "journal.db", folder / "ledger.db", Context(park, policy))
-    while runner.advance():
-        pass
-    runner.close()
+    run_through(folder / "journal.db", folder / "ledger.db", Context(park, policy))
     with (
         LedgerReader(folder / "ledger.db") as ledger,
         JournalReader(folder / "journal.db") as journal,

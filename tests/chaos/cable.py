@@ -1,7 +1,7 @@
 """A gateway's machine in a network namespace of its own, on a cable that can be pulled: packets vanish, and no one is told.
 
 What the proxies of `wire` play, the kernel does here: connections stay open over a dead cable, retransmit, and go on or give up.
-As root on Linux with iproute2; elsewhere there are only the proxies. `kind` of a chain's network says which.
+As root on Linux with iproute2; elsewhere there are only the proxies. A run's `Outcome.network` says which.
 """
 
 import ctypes

@@ -13,6 +13,17 @@ from threading import Event, Thread
 from edge_agent.simulator.config import parse_config
 from edge_agent.simulator.meters import build_meters
 from edge_agent.simulator.server import ModbusServers
+from tests.fakes.mosquitto import Mosquitto
+
+REGISTRY = """
+id = "park"
+name = "园区"
+grid_scope = "CN-AH"
+enterprises = [{id = "e", name = "企业"}]
+sites = [{id = "s", enterprise = "e", name = "厂区"}]
+gateways = [{id = "gw", site = "s"}]
+meters = []
+"""
 
 REPO = Path(__file__).parents[2]
 DEADLINE_S = 20.0
@@ -26,6 +37,17 @@ METERS = parse_config(
         ],
     }
 )  # fmt: skip
+
+
+def server_files(folder: Path, broker: Mosquitto) -> None:
+    """What a server of that broker needs, for a park with the one gateway `gw`."""
+    (folder / "park.toml").write_text(REGISTRY, encoding="utf-8")
+    (folder / "host-password").write_text(broker.password("host"), encoding="utf-8")
+    (folder / "server.toml").write_text(
+        f'registry = "park.toml"\ndata = "data"\nreports = "reports"\n'
+        f'[broker]\nport = {broker.port}\nuser = "host"\npassword_file = "host-password"\n',
+        encoding="utf-8",
+    )
 
 
 def until(true: Callable[[], object]) -> None:

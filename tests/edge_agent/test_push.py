@@ -18,20 +18,10 @@ from edge_agent.loopback import ask
 from edge_agent.updates.bundle import Bundle, pack
 from tanyun.broker import password_line
 from tanyun.commands.group import root
-from tests.edge_agent.site import agent, meters, until
+from tests.edge_agent.site import agent, meters, server_files, until
 from tests.fakes.mosquitto import Mosquitto
 from tests.fakes.primary_host import PrimaryHost
 from verification.evidence import signing
-
-REGISTRY = """
-id = "park"
-name = "园区"
-grid_scope = "CN-AH"
-enterprises = [{id = "e", name = "企业"}]
-sites = [{id = "s", enterprise = "e", name = "厂区"}]
-gateways = [{id = "gw", site = "s"}]
-meters = []
-"""
 
 
 class Plant:
@@ -39,13 +29,7 @@ class Plant:
 
     def __init__(self, folder: Path, broker: Mosquitto, modbus: int) -> None:
         self.folder, self._broker, self._modbus = folder, broker, modbus
-        (folder / "park.toml").write_text(REGISTRY, encoding="utf-8")
-        (folder / "host-password").write_text(broker.password("host"), encoding="utf-8")
-        (folder / "server.toml").write_text(
-            f'registry = "park.toml"\ndata = "data"\nreports = "reports"\n'
-            f'[broker]\nport = {broker.port}\nuser = "host"\npassword_file = "host-password"\n',
-            encoding="utf-8",
-        )
+        server_files(folder, broker)
         self.key = folder / "updates.pem"
         signing.generate(self.key)
         self.installed = folder / "edge.toml"

@@ -11,19 +11,11 @@ from storage.journal_writer import JournalWriter
 from storage.segment import Record
 from tanyun.commands.group import root
 from tanyun.supervisor import EX_CONFIG
+from tests.edge_agent.site import server_files
 from tests.fakes.gateway import HandFed, config_for
 from tests.fakes.mosquitto import Mosquitto
 from tests.fakes.primary_host import PrimaryHost
 
-REGISTRY = """
-id = "park"
-name = "园区"
-grid_scope = "CN-AH"
-enterprises = [{id = "e", name = "企业"}]
-sites = [{id = "s", enterprise = "e", name = "厂区"}]
-gateways = [{id = "gw", site = "s"}]
-meters = []
-"""
 COUNT = 40
 
 
@@ -35,13 +27,7 @@ def host(broker: Mosquitto) -> Iterator[PrimaryHost]:
 
 def server(folder: Path, broker: Mosquitto, epoch: int, numbers: range) -> None:
     """A server's files; its journal has these frames, number n read n seconds after 1970-01-01T08:00 in Shanghai."""
-    (folder / "park.toml").write_text(REGISTRY, encoding="utf-8")
-    (folder / "host-password").write_text(broker.password("host"), encoding="utf-8")
-    (folder / "server.toml").write_text(
-        f'registry = "park.toml"\ndata = "data"\nreports = "reports"\n'
-        f'[broker]\nport = {broker.port}\nuser = "host"\npassword_file = "host-password"\n',
-        encoding="utf-8",
-    )
+    server_files(folder, broker)
     journal = JournalWriter(folder / "data" / "journal.db")
     entries = [
         Entry(Record("t", b"x", 0), FrameIndex("gw", "m1", epoch, n, n * 1000, bytes(16))) for n in numbers

@@ -23,9 +23,9 @@ from storage.segment import Record
 from stream.context import Context
 from stream.policy import Policy
 from stream.projection.minutes import Read, minutes
-from stream.runner import Runner
 from tests.fakes.influx import KINDS, AnyWriter, InfluxDB, influxdb
 from tests.stream.projector_plant import IMPORT, MONTH_MS, ZONE, Plant, row
+from tests.stream.runs import run_through
 
 KEY = ("gate", IMPORT)
 
@@ -138,10 +138,7 @@ def birth(meter: str) -> Entry:
 
 def run_stream(plant: Plant) -> None:
     policy = Policy(FactorTable.load(), enterprise_policy(), ZONE, datetime(2026, 11, 20, tzinfo=ZONE).date())
-    runner = Runner(plant.files.journal, plant.files.ledger, Context(plant.park, policy))
-    while runner.advance():
-        pass
-    runner.close()
+    run_through(plant.files.journal, plant.files.ledger, Context(plant.park, policy))
 
 
 def sums_by_quarter(writer: AnyWriter, meter: str) -> dict[int, tuple[float, float]]:

@@ -9,7 +9,7 @@ from storage.journal import JournalReader
 from storage.ledger import LedgerReader
 from storage.segment import Record
 from storage.shifts import NO_SHIFTS, all_shifts
-from stream.runner import Runner
+from tests.stream.runs import run_through
 from tests.stream.strategies import DEVICES, T0, births, context, park, streams
 from tests.stream.test_runner import write_journal
 from tests.stream.test_step import changes
@@ -28,10 +28,7 @@ def test_the_meter_and_its_adjustments_equal_the_intervals(
     """Wherever two readings enclose both edges and nothing is pending between them."""
     folder, registry = tmp_path_factory.mktemp("run"), park("Asia/Shanghai", **changed)
     write_journal(folder / "journal", [*births(), *(record for part in parts for record in part)], 50)
-    runner = Runner(folder / "journal", folder / "ledger", context(registry))
-    while runner.advance():
-        pass
-    runner.close()
+    run_through(folder / "journal", folder / "ledger", context(registry))
     span = Span(T0 + first * QUARTER_MS, T0 + (first + length) * QUARTER_MS)
     with JournalReader(folder / "journal") as journal, LedgerReader(folder / "ledger") as ledger:
         shifts = all_shifts(ledger)

@@ -32,7 +32,7 @@ from storage.merkle import merkle_root
 from storage.months import MonthRow
 from stream.context import Context
 from stream.policy import Policy
-from stream.runner import Runner
+from tests.stream.runs import run_through
 from tests.verification.conftest import CLOSED_AT_MS, MONTH, PARK, Plant
 from verification.evidence import manifest as names
 from verification.evidence import signing
@@ -86,12 +86,7 @@ class Works(Plant):
 
     def _ledger(self) -> None:
         policy = Policy(FactorTable.load(), enterprise_policy(), self.park.tz, date(2026, 11, 1))
-        runner = Runner(
-            self.folder / "journal.sqlite", self.folder / "ledger.sqlite", Context(self.park, policy)
-        )
-        while runner.advance():
-            pass
-        runner.close()
+        run_through(self.folder / "journal.sqlite", self.folder / "ledger.sqlite", Context(self.park, policy))
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from storage.ledger import LedgerReader
 from storage.months import MonthRow
 from stream.context import Context
 from stream.policy import Policy
-from stream.runner import Runner
+from tests.stream.runs import run_through
 from tests.verification.conftest import CLOSED_AT_MS, MONTH, PARK, Plant
 from tests.verification.test_evidence import Edit, Packed, forged, recompute, replaced
 from verification.evidence import manifest as names
@@ -111,10 +111,7 @@ class Busy(Plant):
 
     def follow(self, park: Park) -> None:
         policy = Policy(FactorTable.load(), enterprise_policy(), park.tz, date(2026, 11, 1))
-        runner = Runner(self.folder / "journal.sqlite", self.folder / "ledger.sqlite", Context(park, policy))
-        while runner.advance():
-            pass
-        runner.close()
+        run_through(self.folder / "journal.sqlite", self.folder / "ledger.sqlite", Context(park, policy))
 
     def noted(self) -> dict[tuple[str, str], int]:
         """(meter, kind) → how many events."""

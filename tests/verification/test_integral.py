@@ -13,7 +13,8 @@ from storage.journal import JournalReader
 from storage.ledger import LedgerReader, Results, Snapshot
 from storage.ledger_writer import LedgerWriter
 from storage.segment import Record
-from stream.runner import START, Runner
+from stream.runner import START
+from tests.stream.runs import run_through
 from tests.stream.strategies import T0, context
 from tests.stream.test_power import TOTAL, births, changes, minutely, park, powers, streams
 from tests.stream.test_runner import write_journal
@@ -30,10 +31,7 @@ def measured(
     """The totals of the test park over a span, from journal and ledger."""
     registry = park(**changed)
     write_journal(folder / "journal", [*births(), *records], 5)
-    runner = Runner(folder / "journal", folder / "ledger", context(registry))
-    while runner.advance():
-        pass
-    runner.close()
+    run_through(folder / "journal", folder / "ledger", context(registry))
     with JournalReader(folder / "journal") as journal, LedgerReader(folder / "ledger") as ledger:
         return [
             t for t in measure(registry, span, ledger, journal, NO_FACTS).totals if t.reading_type == TOTAL

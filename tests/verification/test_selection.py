@@ -14,7 +14,7 @@ from storage.journal import JournalReader
 from storage.ledger import EventRow, IntervalRow, LedgerReader
 from storage.segment import Record
 from storage.slices import JournalSlice
-from stream.runner import Runner
+from tests.stream.runs import run_through
 from tests.stream.strategies import DEVICES, T0, births, context, park, streams
 from tests.stream.test_runner import write_journal
 from tests.stream.test_step import changes
@@ -74,10 +74,7 @@ def test_what_a_pack_takes_gives_back_the_ledger(
 ) -> None:
     folder, registry = tmp_path_factory.mktemp("run"), park("Asia/Shanghai", **changed)
     write_journal(folder / "journal", [*births(), *(record for part in parts for record in part)], 50)
-    runner = Runner(folder / "journal", folder / "ledger", context(registry))
-    while runner.advance():
-        pass
-    runner.close()
+    run_through(folder / "journal", folder / "ledger", context(registry))
     span = Span(T0 + first * QUARTER_MS, T0 + (first + length) * QUARTER_MS)
     with LedgerReader(folder / "ledger") as ledger:
         events = list(ledger.events_of(DECIDING))
