@@ -4,7 +4,6 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,6 +35,7 @@ NATIONAL, PROVINCIAL = 0.5306, 0.6553
 
 @pytest.fixture(scope="module", params=KINDS)
 def influxd(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxDB]:
+    """One for all tests here: they only fill it."""
     with influxdb(request.param, tmp_path_factory.mktemp("influxd")) as server:
         yield server
 
@@ -46,13 +46,6 @@ def writer(influxd: InfluxDB) -> Iterator[AnyWriter]:
     yield opened
     influxd.forget()
     opened.close()
-
-
-@pytest.fixture
-def plant(tmp_path: Path) -> Iterator[Plant]:
-    made = Plant(tmp_path)
-    yield made
-    made.close()
 
 
 def project(plant: Plant, writer: AnyWriter, influxd: InfluxDB) -> None:
