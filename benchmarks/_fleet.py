@@ -162,8 +162,10 @@ class Gateway:
             self._send_window(writer)
             await writer.drain()
             self._more.clear()
+            # Not wait_for: Python 3.11's swallows the cancellation when the event is set in the same moment.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._more.wait(), 1.0)
+                async with asyncio.timeout(1.0):
+                    await self._more.wait()
             now = time.monotonic()
             if self._sent <= self.acked:
                 self._heard_s = now
