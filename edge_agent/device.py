@@ -2,13 +2,13 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
 
 from edge_agent.assemble import Assembler, Reading
-from edge_agent.births import DeviceAliases, declaration, device_aliases, readings_body
+from edge_agent.births import DeviceAliases, declaration, device_aliases
 from edge_agent.breaker import Breaker
 from edge_agent.buses.errors import ReadFailed, Refused
 from edge_agent.buses.stations import Station
@@ -19,6 +19,7 @@ from edge_agent.outbox import Draft, Outbox
 from edge_agent.plan import Block, plan, select
 from edge_agent.profile import Family, Profile, Register
 from edge_agent.reader import BlockBus, Reader
+from edge_agent.readings_body import readings_body
 from edge_agent.serial_number import serial_text
 from metering import frames
 
@@ -43,6 +44,7 @@ class Device(msgspec.Struct):
     outbox: Outbox
     registers: tuple[Register, ...] = ()
     """With the scale and unit of their newest readings."""
+    by_name: dict[str, Register] = {}
     reader: Reader | None = None
     """None until the meter is identified."""
     aliases: DeviceAliases = DeviceAliases(0, 0, {})
@@ -97,21 +99,20 @@ class Device(msgspec.Struct):
 
     def draft(self, readings: Sequence[Reading]) -> Draft:
         """The frame of a poll. Takes a new declaration where a scale, a unit or the map has changed."""
-        self.declare(self._renewed(readings))
-        self.latest.update({register.name: (t_ms, raw) for register, t_ms, raw in readings})
-        t_ms = max(t_ms for _register, t_ms, _raw in readings)
+        newest_ms, renewed = 0, False
+        for register, t_ms, raw in readings:
+            name = register.name
+            self.latest[name] = (t_ms, raw)
+            newest_ms = max(newest_ms, t_ms)
+            renewed = renewed or self.by_name.get(name) is not register
+        if renewed or not self.declaration:
+            said = {register.name: register for register, _t_ms, _raw in readings}
+            self.declare(tuple(said.get(register.name, register) for register in self.registers))
         serial = None
         if self.news and self.serial is not None:
-            serial = self.latest[frames.SERIAL] = (t_ms, self.serial)
+            serial = self.latest[frames.SERIAL] = (newest_ms, self.serial)
             self.news = False
-        return Draft(self.declaration, t_ms, readings_body(self.aliases, readings, serial))
-
-    def _renewed(self, readings: Iterable[Reading]) -> tuple[Register, ...]:
-        """The declared registers, those that were read as they were read."""
-        said = {register.name: register for register, _t_ms, _raw in readings}
-        if all(said.get(register.name, register) is register for register in self.registers):
-            return self.registers
-        return tuple(said.get(register.name, register) for register in self.registers)
+        return Draft(self.declaration, newest_ms, readings_body(self.aliases, readings, serial))
 
     async def _identified(self, bus: BlockBus, *, probe: bool) -> None:
         if self.reader is None:
@@ -139,7 +140,7 @@ class Device(msgspec.Struct):
             )
             birth = declaration(aliases, profile or self.profile, registers)
             self.declared[registers] = aliases, self.outbox.declare(self.meter.id, birth)
-        self.registers = registers
+        self.registers, self.by_name = registers, {register.name: register for register in registers}
         self.aliases, self.declaration = self.declared[registers]
 
     async def _read_serial(self, bus: BlockBus) -> None:
