@@ -12,10 +12,11 @@ from functools import lru_cache
 
 import msgspec
 
-from edge_agent.births import dbirth, frame_aliases, frame_metrics, nbirth, ndeath, readings_body
+from edge_agent.births import dbirth, frame_aliases, frame_metrics, nbirth, ndeath
 from edge_agent.device import Device
 from edge_agent.drain import Window
 from edge_agent.outbox import Frame, Outbox
+from edge_agent.readings_body import readings_body
 from metering import frames
 from metering.protobuf_wire import uint_field
 from metering.sparkplug import Payload, decode, encode
