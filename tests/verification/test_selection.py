@@ -22,7 +22,8 @@ from tests.stream.test_step import changes
 from verification.evidence.judge import Event
 from verification.evidence.replay import Key, MeterFacts, Replay, dated_of
 from verification.evidence.selection import DECIDING, WARM_UP, Known, Selector, known_of
-from verification.evidence.total import TOLD, Row
+from verification.evidence.total import TOLD
+from verification.evidence.track import Row
 
 
 def row_of(row: IntervalRow) -> Row:
