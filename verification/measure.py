@@ -1,10 +1,11 @@
 """What a span of time measured: every total's intervals, gone through once, beside the journal's own account."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
+from factors.series import Declared, Series
 from metering.dated import moment_ms
 from metering.intervals import HOUR_MS, Span, to_local
 from metering.reading_types import INTEGRATED, READING_TYPES
@@ -22,6 +23,7 @@ from verification.balance import Edge, JournalMonth, read_edge, read_month
 from verification.checks.thresholds import limit
 from verification.checks.v17_inspection import inspections, tolerance_ms
 from verification.completeness import ELECTRIC, MonthTotal
+from verification.declared import DeclaredMonth, DeclaredParts, parts_of
 from verification.integral import read_integral
 from verification.intervals import Summary, days_of, summarize
 from verification.tariff_lines import TariffLine
@@ -49,6 +51,8 @@ class Measured:
     """The journal around an inspection, one tolerance earlier and one later."""
     tariffs: tuple[TariffLine, ...] = ()
     """Time-of-use calendars in force."""
+    series: Mapping[str, tuple[Series, ...]] = field(default_factory=dict)
+    """Enterprise → the factor series that it declared."""
 
 
 def measure(park: Park, span: Span, ledger: LedgerReader, journal: JournalReader, facts: Facts) -> Measured:
@@ -59,6 +63,7 @@ def measure(park: Park, span: Span, ledger: LedgerReader, journal: JournalReader
     days = days_of(span, park.tz)
     tariffs = tariff_lines(facts, [e.id for e in park.enterprises], span, park.tz)
     codes = _codes(park, facts, Calendars(tariffs, span, park.tz))
+    declared = DeclaredMonth(park, facts, span)
     totals = tuple(
         MonthTotal(
             meter=meter,
@@ -86,6 +91,7 @@ def measure(park: Park, span: Span, ledger: LedgerReader, journal: JournalReader
                 shifts.get((meter.id, reading_type), NO_SHIFTS),
                 summary,
             ),
+            declared=_declared(ledger, meter, reading_type, span, declared.of(meter, reading_type)),
             limit_w=_limit(meter, rated),
         )
         for meter in park.meters
@@ -94,10 +100,11 @@ def measure(park: Park, span: Span, ledger: LedgerReader, journal: JournalReader
     return Measured(
         span,
         totals,
-        (*_events(ledger, span), *changed_serials(park, journal, span)),
+        (*_events(ledger, span), *changed_serials(park, journal, span), *declared.events()),
         _bills(park, span, ledger, facts),
         _inspected(park, span, journal, facts),
         tariffs,
+        declared.series,
     )
 
 
@@ -126,6 +133,14 @@ def _summary(
     codes: bytes | None = None,
 ) -> Summary:
     return summarize(ledger.cells(meter, reading_type, *span), span, days, limit_w, codes)
+
+
+def _declared(
+    ledger: LedgerReader, meter: Meter, reading_type: str, span: Span, declared: Declared | None
+) -> DeclaredParts | None:
+    if declared is None:
+        return None
+    return parts_of(ledger.cells(meter.id, reading_type, *span), declared, meter.id)
 
 
 def _codes(park: Park, facts: Facts, calendars: Calendars) -> dict[tuple[str, str], bytes | None]:

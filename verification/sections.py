@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from factors.coal import CoalCoefficient, load_coefficients
+from factors.series import Series
 from factors.table import Factor
 from metering.intervals import previous_month
 from metering.roles import Role
@@ -15,6 +16,7 @@ from verification.accounting.books import Books
 from verification.accounting.certificates import accepted_wh, certificate_lines
 from verification.accounting.coal import energy_lines as energy_types
 from verification.accounting.coal import energy_total
+from verification.accounting.declared import declared_lines
 from verification.accounting.fuels import fuel_lines, heat_lines
 from verification.accounting.history import Closed, Own, budget_lines, comparisons, year_lines
 from verification.accounting.intensity import grade_lines, intensity_lines, production_lines
@@ -28,6 +30,7 @@ from verification.checks.parents import parent_lines
 from verification.checks.run import run_checks
 from verification.closing import Closing
 from verification.completeness import Boundary, energy_lines, total_of
+from verification.declared_lines import DeclaredLine
 from verification.document import CheckLine, EmissionLine, Energy, FactorLine, MonthDocument, ParentLine
 from verification.lines import (
     BillLine,
@@ -83,6 +86,8 @@ class Sections:
     substitutions: tuple[SubstitutionLine, ...]
     tariffs: tuple[TariffLine, ...]
     periods: tuple[PeriodLine, ...]
+    series: tuple[Series, ...]
+    declared: tuple[DeclaredLine, ...]
     checks: tuple[CheckLine, ...]
 
     def lines(self) -> dict[str, Any]:
@@ -159,6 +164,8 @@ def sections(
         substitutions=substitution_lines(closing.facts, closing.measured.span, zone, _holes(boundary)),
         tariffs=tuple(line for line in closing.measured.tariffs if line.enterprise in books.enterprises),
         periods=period_lines(boundary, zone),
+        series=closing.measured.series.get(boundary.scope.id, ()) if kind == "enterprise" else (),
+        declared=declared_lines(boundary),
         checks=run_checks(case),
     )
 

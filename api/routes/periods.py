@@ -57,17 +57,9 @@ def periods(
     is given for meters only.
     """
     span = parse_range(start, end, Size.DAY, sources.zone, sources.clock())
-    if by is Whose.METER:
-        meter = sources.meter(id, "id")
-        name = meter.name
-        terms: tuple[Flow, ...] = (_flow(meter, reading_type),)
-        owner = sources.park.enterprise_of(meter)
-    else:
-        enterprise = sources.enterprise(id, "id")
-        name, owner = enterprise.name, enterprise.id
-        terms = flows(sources.park.meters_of(owner), enterprise.formula)
+    name, owner, terms = terms_of(sources, by, id, reading_type)
     check_cost(span, len(terms))
-    facts = _facts(sources)
+    facts = facts_of(sources)
     sums = _Sums(with_demand=by is Whose.METER)
     named = {fact.meter for fact in facts.of(TariffFact, owner)}
     codes = {key: _codes(sources, facts, owner, key, span) for key in {"", *named}}
@@ -83,6 +75,16 @@ def periods(
     )  # fmt: skip
 
 
+def terms_of(sources: Sources, by: Whose, id: str, reading_type: str) -> tuple[str, str, tuple[Flow, ...]]:
+    """(name, owning enterprise, what is counted) of a meter or an enterprise that the caller may see."""
+    if by is Whose.METER:
+        meter = sources.meter(id, "id")
+        return meter.name, sources.park.enterprise_of(meter), (_flow(meter, reading_type),)
+    enterprise = sources.enterprise(id, "id")
+    terms = flows(sources.park.meters_of(enterprise.id), enterprise.formula)
+    return enterprise.name, enterprise.id, terms
+
+
 def _flow(meter: Meter, reading_type: str) -> Flow:
     if reading_type not in meter.roles or total_type(reading_type).unit != "Wh":
         text = _("meter {meter} has no electricity total {name!r} with a role")
@@ -90,7 +92,8 @@ def _flow(meter: Meter, reading_type: str) -> Flow:
     return Flow(meter.id, reading_type, meter.roles[reading_type], 1)
 
 
-def _facts(sources: Sources) -> Facts:
+def facts_of(sources: Sources) -> Facts:
+    """The registry as it is now."""
     path = sources.settings.facts
     if not path.exists():
         return Facts()

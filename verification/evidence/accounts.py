@@ -12,11 +12,13 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from factors.policy import MissingFactor, Why
+from factors.series import series_of
 from factors.table import Factor
 from metering.intervals import Span, local_day
 from metering.reading_types import READING_TYPES
 from metering.roles import Role
 from storage.facts.kinds import BillFact
+from storage.facts.series import SeriesFact
 from verification.accounting.bills import BillKey, bill_lines
 from verification.accounting.books import enterprise_facts
 from verification.accounting.certificates import accepted_wh, certificate_lines
@@ -72,6 +74,8 @@ class Accounts:
         span = Span(document.start_ms, document.end_ms)
         found = substitution_lines(books.facts, span, self._zone, self._recount.holes)
         yield from _lines("substitutions", document.substitutions, found)
+        mine = books.facts.of(SeriesFact, document.scope.id)
+        yield from _lines("series", document.series, series_of(mine, span))
 
     def _of_coal(
         self, purchased: int | None, heat: Sequence[HeatLine], certificates: tuple[CertificateLine, ...]

@@ -9,6 +9,7 @@ from operator import itemgetter
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from factors.series import Part
 from metering.dated import transformer_ratio
 from metering.intervals import QUARTER_MS, Span, iso, local_day
 from metering.quality import Quality
@@ -16,6 +17,7 @@ from metering.reading_types import READING_TYPES
 from metering.roles import Role
 from verification.document import Bracket, FactorLine, MeterLine, MonthDocument, count_text
 from verification.evidence.boundaries import Boundaries
+from verification.evidence.declared import DeclaredRecount
 from verification.evidence.facts import ELECTRIC, Difference, Facts, unlike
 from verification.evidence.frozen import frozen_spans, marked
 from verification.evidence.judge import Event
@@ -93,6 +95,7 @@ class Share(NamedTuple):
     frames: int
     intervals: int
     periods: dict[Key, dict[int, PeriodSum]]
+    declared: dict[Key, dict[int, Part]]
 
 
 class Recount:
@@ -110,6 +113,7 @@ class Recount:
         self._days = list(_days(self._span, self._zone))
         self._sums: dict[Key, Sums] = {}
         self._periods = PeriodRecount(document, facts)
+        self._declared = DeclaredRecount(document, facts)
         self._ratios = {factor_id: ratio.as_integer_ratio() for factor_id, ratio in facts.ratios.items()}
         self.intervals = 0
         """How many stored intervals were held against the frames."""
@@ -126,6 +130,7 @@ class Recount:
             self._replay.frames,
             self.intervals,
             self._periods.parts(told),
+            self._declared.parts(told),
         )
 
     def _join(self, share: Share) -> None:
@@ -133,6 +138,7 @@ class Recount:
         self._replay.join(share.told, share.cited, share.frames)
         self.intervals += share.intervals
         self._periods.join(share.periods)
+        self._declared.join(share.declared)
 
     def differences(self, rest: Callable[[], Share | None] = lambda: None) -> Iterator[Difference]:
         """The first difference: registry, then intervals, then what is made of them. `rest` waits for the other process."""
@@ -149,6 +155,7 @@ class Recount:
             yield from self._of_meter(line)
             yield from self._of_balance(line)
         yield from self._periods.differences(self.energy, lambda key: self._sums[key].estimated)
+        yield from self._declared.differences(self.energy)
         yield from Boundaries(self._document, self._facts, self._days, self.energy).differences()
 
     def _of_registry(self) -> Iterator[Difference]:
@@ -212,6 +219,7 @@ class Recount:
                 yield from self._of_row(key, row, told)
             sums.add(row, day.start_ms)
             self._periods.add(key, row)
+            self._declared.add(key, row)
             self.intervals += told is not None
         if (more := next(stored, None)) is not None:
             yield Difference(
