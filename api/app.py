@@ -21,6 +21,7 @@ from api.oidc import Oidc
 from api.rights import Permission, Scope
 from api.routes import (
     admin,
+    declared,
     emissions,
     enrolment,
     events,
@@ -90,7 +91,7 @@ def create_app(
 def _include(app: FastAPI, metrics: CollectorRegistry) -> None:
     routes = APIRouter(prefix=API)
     for module in (
-        registry, facts, readings, emissions, periods, months, life, forms, events, live, session, sign_in_elsewhere, admin,
+        registry, facts, readings, emissions, periods, declared, months, life, forms, events, live, session, sign_in_elsewhere, admin,
         enrolment, health,
     ):  # fmt: skip
         routes.include_router(module.router)
