@@ -137,6 +137,7 @@ def rebuild(journal: Path, ledger: Path, park: Park, end: Offset) -> None:
     policy = Policy(FactorTable.load(), enterprise_policy(), park.tz, datetime.now(park.tz).date())
     runner = Runner(journal, ledger, Context(park, policy), end)
     try:
+        runner.rebuild()
         while runner.advance():
             pass
     finally:
