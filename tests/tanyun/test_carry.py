@@ -1,6 +1,7 @@
 """Frames that travel in a file: out of a real outbox, into a real journal, judged as if they had come over the wire."""
 
 import gzip
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -149,14 +150,29 @@ def test_of_a_file_that_was_cut_or_changed_nothing_is_stored(site: Site, part: f
 
 
 def test_what_is_no_export_or_of_another_park_is_refused(site: Site, tmp_path: Path) -> None:
-    (tmp_path / "x").write_bytes(
-        gzip.compress(b'{"format": "tanyun frames 1", "park": "q", "gateway": "gw"}\n')
-    )
+    head = b'{"format": "tanyun frames 1", "park": "q", "gateway": "gw", "epoch": 1, "first": 1, "last": 2}\n'
+    (tmp_path / "x").write_bytes(gzip.compress(head))
     with pytest.raises(StoreError, match="park 'q'"):
         site.take_in(tmp_path / "x")
-    (tmp_path / "y").write_bytes(b"PK\x03\x04 a zip")
-    with pytest.raises(StoreError, match="not a file of"):
-        site.take_in(tmp_path / "y")
+    for data in (
+        b"PK\x03\x04 a zip",
+        *map(gzip.compress, (b"[" * 9_000, head[:40], head.replace(b"1,", b'"1",'))),
+    ):
+        (tmp_path / "y").write_bytes(data)
+        with pytest.raises(StoreError, match="not a file of"):
+            site.take_in(tmp_path / "y")
+
+
+def test_a_small_file_that_unpacks_to_much_is_not_held_in_memory(site: Site, tmp_path: Path) -> None:
+    head = b'{"format": "tanyun frames 1", "park": "p", "gateway": "gw", "epoch": 1, "first": 1, "last": 2}\n'
+    (tmp_path / "bomb").write_bytes(gzip.compress(head + b"\xff" * (64 << 20)))
+    tracemalloc.start()
+    try:
+        with pytest.raises(StoreError, match="a record of more than"):
+            site.take_in(tmp_path / "bomb")
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @contextmanager
