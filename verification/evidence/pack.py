@@ -1,5 +1,6 @@
 """Making an evidence pack: the frames of a closed month, what they are read with, and what was made of them."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from metering.registry import Meter, Park
 from storage.facts.state import Facts
 from storage.journal import Offset
 from storage.ledger import FOREVER, EventRow, IntervalRow, LedgerReader
-from storage.months import MonthRow
+from storage.months import MonthRow, MonthStore
 from storage.slices import JournalSlice
 from verification.accounting.books import Books
 from verification.document import MeterLine, MonthDocument, parse
@@ -37,9 +38,8 @@ from verification.evidence.selection import DECIDING, Selection, Selector, known
 from verification.formats import RENDERERS, report_name
 from verification.lines import DatedLine, LedgerEnd
 
-_IMPORT = (
-    b"from verification.evidence.judge import BEYOND, Begins, Dated, Entry, Judge, Swap, Unit, position_at\n"
-)
+_IMPORT = re.compile(rb"^from verification\.evidence\.(\w+) import (?:\([^)]*\)|.*)\n", re.MULTILINE)
+"""Lines of the script that stand for another module's text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,7 @@ class Sources:
     facts: Callable[[int], Facts]
     """Revision of the registry of facts → what held then."""
     fuels: FuelTable
+    months: MonthStore
 
 
 def pack_name(row: MonthRow) -> str:
@@ -268,11 +269,22 @@ class _Content:
             **tables.dated_tables(self.declared, self.events, self.span),
         }
         found |= {f"reports/{report_name(self.row, kind)}": _rendered(self.row, kind) for kind in RENDERERS}
+        if self.row.revision > 1:
+            found[names.PREVIOUS] = [self._before().document]
         if self.document.tariffs:
             found[names.TARIFFS] = tables.csv_chunks(periods.COLUMNS, periods.rows(self.document))
         profiles = {meter.profile for meter in self.meters} & set(self.sources.profiles)
         found |= {f"configuration/profiles/{name}.toml": [self.sources.profiles[name]] for name in profiles}
         return iter(sorted(found.items()))
+
+    def _before(self) -> MonthRow:
+        """The revision before: the differences were made from it."""
+        row = self.row
+        found = self.sources.months.get(row.month, row.scope_kind, row.scope_id, row.revision - 1)
+        if found is None:
+            text = _("{scope} {month}: revision {revision} is not in this store of months")
+            raise PackError(text.format(scope=row.scope_id, month=row.month, revision=row.revision - 1))
+        return found
 
     def manifest(self, files: tuple[FileLine, ...]) -> Manifest:
         public = self.sources.key.public_key()
@@ -363,12 +375,17 @@ def _declared(line: DatedLine) -> DeclaredTotal:
 
 
 def _recompute() -> bytes:
-    """The script of the pack: one file, the judge in the place where it is imported."""
-    script, judge_text = _resource("recompute_stdlib.py"), _resource("judge.py")
-    before, line, after = script.partition(_IMPORT)
-    if not line:
-        raise PackError(_("recompute_stdlib.py does not import its judge where it is expected"))
-    return before + judge_text + after
+    """The script of the pack: one file, each module of ours in the place where it is first imported."""
+    there: set[bytes] = set()
+
+    def text(found: re.Match[bytes]) -> bytes:
+        name = found[1]
+        if name in there:
+            return b""
+        there.add(name)
+        return _IMPORT.sub(text, _resource(f"{name.decode()}.py"))
+
+    return _IMPORT.sub(text, _resource("recompute_stdlib.py"))
 
 
 def _resource(name: str) -> bytes:
