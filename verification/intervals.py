@@ -86,6 +86,8 @@ class Summary:
     falling: OddOnes
     leaping: OddOnes
     """Above what the limit allows in their time."""
+    measured: int = 0
+    """Energy of the closed intervals alone: what a running one holds may still change."""
     holes: tuple[Span, ...] = ()
     """Stretches that no closed interval covers."""
     periods: dict[int, PeriodSum] | None = None
@@ -169,6 +171,7 @@ def summarize(
         peak=_peak(quarters, quarters.known),
         falling=_odd_ones(rows, energy < 0),
         leaping=_odd_ones(rows, _leaps(rows, limit_w)),
+        measured=int(energy[rows.closed == 1].sum()),
         holes=tuple(_holes(rows, span)),
         periods=None if codes is None else _periods(quarters, span, codes),
     )
@@ -202,6 +205,13 @@ def _holes(rows: _Rows, span: Span) -> Iterator[Span]:
     starts = np.append(rows.start[closed], span.end_ms)
     for at in np.flatnonzero(ends < starts).tolist():
         yield Span(int(ends[at]), int(starts[at]))
+
+
+def holes_between(runs: Sequence[Span], span: Span) -> list[Span]:
+    """What lies before, between and after some runs; of holes, the runs."""
+    edges = [span.start_ms, *(edge for run in runs for edge in run), span.end_ms]
+    pairs = zip(edges[::2], edges[1::2], strict=True)
+    return [Span(start, end) for start, end in pairs if start < end]
 
 
 def _quarters(rows: _Rows) -> _Quarters:

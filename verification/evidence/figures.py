@@ -10,17 +10,20 @@ from metering.dated import transformer_ratio
 from metering.intervals import QUARTER_MS, Span, iso, local_day
 from metering.reading_types import READING_TYPES
 from metering.roles import Role
+from verification.accounting.substitutions import Holes
 from verification.document import Bracket, FactorLine, MeterLine, MonthDocument, count_text
 from verification.evidence.boundaries import Boundaries
 from verification.evidence.facts import ELECTRIC, Difference, Facts, unlike
+from verification.evidence.filling import Filling
 from verification.evidence.frozen import frozen_spans, marked
 from verification.evidence.judge import Event
 from verification.evidence.periods import PeriodRecount
 from verification.evidence.replay import Key, Replay, Where
 from verification.evidence.stored import NOTHING_STORED, Stored
-from verification.evidence.sums import Sums, holes_between
+from verification.evidence.sums import Sums
 from verification.evidence.total import ADJUSTING, TOLD, Reading, Told
-from verification.intervals import PeriodSum
+from verification.intervals import PeriodSum, holes_between
+from verification.substitution_line import SubstitutionLine
 
 _PLACES = 10_000
 
@@ -53,6 +56,7 @@ class Recount:
         self._sums: dict[Key, Sums] = {}
         self._periods = PeriodRecount(document, facts)
         self._ratios = {factor_id: ratio.as_integer_ratio() for factor_id, ratio in facts.ratios.items()}
+        self._filling = Filling(self._span, ())
         self.intervals = 0
         """How many stored intervals were held against the frames."""
 
@@ -76,8 +80,15 @@ class Recount:
         self.intervals += share.intervals
         self._periods.join(share.periods)
 
-    def differences(self, rest: Callable[[], Share | None] = lambda: None) -> Iterator[Difference]:
-        """The first difference: registry, then intervals, then what is made of them. `rest` waits for the other process."""
+    def differences(
+        self,
+        rest: Callable[[], Share | None] = lambda: None,
+        written: Callable[[Holes], Sequence[SubstitutionLine]] = lambda _holes: (),
+    ) -> Iterator[Difference]:
+        """The first difference: registry, then intervals, then what is made of them.
+
+        `rest` waits for the other process; `written` gives the substitutions of the month.
+        """
         yield from self._of_registry()
         first = next(self._of_ledger(), None)
         if (share := rest()) is not None:
@@ -87,11 +98,19 @@ class Recount:
         if first is not None:
             yield first
             return
+        self._filling = Filling(self._span, written(self.holes))
         for line in self._document.meters:
             yield from self._of_meter(line)
             yield from self._of_balance(line)
         yield from self._periods.differences(self.energy, lambda key: self._sums[key].estimated)
-        yield from Boundaries(self._document, self._facts, self._days, self.energy).differences()
+        yield from self.boundaries.differences()
+
+    @property
+    def boundaries(self) -> Boundaries:
+        """The sums over meters."""
+        return Boundaries(
+            self._document, self._facts, self._days, self.energy, self.reported, self.substituted
+        )
 
     def _of_registry(self) -> Iterator[Difference]:
         listed = {(line.meter, line.reading_type) for line in self._document.meters}
@@ -226,6 +245,22 @@ class Recount:
         energy, covered = self._sums[key].days.get(day.start_ms, (0, 0)) if key in self._sums else (0, 0)
         return energy if covered == day.end_ms - day.start_ms else None
 
+    def substituted(self, key: Key) -> int:
+        """Base units of the accepted substitutions."""
+        return self._filling.substituted(key)
+
+    def reported(self, key: Key) -> int | None:
+        """Measured + substituted; None unless they cover the month together."""
+        energy = self.energy(key)
+        return self._filled(key) if energy is None else energy
+
+    def _filled(self, key: Key) -> int | None:
+        sums, nearest = self._sums[key], self._replay.totals[key].told.nearest
+        enclosed = nearest[0] is not None, nearest[3] is not None
+        if not self._filling.fills(key, sums.runs, *enclosed):
+            return None
+        return _measured(sums) + self.substituted(key)
+
     def holes(self, meter: str, reading_type: str) -> list[Span] | None:
         """What no closed interval covers; None for a total that is not here."""
         sums = self._sums.get((meter, reading_type))
@@ -258,6 +293,9 @@ class Recount:
         if line.energy_wh is not None:
             yield from unlike(f"{place}.journal_wh", balance.journal_wh, str(sums.energy))
             yield from unlike(f"{place}.ledger_wh", balance.ledger_wh, str(sums.energy))
+        elif self.reported(key) is not None:
+            for name in ("journal_wh", "ledger_wh"):
+                yield from unlike(f"{place}.{name}", getattr(balance, name), str(_measured(sums)))
 
     def _of_adjustments(self, key: Key, line: MeterLine, place: str) -> Iterator[Difference]:
         """What changed the register besides energy; a total without a figure lists what the ledger knew."""
@@ -282,6 +320,11 @@ def _days(span: Span, zone: ZoneInfo) -> Iterator[Span]:
     while at < span.end_ms:
         yield (day := local_day(at, zone))
         at = day.end_ms
+
+
+def _measured(sums: Sums) -> int:
+    """Base units of the closed intervals."""
+    return sum(energy for energy, _covered in sums.days.values())
 
 
 def _named(key: Key) -> str:

@@ -238,9 +238,11 @@ class _Content:
                 _("this journal is not the one that {month} was closed on").format(month=self.document.month)
             )
         self._readable()
+        filled = {r.id for r in self.document.reported if r.kind == "total" and r.reported is not None}
         for line in self.document.meters:
-            rows = self._rows(line)
-            stored = str(sum(row.energy for row in rows)) if rows else None
+            rows, partly = self._rows(line), f"{line.meter}/{line.reading_type}" in filled
+            counted = [row.energy for row in rows if row.closed or not partly]
+            stored = str(sum(counted)) if rows or partly else None
             if stored != line.balance.ledger_wh:
                 text = _(
                     "the ledger has moved on since {month} was closed ({meter} {reading_type}: {old} then, {new} now); "

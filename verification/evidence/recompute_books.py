@@ -46,10 +46,15 @@ def added(values: Iterable[int | None]) -> int | None:
 
 
 class Books:
-    """A month's books: `table` gives a file of the pack (no rows where it is not there), `energy` what the frames gave."""
+    """A month's books: `table` gives a file of the pack (no rows where it is not there), `energy` what the frames gave.
 
-    def __init__(self, document: dict[str, Any], table: Callable[[str], Rows], energy: Energies) -> None:
-        self.document, self.table, self.energy = document, table, energy
+    `reported` is that with accepted substitutions where the frames leave holes: all accounts rest on it.
+    """
+
+    def __init__(
+        self, document: dict[str, Any], table: Callable[[str], Rows], energy: Energies, reported: Energies
+    ) -> None:
+        self.document, self.table, self.energy, self.reported = document, table, energy, reported
         self.scope, self.kind = document["scope"]["id"], document["scope"]["kind"]
         self.owner = {row["meter"]: row["enterprise"] for row in table("registry/meters.csv")}
         self.roles = [row for row in table("registry/roles.csv") if row["unit"] == "Wh"]
@@ -65,17 +70,16 @@ class Books:
     def figures(self) -> Iterator[tuple[str, dict[str, Any] | None, dict[str, Any]]]:
         """(place in the document, what it says there, what follows), in the order in which one needs the other."""
         document = self.document
-        energy = self.electricity()
-        yield "energy", document["energy"], energy
-        purchased = energy["purchased_wh"]
+        yield "energy", document["energy"], self.electricity()
+        purchased = self.formula(self.reported, self.kind, self.scope)
         for line in document["emissions"]:
             found = {"energy_wh": purchased, "emission_ug": self.emission(line["use"], purchased)}
             yield f"emissions[{line['use']}]", line, found
         for line in document["enterprises"]:
-            bought = self.formula("enterprise", line["id"])
+            bought = self.formula(self.reported, "enterprise", line["id"])
             yield f"enterprises[{line['id']}]", line, {
-                "purchased_wh": bought, "emission_ug": self.emission("enterprise", bought),
-                "provincial_emission_ug": self.emission("park", bought),
+                "purchased_wh": self.formula(self.energy, "enterprise", line["id"]),
+                "emission_ug": self.emission("enterprise", bought), "provincial_emission_ug": self.emission("park", bought),
             }  # fmt: skip
         accepted = self.certificates(purchased)
         yield from listed("certificates", document["certificates"], accepted)
@@ -99,7 +103,7 @@ class Books:
     def sum_of(self, role: str) -> int | None:
         return added(self.energy[key] for key in self.role(role))
 
-    def formula(self, kind: str, scope: str) -> int | None:
+    def formula(self, energy: Energies, kind: str, scope: str) -> int | None:
         """The totals of each role of a boundary formula, added or taken off; None where nothing is added."""
         mine = scope if kind == "enterprise" and self.kind == "park" else None
         terms = [
@@ -110,14 +114,14 @@ class Books:
         ]
         if all(sign < 0 for sign, _key in terms):
             return None
-        return added(None if (wh := self.energy[key]) is None else sign * wh for sign, key in terms)
+        return added(None if (wh := energy[key]) is None else sign * wh for sign, key in terms)
 
     def electricity(self) -> Figures:
         names = "grid_boundary", "resold", "pv_generation", "export"
         imported, resold, generated, exported = map(self.sum_of, names)
         own = None if generated is None or exported is None else generated - exported
         return {
-            "purchased_wh": self.formula(self.kind, self.scope), "grid_import_wh": imported, "resold_wh": resold,
+            "purchased_wh": self.formula(self.energy, self.kind, self.scope), "grid_import_wh": imported, "resold_wh": resold,
             "pv_generation_wh": generated, "export_wh": exported,
             "pv_self_use_wh": own if self.role("pv_generation") else 0,
         }  # fmt: skip
@@ -212,7 +216,7 @@ class Books:
         named = {row["meter"] for row in self.in_force("meter", "meter") if row["energy"] == energy}
         for row in self.table("registry/roles.csv"):
             if row["unit"] == unit and row["role"] == "grid_boundary" and row["meter"] in named:
-                yield row["meter"], self.energy[row["meter"], row["reading_type"]]
+                yield row["meter"], self.reported[row["meter"], row["reading_type"]]
 
     # Totals and standard coal
 

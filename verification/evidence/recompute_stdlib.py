@@ -21,6 +21,7 @@ import zipfile
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator
+from datetime import datetime
 from fractions import Fraction
 from math import ceil, floor
 from typing import Any
@@ -57,6 +58,11 @@ Key = tuple[str, str]
 
 def say(text: str) -> None:
     sys.stdout.write(text + "\n")
+
+
+def time_of(text: str) -> int:
+    """UTC milliseconds."""
+    return round(datetime.fromisoformat(text).timestamp() * 1000)
 
 
 def of(row: dict[str, str]) -> Key:
@@ -238,9 +244,33 @@ class Pack:
         if said != (found := self.adjustments(judge)):
             yield f"{line['meter']}/{line['reading_type']} adjustments: document {said}, recomputed {found}"
 
+    def reported(self) -> dict[Key, int | None]:
+        """Energies with the accepted substitutions where the frames leave holes; that one is accepted is the document's word."""
+        found, written = dict(self.energy), defaultdict(list)
+        for line in self.document["substitutions"]:
+            if line["accepted"]:
+                written[line["meter"], line["reading_type"]].append(line)
+        for key, lines in written.items():
+            if found[key] is None:
+                beside = self.beside(key, [(time_of(line["start"]), time_of(line["end"])) for line in lines])
+                found[key] = None if beside is None else beside + sum(int(line["amount"]) for line in lines)
+        return found
+
+    def beside(self, key: Key, holes: list[tuple[int, int]]) -> int | None:
+        """What the frames give of the month outside some times, which are in order; None where they do not reach."""
+        points = self.totals[key].judged().points
+        edges = [self.span[0], *(edge for hole in holes for edge in hole), self.span[1]]
+        whole = 0
+        for start, end in zip(edges[::2], edges[1::2]):  # noqa: B905  two lists of one length
+            before, after = position_at(points, start), position_at(points, end)
+            if start < end and (before is None or after is None):
+                return None
+            whole += (after or 0) - (before or 0) if start < end else 0
+        return whole
+
     def book_differences(self) -> Iterator[str]:
         """What adds meters up, and what facts and factors add to it."""
-        for place, said, found in Books(self.document, self.table, self.energy).figures():
+        for place, said, found in Books(self.document, self.table, self.energy, self.reported()).figures():
             for name, value in found.items():
                 told = (said or {}).get(name)
                 if said is None or (None if told is None else Fraction(told)) != value:

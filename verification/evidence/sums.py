@@ -54,10 +54,3 @@ def _runs(start: Column) -> Iterator[Span]:
     first = np.flatnonzero(np.diff(start, prepend=-1) != QUARTER_MS).tolist()
     for low, high in pairwise([*first, len(start)]):
         yield Span(int(start[low]), int(start[high - 1]) + QUARTER_MS)
-
-
-def holes_between(runs: Sequence[Span], span: Span) -> list[Span]:
-    """What lies before, between and after some runs."""
-    edges = [span.start_ms, *(edge for run in runs for edge in run), span.end_ms]
-    pairs = zip(edges[::2], edges[1::2], strict=True)
-    return [Span(start, end) for start, end in pairs if start < end]

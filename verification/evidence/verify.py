@@ -229,11 +229,13 @@ class _Check:
         yield from self._journal(document, replay)
         try:
             yield from periods.unlike_rows(document, self._rows_or_none(names.TARIFFS))
-            yield from recount.differences(rest)
             if self._manifest.schema == names.SCHEMA:
-                packed = self._read_books(document)
-                yield from Accounts(document, facts, packed, recount).differences()
+                accounts = Accounts(document, facts, self._read_books(document), recount)
+                yield from recount.differences(rest, accounts.substitutions)
+                yield from accounts.differences()
                 self._verdict.accounts = True
+            else:
+                yield from recount.differences(rest)
         except (ValueError, KeyError, ArithmeticError) as error:
             raise _Unreadable(names.LEDGER, error) from error
         if self._manifest.schema == names.SCHEMA:

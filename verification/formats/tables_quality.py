@@ -5,6 +5,7 @@ from fractions import Fraction
 
 from metering.reading_types import READING_TYPES
 from verification.document import CheckLine, FactorLine, MeterLine, MonthDocument
+from verification.formats import tables_reported
 from verification.formats.cells import (
     NONE,
     VERIFIED,
@@ -18,7 +19,6 @@ from verification.formats.cells import (
     rows,
     text,
 )
-from verification.substitution_line import SubstitutionLine
 
 USES = {
     "enterprise": ("企业口径", "enterprise"),
@@ -35,7 +35,7 @@ def tables(document: MonthDocument) -> Iterator[Table]:
     yield _t9(document)
     yield _t10(document)
     if document.substitutions:
-        yield _t10_substitutions(document)
+        yield tables_reported.substitutions(document)
     yield _t11(document)
 
 
@@ -142,35 +142,6 @@ def _t10(document: MonthDocument) -> Table:
         else "First revision, nothing was corrected."
     )
     return Table("T10", "更正", "Corrections against the revision before", columns, rows(found), zh, en)
-
-
-def _t10_substitutions(document: MonthDocument) -> Table:
-    columns = (
-        Column("计量量", "Total"),
-        Column("起止", "From, to", 44),
-        Column("替代量", "Amount", 26, "right"),
-        Column("方法与原因", "Method, reason"),
-        Column("编制 / 复核", "By, approved by", 30),
-        Column("结论", "Outcome", 30),
-    )
-    found = [_substitution(line) for line in document.substitutions]
-    return Table(
-        "T10.1", "数据替代", "Substitutions", columns, rows(found),
-        "替代量为基本单位（Wh、L、kJ）的一次侧值，与计量值分列，不计入任何合计。凭证 SHA-256 见 JSON。",
-        "Amounts are in base units (Wh, L, kJ) on the primary side; they stand beside what was measured and are in no total.",
-    )  # fmt: skip
-
-
-def _substitution(line: SubstitutionLine) -> tuple[Cell, ...]:
-    told = ("已复核", "approved") if line.accepted else (line.refused_zh, line.refused_en)
-    return (
-        text(f"{line.meter} {line.reading_type}", small=True),
-        text(f"{line.start}\n{line.end}", small=True),
-        Number(Fraction(int(line.amount)), 0),
-        text(f"{line.method_zh}：{line.reason}", line.method_en, small=True),
-        text(f"{line.author} / {line.approver or '—'}", small=True),
-        text(*told, small=True),
-    )
 
 
 def _t11(document: MonthDocument) -> Table:
