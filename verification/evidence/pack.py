@@ -18,7 +18,6 @@ from metering.dated import DeclaredTotal, Segment, Swap, declared_total
 from metering.i18n import _
 from metering.intervals import QUARTER_MS, Span
 from metering.quality import Quality
-from metering.reading_types import INTEGRATED
 from metering.registry import Meter, Park
 from storage.facts.state import Facts
 from storage.journal import Offset
@@ -157,7 +156,10 @@ class _Content:
             meter.pt,
             meter.max_power_w,
             {line.reading_type: line.role for line in lines},
-            {kind: replay.dated_of(self.declared[of, kind], kind, meter.max_power_w) for of, kind in keys},
+            {
+                kind: replay.dated_of(self.declared[of, kind], kind, meter.max_power_w, meter.power_gap_s)
+                for of, kind in keys
+            },
         )
         known = {key: known_of(self.events.get(key, ())) for key in keys}
         return Selector(self.journal, meter.id, facts, known, self.span)
@@ -218,15 +220,6 @@ class _Content:
         """Every record of the pack, in journal order."""
         return sorted({place for selection in self.selections for place in selection.places})
 
-    def _readable(self) -> None:
-        integrated = [line.meter for line in self.document.meters if line.reading_type in INTEGRATED.values()]
-        if integrated:
-            text = _(
-                "no pack: the energy of {meters} is integrated from power, which a pack's reader cannot recompute yet; "
-                "the month's document and report stand, and the journal holds every power"
-            )
-            raise PackError(text.format(meters=", ".join(integrated)))
-
     def check(self) -> None:
         """PackError when journal or ledger are no longer what the month was closed on."""
         said = self.document.journal
@@ -237,7 +230,6 @@ class _Content:
             raise PackError(
                 _("this journal is not the one that {month} was closed on").format(month=self.document.month)
             )
-        self._readable()
         filled = {r.id for r in self.document.reported if r.kind == "total" and r.reported is not None}
         for line in self.document.meters:
             rows, partly = self._rows(line), f"{line.meter}/{line.reading_type}" in filled

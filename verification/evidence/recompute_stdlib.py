@@ -27,6 +27,7 @@ from math import ceil, floor
 from typing import Any
 
 # In a pack each of these lines is that module's text.
+from verification.evidence.integral import Integral
 from verification.evidence.judge import BEYOND, Begins, Dated, Entry, Judge, Swap, Unit, position_at
 from verification.evidence.recompute_books import Books, table_of_differences
 from verification.evidence.recompute_wire import (
@@ -47,11 +48,15 @@ UNITS = {
     **{prefix + "Wh": ("Wh", Fraction(10) ** power) for prefix, power in KILO.items() if prefix != "G"},
     **{prefix + "varh": ("varh", Fraction(10) ** power) for prefix, power in KILO.items() if prefix != "G"},
     "L": ("L", Fraction(1)), "m3": ("L", Fraction(1000)),
+    "W": ("W", Fraction(1)), "kW": ("W", Fraction(1000)), "MW": ("W", Fraction(10**6)),
     "kJ": ("kJ", Fraction(1)), "MJ": ("kJ", Fraction(1000)), "GJ": ("kJ", Fraction(1_000_000)),
 }  # fmt: skip
 """Declared unit: base unit, base units in one."""
 WATT_HOUR = {"Wh": Fraction(1), "varh": Fraction(1), "kJ": Fraction(18, 5)}
 """Base units that 1 W makes in an hour."""
+
+INTEGRATED = {"power_active": "energy_integrated_total"}
+"""A power, and the total that is integrated from it where a meter has none."""
 
 Key = tuple[str, str]
 
@@ -81,14 +86,26 @@ class Total:
         worth = unit.base * self.dated.segments[self.dated.segment_at(t)][1]
         register = count * worth.numerator // worth.denominator
         first = (self.begins.t, self.begins.register) if self.begins else (-1, 0)
-        if abs(register) < BEYOND and (t, register) > first:
+        # Of powers the first one is needed itself: energy lies between it and the next.
+        kept = (t, register) >= first if self.dated.gap_ms else (t, register) > first
+        if abs(register) < BEYOND and kept:
             self.entries.append(Entry(t, register, unit))
 
-    def judged(self) -> Judge:
-        """They count in the order of their time, of equal times the smaller first."""
-        judge = Judge(self.dated, self.begins)
+    def judged(self, ledger: Iterator[dict[str, str]]) -> Judge | Integral:
+        """They count in the order of their time, of equal times the smaller first; powers from where the ledger stood."""
+        judge = Integral(self.dated) if self.dated.gap_ms else Judge(self.dated, self.begins)
         judge.take(sorted(self.entries, key=lambda entry: entry[:2]))
+        if isinstance(judge, Integral):
+            ends = ("start_ms", "opening"), ("end_ms", "closing")
+            judge.anchor((int(row[time]), int(row[position])) for row in ledger for time, position in ends)
         return judge
+
+
+def stood(judge: Judge | Integral, t: int) -> int | None:
+    """Where a total stood; None where no two readings that count enclose the time."""
+    if isinstance(judge, Judge):
+        return position_at(judge.points, t)
+    return judge.at(t) if judge.points and judge.points[0].t <= t <= judge.points[-1].t else None
 
 
 class Pack:
@@ -110,7 +127,9 @@ class Pack:
         for row in self.table("registry/roles.csv"):
             watts = int(self.meters[row["meter"]]["max_power_w"] or 0)
             per_hour = ceil(WATT_HOUR.get(row["unit"], Fraction(0)) * watts)
-            dated = Dated(tuple(ratios[of(row)]), tuple(swaps[of(row)]), per_hour)
+            gap = int(self.meters[row["meter"]]["power_gap_s"]) * 1000
+            gap_ms = gap if row["reading_type"] in INTEGRATED.values() else 0
+            dated = Dated(tuple(ratios[of(row)]), tuple(swaps[of(row)]), per_hour, gap_ms)
             self.totals[of(row)] = Total(dated, opening.get(of(row)))
         self.known: dict[str, dict[Any, tuple[Key, int, Unit, float]]] = defaultdict(dict)
         self.energy: dict[Key, int | None] = {}
@@ -137,16 +156,21 @@ class Pack:
     def births(self, meter: str, payload: bytes) -> Iterator[tuple[Any, tuple[Key, int, Unit, float]]]:
         """What the birth declares of each total: alias, data type, what a count is worth, counts per raw unit."""
         for metric in metrics(payload):
-            key, said = (meter, text(payload, metric.get(1))), properties(payload, metric.get(9))
+            name, said = text(payload, metric.get(1)), properties(payload, metric.get(9))
+            key = meter, INTEGRATED.get(name, name)
             if key not in self.totals or said.get("engUnit") not in UNITS:
                 continue
             _base, factor = UNITS[said["engUnit"]]
             kind, modulus = metric[4][2], str(said.get("modulus", ""))
             count = Fraction(10) ** said.get("resolution", 0) if kind in FLOATS else Fraction(1)
             worth = factor * Fraction(10) ** said.get("scale", 0) * count
+            if name in INTEGRATED:  # whole mW: of a float, rounded on the meter's own side
+                count = count / (1000 * worth) if kind in FLOATS else Fraction(1)
+                worth = Fraction(1) if kind in FLOATS else 1000 * worth
             turn = int(modulus) if modulus.isdecimal() and int(modulus) < BEYOND else 0
-            alias = metric[2][2] if 2 in metric else key[1]
-            yield alias, (key, kind, Unit(worth, turn), float(1 / count))
+            alias = metric[2][2] if 2 in metric else name
+            sign = -1 if name in INTEGRATED and said.get("sign") == -1 else 1
+            yield alias, (key, kind, Unit(worth, turn, sign), float(1 / count))
 
     def readings(self, meter: str, payload: bytes) -> None:
         sent = next((field[2] for field in fields(payload, 0, len(payload)) if field[0] == 1), None)
@@ -193,9 +217,10 @@ class Pack:
             if line["energy_wh"] is None:
                 say(f"{'/'.join(key)}: not determined")
                 continue
-            judge = self.totals[key].judged()
-            start, end = (position_at(judge.points, edge) for edge in self.span)
-            energy = self.energy[key] = None if start is None or end is None else end - start
+            judge = self.judged(key)
+            start, end = (stood(judge, edge) for edge in self.span)
+            unknown = isinstance(judge, Integral) and any(judge.gaps(*self.span))
+            energy = self.energy[key] = None if start is None or end is None or unknown else end - start
             role = roles[key]["role"]
             use = role if role in ("pv_generation", "export") else self.document["scope"]["kind"]
             ratio = ratios.get(use) if roles[key]["unit"] == "Wh" else None
@@ -210,7 +235,7 @@ class Pack:
                 say(f"  {kind} at {t} ms: register {register}, position gains {gained}")
             yield from self.period_differences(key, judge)
 
-    def period_differences(self, key: Key, judge: Judge) -> Iterator[str]:
+    def period_differences(self, key: Key, judge: Judge | Integral) -> Iterator[str]:
         """Energy by time-of-use period: what the total gained over the stretches of registry/tariffs.csv."""
         lines = [
             line for line in self.document.get("periods", ()) if (line["meter"], line["reading_type"]) == key
@@ -220,14 +245,14 @@ class Pack:
         found: dict[str, int] = defaultdict(int)
         for row in rows:
             if (row["enterprise"], row["meter"]) == (self.meters[key[0]]["enterprise"], whose):
-                start, end = (position_at(judge.points, int(row[name])) for name in ("start_ms", "end_ms"))
+                start, end = (stood(judge, int(row[name])) for name in ("start_ms", "end_ms"))
                 found[row["period"]] += (end or 0) - (start or 0)
         for line in lines:
             if line["energy_wh"] != str(found[line["period"]]):
                 yield f"{'/'.join(key)} {line['period']}: document {line['energy_wh']}, recomputed {found[line['period']]}"
             say(f"  {line['period']}: {found[line['period']]} Wh")
 
-    def adjustments(self, judge: Judge) -> list[tuple[int, str, int, int]]:
+    def adjustments(self, judge: Judge | Integral) -> list[tuple[int, str, int, int]]:
         """What changed the register within the month besides energy: closing − opening register + these = energy."""
         start, end = self.span
         return sorted(
@@ -236,7 +261,7 @@ class Pack:
             if event.kind in ADJUSTING and start <= event.t < end
         )
 
-    def adjustment_differences(self, line: dict[str, Any], judge: Judge) -> Iterator[str]:
+    def adjustment_differences(self, line: dict[str, Any], judge: Judge | Integral) -> Iterator[str]:
         said = sorted(
             (a["t_ms"], a["kind"], int(a["register_wh"]), int(a["wh"]))
             for a in line["balance"]["adjustments"]
@@ -256,13 +281,16 @@ class Pack:
                 found[key] = None if beside is None else beside + sum(int(line["amount"]) for line in lines)
         return found
 
+    def judged(self, key: Key) -> Judge | Integral:
+        return self.totals[key].judged(row for row in self.table("ledger.csv") if of(row) == key)
+
     def beside(self, key: Key, holes: list[tuple[int, int]]) -> int | None:
         """What the frames give of the month outside some times, which are in order; None where they do not reach."""
-        points = self.totals[key].judged().points
+        judge = self.judged(key)
         edges = [self.span[0], *(edge for hole in holes for edge in hole), self.span[1]]
         whole = 0
         for start, end in zip(edges[::2], edges[1::2]):  # noqa: B905  two lists of one length
-            before, after = position_at(points, start), position_at(points, end)
+            before, after = stood(judge, start), stood(judge, end)
             if start < end and (before is None or after is None):
                 return None
             whole += (after or 0) - (before or 0) if start < end else 0
