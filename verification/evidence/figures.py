@@ -20,6 +20,7 @@ from verification.evidence.filling import Filling
 from verification.evidence.frozen import frozen_spans, marked
 from verification.evidence.judge import Event
 from verification.evidence.periods import PeriodRecount
+from verification.evidence.powers import PowerTotal
 from verification.evidence.replay import Key, Replay, Where
 from verification.evidence.stored import NOTHING_STORED, Stored
 from verification.evidence.sums import Sums
@@ -161,7 +162,10 @@ class Recount:
 
     def _of_total(self, key: Key, stored: Stored, *, determined: bool) -> Iterator[Difference]:
         """Stored rows against replayed ones. A total without a figure may have been stored less far than its frames go."""
-        judged = marked(self._replay.totals[key].rows(), frozen_spans(self._facts.events.get(key, ())))
+        total = self._replay.totals[key]
+        if isinstance(total, PowerTotal):
+            total.anchor(stored.stood())
+        judged = marked(total.rows(), frozen_spans(self._facts.events.get(key, ())))
         found = judged if determined else judged.until(len(stored))
         for start_ms, name, said, replayed in stored.unlike(found, self._ratios, all_of_them=determined):
             place = f"ledger.csv {_named(key)} {self._time(start_ms)}"
@@ -233,8 +237,11 @@ class Recount:
 
     def energy(self, key: Key, day: Span | None = None) -> int | None:
         """Base units of a total's month or of one day of it; None unless it is covered."""
-        sums, near = self._sums[key], self._replay.totals[key].told.nearest
-        if sums.first is None:
+        sums, told = self._sums[key], self._replay.totals[key].told
+        asked, near = day or self._span, told.nearest
+        if sums.first is None or any(
+            g.start_ms < asked.end_ms and g.end_ms > asked.start_ms for g in told.gaps
+        ):
             return None
         if day is not None:
             starts_here = near[0] is None and day.start_ms <= sums.first.start_ms < day.end_ms
@@ -344,7 +351,7 @@ def _said(bracket: Bracket) -> tuple[object, ...]:
 
 
 def _read(reading: Reading | None) -> tuple[object, ...] | None:
-    return None if reading is None else (reading.t_ms, repr(reading.raw), reading.counts, reading.register)
+    return None if reading is None else (reading.t_ms, repr(reading.raw), reading.counts, reading.shown)
 
 
 def _event(events: Sequence[Event]) -> str:
