@@ -27,7 +27,8 @@ from edge_agent.registers import decode as decode_register
 from edge_agent.simulator.config import SimulatorConfigError, parse_config
 from edge_agent.simulator.csvload import LoadFileError, read_days
 from factors.table import FactorDataError, FactorTable, bundled_data
-from ingest.host import Host, Stored
+from ingest.host import Host
+from ingest.session import Stored
 from metering import frames
 from metering.config import ConfigError, validate
 from metering.protobuf_wire import DecodeError, fields
