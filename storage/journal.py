@@ -83,6 +83,8 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
     record: Record
     index: FrameIndex | BirthIndex | None = None
+    instead_of_loss: bool = False
+    """Under its number stands, so far, the word that the frame is lost; that record stays in its segment."""
 
 
 class Quarantined(msgspec.Struct, frozen=True, gc=False):

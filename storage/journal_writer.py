@@ -73,6 +73,10 @@ class JournalWriter:
             (segment, now_ms, len(leaves), root, chain, b"".join(leaves)),
         )
         self._db.executemany(
+            "DELETE FROM frame WHERE gateway=? AND epoch=? AND number=? AND meter=''",
+            [(f.gateway, f.epoch, f.number) for i, f in frames if entries[i].instead_of_loss],
+        )
+        self._db.executemany(
             "INSERT INTO frame VALUES(?,?,?,?,?,?,?,?)",
             [(f.gateway, f.epoch, f.number, f.meter, f.t_ms, f.digest, segment, i) for i, f in frames],
         )

@@ -89,7 +89,7 @@ def _dangling(db: sqlite3.Connection) -> Iterator[str]:
 
 
 def _holes(db: sqlite3.Connection) -> Iterator[str]:
-    """Holes between numbers that no `frames_lost` event explains."""
+    """Holes between numbers that no event of loss or thinning explains."""
     query = (
         "SELECT gateway, epoch, before + 1, number - 1 FROM (SELECT gateway, epoch, number, "
         "lag(number, 1, 0) OVER (PARTITION BY gateway, epoch ORDER BY number) AS before FROM indexed WHERE epoch > 0) "
@@ -97,7 +97,7 @@ def _holes(db: sqlite3.Connection) -> Iterator[str]:
     )
     lost = db.execute(
         "SELECT gateway, json_extract(detail, '$.epoch'), json_extract(detail, '$.first'), json_extract(detail, '$.last') "
-        "FROM event WHERE kind = 'frames_lost'"
+        "FROM event WHERE kind IN ('frames_lost', 'frames_thinned')"
     ).fetchall()
     text = _("frames {first} to {last} of {gateway} (epoch {epoch}) are neither there nor declared lost")
     for gateway, epoch, first, last in db.execute(query):

@@ -19,7 +19,8 @@ from edge_agent.dlt645 import frame as dlt645
 from edge_agent.dlt645 import items as dlt645_items
 from edge_agent.profile import Profile, load_profile
 from edge_agent.registers import decode as decode_register
-from ingest.host import Host, Stored
+from ingest.host import Host
+from ingest.session import Stored
 from metering import frames
 from metering.protobuf_wire import DecodeError, fields
 from metering.sparkplug import decode, encode, typed_value

@@ -133,6 +133,25 @@ def test_lost_and_thinned_ranges_travel_too(site: Site) -> None:
     assert site.take_in(site.export(1, 100)).stored == 0
 
 
+def test_frames_of_a_lost_range_that_turn_up_on_another_card_are_stored(site: Site) -> None:
+    site.feed(50)
+    whole = site.export(1, 100, "whole")
+    site.outbox._db.execute("DELETE FROM frame WHERE number <= 4 OR number BETWEEN 21 AND 30")
+    site.outbox.evicted = Evicted(thinned=10, thinned_to=30, lost=4, lost_to=4)
+    assert site.take_in(site.export(1, 100)).stored == 88
+    with JournalReader(site.journal) as reader:
+        before = reader.head()
+    assert site.take_in(whole).stored == 14
+    with JournalReader(site.journal) as reader:
+        assert reader.verify_chain() == before.segments + 1
+        frames = [frame.number for meter in ("m1", "m2") for frame in reader.frames("gw", meter, 0, 1 << 60)]
+        found = [event.detail for event in reader.events() if event.kind == "frames_found"]
+    assert sorted(frames) == list(range(1, 101))
+    assert [(d["first"], d["last"], d["frames"]) for d in found] == [(1, 30, 14)]
+    assert site.take_in(whole).stored == 0
+    assert site.take_in(site.export(1, 100)).stored == 0
+
+
 @pytest.mark.parametrize("part", [0.01, 0.5, 0.999])
 def test_of_a_file_that_was_cut_or_changed_nothing_is_stored(site: Site, part: float) -> None:
     site.feed(200)
