@@ -133,6 +133,7 @@ def run_api(config_file: Path) -> None:
     from api.app import create_app  # noqa: PLC0415
     from api.sources import system_clock  # noqa: PLC0415
     from tanyun.desk import desk_of  # noqa: PLC0415
+    from tanyun.exchanges import exchanges_of  # noqa: PLC0415
 
     start_logging()
     with errors_as_sentences():
@@ -143,7 +144,7 @@ def run_api(config_file: Path) -> None:
             ca=config.api.ca_file, oidc=_oidc(config),
         )  # fmt: skip
         uvicorn.run(
-            create_app(settings, desk=desk_of(config, system_clock)),
+            create_app(settings, desk=desk_of(config, system_clock), exchanges=exchanges_of(config, system_clock)),
             host=config.api.host, port=config.api.port, log_config=None, access_log=False,
             timeout_graceful_shutdown=2, server_header=False, limit_concurrency=_CONNECTIONS,
             ssl_certfile=config.api.cert_file, ssl_keyfile=config.api.key_file,
