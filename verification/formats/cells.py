@@ -145,6 +145,11 @@ def percent(share: str | Fraction | None, places: int = 1) -> Number:
     return Number(None if share is None else Fraction(share) * 100, places)
 
 
+def moment(at: str) -> str:
+    """An ISO time for people: local, without its offset, which the cover names."""
+    return at[:19].replace("T", " ")
+
+
 def text(zh: str | None, en: str = "", *, small: bool = False) -> Text:
     """Words; — where there are none."""
     return Text(zh or NONE, en, small=small)

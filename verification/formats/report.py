@@ -14,6 +14,7 @@ from verification.formats.cells import (
     NONE,
     Number,
     Table,
+    moment,
     tce,
     tonnes,
     wan_kwh,
@@ -83,7 +84,7 @@ class Report:
             ("核算标准", "standard", d.facts.standard or NONE),
             ("因子口径", "factor policy", "；".join(self._policies())),
             ("联系人", "contact", f"{d.facts.contact} {d.facts.phone}".strip() or NONE),
-            ("生成时刻", "generated at", f"{d.closed_at}（关账时刻 time of the close）"),
+            ("生成时刻", "generated at", f"{moment(d.closed_at)}（关账时刻，{d.zone} time of the close）"),
             ("数据摘要", "data hash, SHA-256", self.row.digest),
         ]
 
