@@ -45,6 +45,7 @@ from api.settings import ApiSettings
 from api.sources import Sources, system_clock
 from api.stream_events import LiveFeed, Render
 from api.throttle import LoginGuard
+from api.uploads import Uploads
 from factors.table import FactorTable
 from metering.registry import load_registry
 
@@ -80,7 +81,7 @@ def create_app(
     )  # fmt: skip
     app.state.settings, app.state.sources, app.state.feed, app.state.clock = settings, sources, feed, clock
     app.state.desk, app.state.exchanges = desk, exchanges
-    app.state.limits, app.state.guard = Limits(settings), LoginGuard()
+    app.state.limits, app.state.guard, app.state.uploads = Limits(settings), LoginGuard(), Uploads()
     app.state.oidc = Oidc(settings.oidc) if settings.oidc is not None else None
     metrics = CollectorRegistry()
     metrics.register(ParkCollector(sources, lambda: feed.clients))

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
-from itertools import chain
-from typing import Any, NamedTuple
+from itertools import accumulate, chain
+from typing import Any, NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -22,6 +22,7 @@ from stream.records import Block
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
+B = NDArray[np.bool_]
 WIDTHS = np.full(256, m.NO_NUMBER, np.int64)
 """Data type → how a value is read (`stream.kernels.meaning.NO_NUMBER`)."""
 for _datatype in DataType:
@@ -139,11 +140,38 @@ class Declared(dict[int, Binding]):
         return Table.of(self)
 
 
+class Joined(NamedTuple):
+    """The bindings of all gateways, one gateway after the other."""
+
+    table: Table
+    number: dict[str, int]
+    """Of a gateway."""
+    first: I64
+    """Of a gateway by number: its first binding. One more number, of those that are not known, has none."""
+
+
+class Aliases(dict[str, Declared]):
+    """Gateway → what its births declare."""
+
+    def declare(self, gateway: str, meter: str, bindings: Mapping[int, Binding]) -> None:
+        """A meter's newest birth."""
+        self.setdefault(gateway, Declared()).declare(meter, bindings)
+        self.__dict__.pop("joined", None)
+
+    @cached_property
+    def joined(self) -> Joined:
+        """As the kernels search it, made but once between two births: a batch takes the same time whatever else is in the park."""
+        tables = [declared.table for declared in self.values()]
+        ends = [0, *accumulate(len(table.alias) for table in tables)]
+        table = Table.joined(tables) if tables else Table.of({})
+        return Joined(table, {name: i for i, name in enumerate(self)}, np.array([*ends, ends[-1]], np.int64))
+
+
 class Readings(NamedTuple):
     """Columns of readings with a known meaning, in frame order."""
 
     table: Table
-    """The distinct bindings; `which` points into it."""
+    """Bindings; `which` points into it."""
     which: I64
     t: I64
     raw: I64
@@ -154,10 +182,19 @@ class Readings(NamedTuple):
     """Place of the record among those of the run."""
     frame_received_ms: I64
     """By frame."""
+    counted: I64
+    """The places of those that make up a total of the ledger."""
+
+    def compact(self) -> Self:
+        """The same with those bindings only that have a reading."""
+        present = np.flatnonzero(np.bincount(self.which, minlength=len(self.table.bindings)))
+        place = np.zeros(len(self.table.bindings), np.int64)
+        place[present] = np.arange(present.size)
+        return self._replace(table=self.table.taken(present), which=place[self.which])
 
     @property
     def binding(self) -> list[Binding]:
-        """The distinct bindings."""
+        """The bindings."""
         return self.table.bindings
 
     @property
@@ -187,7 +224,7 @@ def runs(records: Sequence[Record]) -> Iterator[Data | Birth]:
         yield Data(block[start:])
 
 
-def take_birth(aliases: dict[str, Declared], birth: Birth, park: Park) -> None:
+def take_birth(aliases: Aliases, birth: Birth, park: Park) -> None:
     """Take up what a meter's birth declares, in place of its older births. An NBIRTH declares no readings of a meter."""
     gateway = birth.topic.gateway
     if birth.topic.type is MessageType.NBIRTH:
@@ -196,7 +233,7 @@ def take_birth(aliases: dict[str, Declared], birth: Birth, park: Park) -> None:
         bindings = _bound(_Same(park), gateway, birth.topic.meter, birth.payload)
     except DecodeError:
         return
-    aliases.setdefault(gateway, Declared()).declare(birth.topic.meter, bindings)
+    aliases.declare(gateway, birth.topic.meter, bindings)
 
 
 def decode_columns(payloads: Sequence[bytes]) -> tuple[I64, I64]:
@@ -210,64 +247,52 @@ def decode_columns(payloads: Sequence[bytes]) -> tuple[I64, I64]:
     return out[:used], status
 
 
-def readings(data: Data, aliases: Mapping[str, Mapping[int, Binding]]) -> Readings:
+def readings(data: Data, aliases: Aliases) -> Readings:
     """The readings of a run of data messages whose alias has a binding; everything else is left aside."""
     block = data.block
     begin, end, code = block.places[r.PAYLOAD], block.places[r.END], block.places[r.CODE]
-    table, gateway, first = _tables(block, aliases)
-    place = np.full(table.alias.size, -1, np.int64)
-    tables = (table.alias, table.width, place)
-    gateway_of = gateway[code]
+    table, number, first = aliases.joined
+    nobody = len(number)
+    names = ["" if topic is None else topic.gateway for topic in block.topics]
+    gateway = np.array([number.get(name, nobody) for name in names], np.int64)[code]
+    tables = (table.alias, table.width, table.counted)
     sizes = end - begin
     out = _columns(int(sizes.sum()) // _READING_BYTES + 1)
     status = np.empty(len(block), np.int64)
     rows = np.empty((int(sizes.max(initial=0)) // 2 + 1, d.COLUMNS), np.int64)
-    found, met = m.read_frames(block.buf, begin, end, gateway_of, first, tables, rows, status, *out)
-    columns: Any = [column[:found] for column in out]
+    found, k = m.read_frames(block.buf, begin, end, gateway, first, tables, rows, status, *out)
+    columns: Any = [column[:found] for column in out[:-1]]
+    counted = out[-1][:k]
     plain = np.flatnonzero(status == d.PLAIN).tolist()
     if plain:
-        columns, met = _with_plain(block, plain, columns, (gateway_of, first, tables), met)
-    present = np.empty(met, np.int64)
-    known = np.flatnonzero(place >= 0)
-    present[place[known]] = known
+        columns = _with_plain(block, plain, columns, gateway, first, tables)
+        counted = np.flatnonzero(table.counted[columns[0]])
     which, t, raw, real, frame = columns
-    return Readings(table.taken(present), which, t, raw, real, frame, block.places[r.RECEIVED])
+    return Readings(table, which, t, raw, real, frame, block.places[r.RECEIVED], counted)
 
 
-def _columns(room: int) -> tuple[I64, I64, I64, F64, I64]:
-    """Room for readings: which, t, raw, real, frame. In one piece, which the allocator keeps between batches."""
-    which, t, raw, real, frame = np.empty((5, room), np.int64)
-    return which, t, raw, real.view(np.float64), frame
-
-
-def _tables(block: Block, aliases: Mapping[str, Mapping[int, Binding]]) -> tuple[Table, I64, I64]:
-    """(bindings of all gateways that the block's topics name, topic → gateway's number, its first binding)."""
-    names = ["" if topic is None else topic.gateway for topic in block.topics]
-    number = {name: i for i, name in enumerate(dict.fromkeys(names))}
-    known = [aliases.get(name, {}) for name in number]
-    tables = [item.table if isinstance(item, Declared) else Table.of(item) for item in known]
-    first = np.zeros(len(tables) + 1, np.int64)
-    np.cumsum([len(table.alias) for table in tables], out=first[1:])
-    return Table.joined(tables), np.array([number[name] for name in names], np.int64), first
+def _columns(room: int) -> tuple[I64, I64, I64, F64, I64, I64]:
+    """Room for readings: which, t, raw, real, frame, counted. In one piece, which the allocator keeps between batches."""
+    which, t, raw, real, frame, counted = np.empty((6, room), np.int64)
+    return which, t, raw, real.view(np.float64), frame, counted
 
 
 def _with_plain(
-    block: Block, plain: list[int], columns: list[NDArray[Any]], tables: tuple[I64, I64, tuple[I64, I64, I64]], met: int
-) -> tuple[list[NDArray[Any]], int]:  # fmt: skip
+    block: Block, plain: list[int], columns: list[NDArray[Any]], gateway: I64, first: I64, tables: tuple[I64, I64, B]
+) -> list[NDArray[Any]]:  # fmt: skip
     """The readings with those of the payloads that the plain codec has to read, in frame order."""
-    gateway, first, known = tables
     for i in plain:
         topic = block.topics[int(block.places[r.CODE, i])]
         rows = plain_columns(block[i].payload, i, "" if topic is None else topic.meter)
         more: Any = _columns(len(rows))
         span = first[gateway[i]], first[gateway[i] + 1]
-        which, t, raw, real, frame = more
-        found, met = m.understand(rows, len(rows), known, *span, which, t, raw, real, frame, 0, met)
+        which, t, raw, real, frame, counted = more
+        found, _k = m.understand(rows, len(rows), tables, *span, which, t, raw, real, frame, counted, 0, 0)
         columns = [
-            np.concatenate([column, extra[:found]]) for column, extra in zip(columns, more, strict=True)
+            np.concatenate([column, extra[:found]]) for column, extra in zip(columns, more[:-1], strict=True)
         ]
     order = np.argsort(columns[-1], kind="stable")
-    return [column[order] for column in columns], met
+    return [column[order] for column in columns]
 
 
 def plain_columns(payload: bytes, frame: int, meter: str) -> I64:

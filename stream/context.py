@@ -44,6 +44,8 @@ class Registry:
     def __init__(self, park: Park) -> None:
         self.park = park
         self.meters: dict[str, Meter] = {meter.id: meter for meter in park.meters}
+        self.exchanged = {meter.id for meter in park.meters if meter.exchanges}
+        """Meters with a declared exchange."""
         self._declared: dict[Key, DeclaredTotal] = {}
         self._shown: dict[Key, list[float]] = {}
         self._terms: dict[Binding, list[Term]] = {}

@@ -1,6 +1,6 @@
 """Readings and declared exchanges as the entries that the kernel accumulates."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from stream.context import Key, Registry, Swapping, Term
 from stream.kernels import columns as c
 from stream.kernels import order as o
 from stream.state import State
+from stream.terms import NOT_TOTALLED
 
 I64 = NDArray[np.int64]
 
@@ -44,37 +45,38 @@ class Entries(NamedTuple):
 
 def totals(state: State, columns: Readings, context: Registry) -> Entries:
     """The readings that are totals with a role, in frame order, each with its channel."""
-    table, first = _table(state, columns, context)
-    rows = np.flatnonzero((first >= 0)[columns.which])
+    terms = state.terms(columns.table, context)
+    rows = columns.counted
     which = columns.which[rows]
+    first = terms.first(which, state)
     count, held = _counts(columns, rows, which)
+    held &= first != NOT_TOTALLED
     if not held.all():
-        rows, which, count = rows[held], which[held], count[held]
+        rows, first, count = rows[held], first[held], count[held]
     t = columns.t[rows]
-    term = _by_time(first[which], t, table)
-    register, held = registers(count, table, term)
-    held &= np.abs(register) < table[:, c.T_LIMIT][term]
+    term = _by_time(first, t, terms.table) if terms.segmented else first
+    register, held = registers(count, terms.table, term)
+    held &= np.abs(register) < terms.table[:, c.T_LIMIT][term]
     kind = np.zeros(rows.size, np.int8)
-    entries = Entries(term, kind, t, register, table)
+    entries = Entries(term, kind, t, register, terms.table)
     return entries if held.all() else entries.taken(np.flatnonzero(held))
 
 
-def _table(state: State, columns: Readings, context: Registry) -> tuple[I64, I64]:
-    """(terms, first term of each binding; -1 for what is not totalled)."""
-    table: list[Term] = []
-    first = np.full(len(columns.binding), -1, np.int64)
-    for i in np.flatnonzero(columns.table.counted).tolist():
-        binding = columns.binding[i]
-        key = (binding.meter, binding.total or "")
-        rows = context.terms(binding) if context.role(key) is not None else []
-        if rows:
-            first[i] = len(table)
-            table += _of(state.channel(key, context), rows)
-    return np.array(table, np.int64).reshape(-1, c.TERM_COLUMNS), first
-
-
-def _of(channel: int, rows: list[Term]) -> list[Term]:
-    return [[channel, *row[1:]] for row in rows]
+def joined(parts: Iterable[Entries]) -> Entries:
+    """All entries under one table of terms."""
+    none = np.zeros(0, np.int64)
+    tables = [np.zeros((0, c.TERM_COLUMNS), np.int64)]
+    begins: dict[int, int] = {}
+    columns = [(none, none.astype(np.int8), none, none)]
+    height = 0
+    for part in parts:
+        if id(part.terms) not in begins:
+            begins[id(part.terms)] = height
+            tables.append(part.terms)
+            height += len(part.terms)
+        columns.append((part.term + begins[id(part.terms)], part.kind, part.t, part.register))
+    term, kind, t, register = (np.concatenate(column) for column in zip(*columns, strict=True))
+    return Entries(term, kind, t, register, np.concatenate(tables))
 
 
 def _counts(columns: Readings, rows: I64, which: I64) -> tuple[I64, NDArray[np.bool_]]:
@@ -90,13 +92,15 @@ def _counts(columns: Readings, rows: I64, which: I64) -> tuple[I64, NDArray[np.b
 
 def _by_time(first: I64, t: I64, table: I64) -> I64:
     """The term of each entry: the first of its metric, moved on to the ratio segment that its time lies in."""
-    if not table[:, c.T_SEGMENT].any():
-        return first
     term = first.copy()
     for later in np.flatnonzero(table[:, c.T_SEGMENT]).tolist():
         start = later - table[later, c.T_SEGMENT]
         term[(first == start) & (t > table[later, c.T_SINCE])] = later
     return term
+
+
+def _of(channel: int, rows: list[Term]) -> list[Term]:
+    return [[channel, *row[1:]] for row in rows]
 
 
 def registers(count: I64, terms: I64, term: I64) -> tuple[I64, NDArray[np.bool_]]:
@@ -133,8 +137,10 @@ def with_swaps(entries: Entries, keys: Mapping[int, Key], state: State, context:
     An exchange comes after every reading of its moment or before, once.
     """
     channel = entries.channel
+    if not context.exchanged:
+        return entries
     for at, key in keys.items():
-        if not context.declared(key).swaps:
+        if key[0] not in context.exchanged or not context.declared(key).swaps:
             continue
         for swap in context.swaps(key):
             if state.arrays[at, c.SWAPPED_T] >= swap.at_ms or _heard(state, at) > swap.at_ms:

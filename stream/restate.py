@@ -5,17 +5,16 @@ restatement ends where a ledger made from scratch would: the same rows, the chan
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from metering.registry import Meter
 from storage.ledger import CheckpointRow, IntervalRow, NewLedgerEvent, Results
 from storage.segment import Record
-from stream.batch import Birth, Declared, Readings, readings, runs, take_birth
+from stream.batch import Aliases, Birth, Readings, readings, runs, take_birth
 from stream.context import Context, Key
-from stream.entries import Entries, totals
+from stream.entries import Entries, joined, totals
 from stream.kernels import columns as c
 from stream.revise import Stored, revise
 from stream.rows import closed_rows, open_rows, progress_row
@@ -106,7 +105,7 @@ def look_again(state: State, meter: str, from_ms: int, context: Context, history
 
 def said(records: Sequence[Record], context: Context) -> list[Readings]:
     """Everything that a meter says in its records."""
-    aliases: dict[str, Declared] = {}
+    aliases = Aliases()
     parts = []
     for run in runs(records):
         if isinstance(run, Birth):
@@ -119,9 +118,9 @@ def said(records: Sequence[Record], context: Context) -> list[Readings]:
 def in_time_order(state: State, parts: Iterable[Readings], after_ms: int, context: Context) -> Entries:
     """The readings of the state's only channel after a time, of equal times the smaller first."""
     key = state.channels[0].key
-    joined = _joined(totals(state, _only(part, key), context) for part in parts)
-    order = np.lexsort((joined.register, joined.t))
-    return joined.taken(order[joined.t[order] > after_ms])
+    found = joined(totals(state, _only(part, key), context) for part in parts)
+    order = np.lexsort((found.register, found.t))
+    return found.taken(order[found.t[order] > after_ms])
 
 
 def _only(columns: Readings, key: Key) -> Readings:
@@ -131,20 +130,8 @@ def _only(columns: Readings, key: Key) -> Readings:
     place = np.cumsum(mine) - 1
     return Readings(
         columns.table.taken(places), place[columns.which[kept]], columns.t[kept], columns.raw[kept], columns.real[kept],
-        columns.frame[kept], columns.frame_received_ms,
+        columns.frame[kept], columns.frame_received_ms, np.arange(kept.size),
     )  # fmt: skip
-
-
-def _joined(parts: Iterable[Entries]) -> Entries:
-    """All entries under one table of terms."""
-    none = np.zeros(0, np.int64)
-    empty = Entries(none, none.astype(np.int8), none, none, np.zeros((0, c.TERM_COLUMNS), np.int64))
-    moved, height = [empty], 0
-    for part in parts:
-        moved.append(part._replace(term=part.term + height))
-        height += len(part.terms)
-    columns: list[NDArray[Any]] = [np.concatenate(column) for column in zip(*moved, strict=True)]
-    return Entries(*columns)
 
 
 def _days(entries: Entries) -> Iterator[Entries]:

@@ -4,12 +4,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.batch import Declared
+from stream.batch import Aliases, Table
 from stream.context import Key, Registry
 from stream.kernels.columns import LAST_POS, LAST_T, PENDING, STATE_COLUMNS, SWAPPED_T
+from stream.terms import Terms
 from stream.watch import Watch, WatchData
 
-SCHEMA = 4
+SCHEMA = 5
 I64 = NDArray[np.int64]
 
 
@@ -44,12 +45,19 @@ class State:
     def __init__(self) -> None:
         self.channels: list[Channel] = []
         self.index: dict[Key, int] = {}
-        self.aliases: dict[str, Declared] = {}
+        self.aliases = Aliases()
         """Gateway → alias → binding, from the newest births before the cursor."""
         self.arrays: I64 = np.zeros((0, STATE_COLUMNS), np.int64)
         self._room = self.arrays
         """What `arrays` is the beginning of; the rest are fresh rows."""
         self.watch = Watch()
+        self._terms: Terms | None = None
+
+    def terms(self, bindings: Table, context: Registry) -> Terms:
+        """What readings under these bindings are counted in."""
+        if self._terms is None or not self._terms.fit(bindings, context):
+            self._terms = Terms(bindings, context)
+        return self._terms
 
     def channel(self, key: Key, context: Registry) -> int:
         """The row of a total, a new one when it is met first."""

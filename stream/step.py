@@ -6,15 +6,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.ledger import CheckpointRow, LatestRow, NewLedgerEvent, Results
+from storage.ledger import CheckpointRow, NewLedgerEvent, Results
 from storage.segment import Record
-from stream.batch import Birth, Readings, readings, runs, take_birth
+from stream.batch import Birth, readings, runs, take_birth
 from stream.context import Context, Key
-from stream.entries import Entries, in_time_order, totals, with_swaps
+from stream.entries import Entries, in_time_order, joined, totals, with_swaps
 from stream.kernels import accumulate as a
 from stream.kernels import columns as c
-from stream.kernels import meaning as m
 from stream.kernels import power as p
+from stream.latest import Newest
 from stream.rows import EVENT_KINDS, closed_rows, event, open_rows, progress_row
 from stream.state import State
 from stream.still import to_compute_again
@@ -37,44 +37,56 @@ class Found(NamedTuple):
     """Total → time of its earliest late reading: the caller has to compute it again from before."""
 
 
+class Heard:
+    """What journal records say, taken up but not accounted yet."""
+
+    def __init__(self, state: State, context: Context) -> None:
+        self.parts: list[Entries] = []
+        self.seen: dict[str, int] = {}
+        """Meter → the quarter from which on it has to be looked at closely."""
+        self.newest = Newest(context)
+        self.known = len(state.channels)
+        """Channels there were before."""
+
+    def hear(self, state: State, records: Sequence[Record], context: Context) -> None:
+        """Take up records, in journal order."""
+        for run in runs(records):
+            if isinstance(run, Birth):
+                take_birth(state.aliases, run, context.park)
+                continue
+            columns = readings(run, state.aliases)
+            for meter, quarter in state.watch.observe(columns, context).items():
+                self.seen[meter] = min(quarter, self.seen.get(meter, quarter))
+            self.parts.append(totals(state, columns, context))
+            self.newest.hear(columns)
+
+
 def step(state: State, records: Sequence[Record], context: Context) -> Results:
     """Advance `state` over journal records, in order; the rows that changed. Cutting the records elsewhere changes no final row."""
-    results = Results()
-    touched: set[int] = set()
-    before = _days(state.arrays)
-    latest: dict[Key, LatestRow] = {}
-    late: set[Key] = set()
-    for run in runs(records):
-        if isinstance(run, Birth):
-            take_birth(state.aliases, run, context.park)
-            continue
-        columns = readings(run, state.aliases)
-        known = len(state.channels)
-        seen = state.watch.observe(columns, context)
-        found = follow(state, totals(state, columns, context), context)
-        touched |= set(found.channels.tolist())
-        results.intervals += closed_rows(state, found.rows, context)
-        results.events += found.events
-        results.outdated += [
-            (e.meter, e.reading_type, e.t_ms) for e in found.events if e.kind == EVENT_KINDS[c.CONFLICT]
-        ]  # a checkpoint of that very moment had not heard it
-        again = to_compute_again(state, seen, found.channels, found.rows, known, context)
-        late |= found.late.keys()
-        for key, t_ms in [*found.late.items(), *again]:
-            results.late[key] = min(t_ms, results.late.get(key, t_ms))
-        keep_latest(columns, latest, context)
-    results.frozen = results.late.keys() - late
-    channels = sorted(touched)
-    results.intervals += open_rows(state, channels, context)
-    results.progress = [progress_row(state, row) for row in channels if state.arrays[row, c.SEEN]]
-    results.latest = list(latest.values())
-    results.checkpoints = [
-        CheckpointRow(
-            *state.channels[row].key, int(state.arrays[row, c.HEARD_T]), state.arrays[row].tobytes()
-        )
-        for row in _of_another_day(channels, before, state.arrays)
-        if clear(state, row, context)
-    ]
+    heard = Heard(state, context)
+    heard.hear(state, records, context)
+    return account(state, heard, context)
+
+
+def account(state: State, heard: Heard, context: Context) -> Results:
+    """Account what was heard."""
+    before = days_heard(state.arrays)
+    found = follow(state, joined(heard.parts), context)
+    channels = found.channels.tolist()
+    conflict = EVENT_KINDS[c.CONFLICT]
+    results = Results(
+        intervals=closed_rows(state, found.rows, context) + open_rows(state, channels, context),
+        latest=heard.newest.rows(),
+        progress=[progress_row(state, row) for row in channels if state.arrays[row, c.SEEN]],
+        events=found.events,
+        checkpoints=checkpoints(state, channels, before, context),
+        # A checkpoint of that very moment had not heard it.
+        outdated=[(e.meter, e.reading_type, e.t_ms) for e in found.events if e.kind == conflict],
+    )
+    again = to_compute_again(state, heard.seen, found.channels, found.rows, heard.known, context)
+    for key, t_ms in [*found.late.items(), *again]:
+        results.late[key] = min(t_ms, results.late.get(key, t_ms))
+    results.frozen = results.late.keys() - found.late.keys()
     return results
 
 
@@ -112,31 +124,19 @@ def clear(state: State, row: int, context: Context) -> bool:
     return not s[c.PENDING] and int(s[c.HEARD_T]) not in moments
 
 
-def _days(arrays: I64) -> I64:
+def days_heard(arrays: I64) -> I64:
     """Row → day of the newest reading; -1 for none."""
     return np.where(arrays[:, c.SEEN] > 0, arrays[:, c.HEARD_T] // CHECKPOINT_EVERY_MS, -1)
 
 
-def _of_another_day(channels: list[int], before: I64, arrays: I64) -> list[int]:
-    """The channels whose newest reading is of another day than before."""
-    days = _days(arrays)
+def checkpoints(state: State, channels: list[int], before: I64, context: Context) -> list[CheckpointRow]:
+    """Of the channels whose newest reading is of another day than `before`."""
+    days = days_heard(state.arrays)
     days[: before.size][days[: before.size] == before] = -1
-    return [row for row in channels if days[row] >= 0]
-
-
-def keep_latest(columns: Readings, latest: dict[Key, LatestRow], context: Context) -> None:
-    """The newest reading per meter and type; of two with the same time, the later frame."""
-    last = np.empty(len(columns.binding), np.int64)
-    m.newest(columns.which, columns.t, last)
-    table = columns.table
-    if (last < 0).any():
-        table, last = table.taken(np.flatnonzero(last >= 0)), last[last >= 0]
-    times = columns.t[last].tolist()
-    value = columns.real[last] * table.per_raw
-    for i in np.flatnonzero(table.own_side).tolist():
-        value[i] *= context.ratio_at(table.keys[i], times[i])
-    received = columns.frame_received_ms[columns.frame[last]].tolist()
-    for key, t, shown, received_ms in zip(table.keys, times, value.tolist(), received, strict=True):
-        known = latest.get(key)
-        if known is None or t >= known.t_ms:
-            latest[key] = LatestRow(*key, t, shown, received_ms)
+    return [
+        CheckpointRow(
+            *state.channels[row].key, int(state.arrays[row, c.HEARD_T]), state.arrays[row].tobytes()
+        )
+        for row in channels
+        if days[row] >= 0 and clear(state, row, context)
+    ]

@@ -50,7 +50,7 @@ class DayEnergy:
     """Whether the total's first stored interval lies in it."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class PeriodSum:
     """What belongs to one period of the day (尖峰平谷深谷)."""
 
@@ -59,13 +59,6 @@ class PeriodSum:
     """Energy whose shape, and so whose period, is estimated or in question."""
     peak: Odd | None = None
     """The valid quarter hour with the most energy."""
-
-    def add(self, start_ms: int, energy: int, estimated: int, *, known: bool) -> None:
-        """A quarter hour; `known` when all of it was measured."""
-        self.energy += energy
-        self.estimated += estimated
-        if known and (self.peak is None or energy > self.peak.energy):
-            self.peak = Odd(start_ms, start_ms + QUARTER_MS, energy)
 
 
 @dataclass(frozen=True, slots=True)

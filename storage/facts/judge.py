@@ -14,13 +14,13 @@ from storage.facts.tariff import TariffFact
 
 
 def mistakes(fresh: Sequence[Fact], known: Facts, park: Park) -> list[tuple[int, str]]:
-    """(index in `fresh`, what is wrong), all of them."""
+    """(index in `fresh`, what is wrong), all of them. Of enterprises that are not in `park` nothing is told."""
     return [
         *_unknown(fresh, park),
         *_twice(fresh),
-        *_claimed_twice(fresh, known),
+        *_claimed_twice(fresh, known, park),
         *_overlapping(fresh, known),
-        *_codes(fresh, known),
+        *_codes(fresh, known, park),
     ]
 
 
@@ -73,7 +73,7 @@ def _twice(fresh: Sequence[Fact]) -> Iterator[tuple[int, str]]:
             )
 
 
-def _claimed_twice(fresh: Sequence[Fact], known: Facts) -> Iterator[tuple[int, str]]:
+def _claimed_twice(fresh: Sequence[Fact], known: Facts, park: Park) -> Iterator[tuple[int, str]]:
     """A certificate counts once in the whole park, whoever claims it and for whatever month."""
     claims = known.with_(fresh).of(CertificateFact)
     for i, fact in enumerate(fresh):
@@ -81,7 +81,11 @@ def _claimed_twice(fresh: Sequence[Fact], known: Facts) -> Iterator[tuple[int, s
             continue
         for other in claims:
             same = other.enterprise == fact.enterprise and other.first == fact.first
-            if not same and _overlap(fact, other):
+            if same or not _overlap(fact, other):
+                continue
+            if other.enterprise not in {e.id for e in park.enterprises}:
+                yield i, _("some of these certificates are claimed already, by another enterprise")
+            else:
                 text = _("certificates {first} to {last} are claimed already, by {enterprise} for {month}")
                 yield (
                     i,
@@ -111,8 +115,9 @@ def _overlapping(fresh: Sequence[Fact], known: Facts) -> Iterator[tuple[int, str
                 yield i, text.format(number=other.number, start=other.start, end=last, meter=other.meter)
 
 
-def _codes(fresh: Sequence[Fact], known: Facts) -> Iterator[tuple[int, str]]:
+def _codes(fresh: Sequence[Fact], known: Facts, park: Park) -> Iterator[tuple[int, str]]:
     """One credit code, one enterprise."""
+    named = {enterprise.id for enterprise in park.enterprises}
     owners = {fact.credit_code: fact.enterprise for fact in known.of(EnterpriseFact)}
     for i, fact in enumerate(fresh):
         if (
@@ -122,6 +127,6 @@ def _codes(fresh: Sequence[Fact], known: Facts) -> Iterator[tuple[int, str]]:
             yield (
                 i,
                 _("credit code {code} is that of {enterprise} already").format(
-                    code=fact.credit_code, enterprise=owner
+                    code=fact.credit_code, enterprise=owner if owner in named else _("another enterprise")
                 ),
             )

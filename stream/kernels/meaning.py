@@ -9,6 +9,7 @@ from stream.kernels import inlined, kernel
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
 U8 = NDArray[np.uint8]
+B = NDArray[np.bool_]
 FLOAT32_EXPONENT, FLOAT64_EXPONENT = 0xFF, 0x7FF
 """All ones: no finite number (IEEE 754)."""
 
@@ -70,15 +71,15 @@ def typed(kind: int, bits: int, width: int) -> tuple[bool, int, float]:
 
 @kernel
 def understand(
-    rows: I64, n: int, tables: tuple[I64, I64, I64], first: int, end: int, which: I64, t: I64, raw: I64, real: F64,
-    frame: I64, m: int, met: int,
+    rows: I64, n: int, tables: tuple[I64, I64, B], first: int, end: int, which: I64, t: I64, raw: I64, real: F64,
+    frame: I64, counted: I64, m: int, k: int,
 ) -> tuple[int, int]:  # fmt: skip
-    """The first `n` decoded metrics of a frame into readings from place `m` on; how many readings and bindings there are now.
+    """The first `n` decoded metrics of a frame into readings from place `m` on; how many readings there are now, and `counted`.
 
-    tables = (alias, width, place) of all bindings, the frame's gateway's from `first` to `end`. Bindings are numbered as
-    they are met: place is a binding's number, or -1. A metric without binding, time or valid value is left aside.
+    tables = (alias, width, counts) of all bindings, the frame's gateway's from `first` to `end`; the places of readings whose
+    binding counts go into `counted` from `k` on. A metric without binding, time or valid value is left aside.
     """
-    alias, width, place = tables
+    alias, width, counts = tables
     found = -1
     for i in range(n):
         found = find(alias, first, end, rows[i, d.ALIAS], found)
@@ -87,29 +88,29 @@ def understand(
         valid, raw[m], real[m] = typed(rows[i, d.KIND], rows[i, d.BITS], width[found])
         if not valid:
             continue
-        if place[found] < 0:
-            place[found] = met
-            met += 1
-        which[m], t[m], frame[m] = place[found], rows[i, d.TIME], rows[i, d.FRAME]
+        if counts[found]:
+            counted[k] = m
+            k += 1
+        which[m], t[m], frame[m] = found, rows[i, d.TIME], rows[i, d.FRAME]
         m += 1
-    return m, met
+    return m, k
 
 
 @kernel
 def read_frames(
-    buf: U8, begin: I64, end: I64, gateway: I64, first: I64, tables: tuple[I64, I64, I64], rows: I64, status: I64,
-    which: I64, t: I64, raw: I64, real: F64, frame: I64,
+    buf: U8, begin: I64, end: I64, gateway: I64, first: I64, tables: tuple[I64, I64, B], rows: I64, status: I64,
+    which: I64, t: I64, raw: I64, real: F64, frame: I64, counted: I64,
 ) -> tuple[int, int]:  # fmt: skip
     """Payload i is `buf[begin[i]:end[i]]`, of gateway[i], whose bindings stand in `tables` from first[gateway[i]] on.
 
-    Fills `status` and the readings (`understand`); how many readings and bindings there are. `rows` holds one payload's metrics.
+    Fills `status` and the readings (`understand`); how many there are, and how many count. `rows` holds one payload's metrics.
     """
-    m = met = 0
+    m = k = 0
     for i in range(begin.size):
         n, status[i] = d.decode_frame(buf, begin[i], end[i], i, rows, 0)
         g = gateway[i]
-        m, met = understand(rows, n, tables, first[g], first[g + 1], which, t, raw, real, frame, m, met)
-    return m, met
+        m, k = understand(rows, n, tables, first[g], first[g + 1], which, t, raw, real, frame, counted, m, k)
+    return m, k
 
 
 @kernel

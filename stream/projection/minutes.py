@@ -18,7 +18,7 @@ from storage.influx import RETENTIONS
 from storage.journal import JournalReader
 from storage.ledger import IntervalRow, LedgerReader, QuarterRow
 from storage.shifts import NO_SHIFTS, all_shifts
-from stream.batch import Birth, Data, Declared, readings, runs, take_birth
+from stream.batch import Aliases, Birth, Data, readings, runs, take_birth
 from stream.context import Registry
 from stream.entries import totals
 from stream.kernels.accumulate import EDGE_TOLERANCE_MS
@@ -125,7 +125,7 @@ class Minutes:
             if row.start_ms >= oldest:
                 by_quarter[row.start_ms].append(row)
         known = {(row.meter, row.reading_type): (row.t_ms, row.position) for row in self._ledger.progress()}
-        aliases = self._aliases() if by_quarter else {}
+        aliases = self._aliases() if by_quarter else Aliases()
         lines: list[str] = []
         for quarter, rows in by_quarter.items():
             reads = self._reads(quarter, {row.meter for row in rows}, aliases)
@@ -148,17 +148,15 @@ class Minutes:
             if start_ms + MINUTE_MS <= known_ms:
                 yield self._tags.minute_line(key, start_ms, pieces)
 
-    def _aliases(self) -> dict[str, Declared]:
+    def _aliases(self) -> Aliases:
         """What aliases mean, by the newest births: an alias keeps its meaning for ever."""
-        aliases: dict[str, Declared] = {}
+        aliases = Aliases()
         for run in runs(self._journal.births_before(self._journal.last_segment() + 1)):
             if isinstance(run, Birth):
                 take_birth(aliases, run, self._park)
         return aliases
 
-    def _reads(
-        self, quarter: int, meters: Iterable[str], aliases: dict[str, Declared]
-    ) -> dict[Key, list[Read]]:
+    def _reads(self, quarter: int, meters: Iterable[str], aliases: Aliases) -> dict[Key, list[Read]]:
         """The totals read in a quarter and shortly around it, in time order."""
         known = [(meter.gateway, meter.id) for name in meters if (meter := self._park.meter(name))]
         span = quarter - MEASURED_MS, quarter + QUARTER_MS + MEASURED_MS

@@ -13,7 +13,7 @@ from storage.journal import JournalReader, Offset
 from storage.ledger import LedgerReader
 from storage.line_protocol import MAX_T_MS, point
 from storage.segment import Record
-from stream.batch import Birth, Declared, Readings, readings, runs, take_birth
+from stream.batch import Aliases, Birth, Readings, readings, runs, take_birth
 from stream.projection.schema import Tags
 
 CHUNK_ROWS = 10_000
@@ -112,7 +112,7 @@ class Gauges:
 
     def __init__(self, journal: JournalReader, park: Park, tags: Tags, clock: Callable[[], int]) -> None:
         self._journal, self._park, self._tags, self._clock = journal, park, tags, clock
-        self._aliases: dict[str, Declared] = {}
+        self._aliases = Aliases()
         self._known = {0: self._aliases}
         """Segment → the meaning of aliases after it: the live end and the gaps each go on where they were."""
 
@@ -123,7 +123,7 @@ class Gauges:
         return self._journal.last_segment()
 
     def chunk(self, start: int, until: int) -> Chunk:
-        self._aliases = self._known.pop(start, {})
+        self._aliases = self._known.pop(start, Aliases())
         if not self._aliases:
             self._decode(self._journal.births_before(start + 1))
         until = self._journal.segments_end(start, until, CHUNK_FRAMES)
@@ -142,7 +142,7 @@ class Gauges:
             if isinstance(run, Birth):
                 take_birth(self._aliases, run, self._park)
             else:
-                dropped += self._encode(readings(run, self._aliases), kept, lines)
+                dropped += self._encode(readings(run, self._aliases).compact(), kept, lines)
         return lines, dropped
 
     def _encode(self, columns: Readings, kept: tuple[int, int], lines: list[str]) -> int:

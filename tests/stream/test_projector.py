@@ -4,7 +4,6 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,6 +35,7 @@ NATIONAL, PROVINCIAL = 0.5306, 0.6553
 
 @pytest.fixture(scope="module", params=KINDS)
 def influxd(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxDB]:
+    """One for all tests here: they only fill it."""
     with influxdb(request.param, tmp_path_factory.mktemp("influxd")) as server:
         yield server
 
@@ -46,13 +46,6 @@ def writer(influxd: InfluxDB) -> Iterator[AnyWriter]:
     yield opened
     influxd.forget()
     opened.close()
-
-
-@pytest.fixture
-def plant(tmp_path: Path) -> Iterator[Plant]:
-    made = Plant(tmp_path)
-    yield made
-    made.close()
 
 
 def project(plant: Plant, writer: AnyWriter, influxd: InfluxDB) -> None:
@@ -191,6 +184,23 @@ def test_a_day_says_how_much_of_its_energy_is_estimated(
     project(plant, writer, influxd)
     [day] = boundary(writer, size="day", scope="e1")
     assert (day["energy_wh"], day["estimated_wh"]) == (4 * (1000 - 250) + 700, 700)
+
+
+def test_a_meters_day_says_how_much_of_it_was_measured(
+    plant: Plant, writer: AnyWriter, influxd: InfluxDB
+) -> None:
+    gate = [row(("gate", IMPORT), MONTH_MS + i * QUARTER_MS, 1000) for i in range(96)]
+    gate[5] = row(("gate", IMPORT), MONTH_MS + 5 * QUARTER_MS, 700, coverage_ms=0, edge_read=False, quality=2)
+    line = [row(("line", IMPORT), MONTH_MS + DAY_MS + i * QUARTER_MS, 900) for i in range(24)]
+    plant.commit([*gate, *line])
+    project(plant, writer, influxd)
+    days = writer.query("history", "SELECT * FROM meter_day")
+    found = {(day["meter"], (day["time"] - MONTH_MS) // DAY_MS): day for day in days}
+    assert found.keys() == {("gate", 0), ("gate", 1), ("line", 1)}, "no meter before its first interval"
+    first = found["gate", 0]
+    assert (first["coverage"], first["edge_read"]) == pytest.approx((95 / 96, 95 / 96))
+    assert (first["worst"], first["poor"], first["enterprise"]) == (2, 1, "e1")
+    assert (found["gate", 1]["coverage"], found["line", 1]["coverage"]) == pytest.approx((0, 0.25))
 
 
 def test_the_forecast_goes_on_at_this_months_pace(plant: Plant, writer: AnyWriter, influxd: InfluxDB) -> None:

@@ -1,17 +1,13 @@
 """The document's figures again, from replayed totals: every one that differs, by its place."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
-from itertools import groupby
 from math import floor
-from operator import itemgetter
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from metering.dated import transformer_ratio
 from metering.intervals import QUARTER_MS, Span, iso, local_day
-from metering.quality import Quality
 from metering.reading_types import READING_TYPES
 from metering.roles import Role
 from verification.accounting.substitutions import Holes
@@ -23,60 +19,13 @@ from verification.evidence.frozen import frozen_spans, marked
 from verification.evidence.judge import Event
 from verification.evidence.periods import PeriodRecount
 from verification.evidence.replay import Key, Replay, Where
-from verification.evidence.total import ADJUSTING, TOLD, Reading, Row, Told
+from verification.evidence.stored import NOTHING_STORED, Stored
+from verification.evidence.sums import Sums
+from verification.evidence.total import ADJUSTING, TOLD, Reading, Told
 from verification.intervals import PeriodSum, holes_between
 from verification.substitution_line import SubstitutionLine
 
 _PLACES = 10_000
-_COMPARED = (
-    "start_ms",
-    "end_ms",
-    "opening",
-    "closing",
-    "coverage_ms",
-    "edge_read",
-    "quality",
-    "closed",
-    "emission_ug",
-)
-_compared = itemgetter(*_COMPARED)
-
-
-@dataclass(slots=True)
-class Sums:
-    """What the intervals of one total add up to."""
-
-    first: Row | None = None
-    last: Row | None = None
-    energy: int = 0
-    estimated: int = 0
-    points: int = 0
-    whole: bool = True
-    days: dict[int, tuple[int, int]] = field(default_factory=dict)
-    """Start of a local day → (base units, milliseconds) of its closed intervals."""
-
-    runs: list[Span] = field(default_factory=list)
-    """Stretches that closed intervals cover, one after another."""
-
-    def _cover(self, start_ms: int, end_ms: int) -> None:
-        if self.runs and self.runs[-1].end_ms == start_ms:
-            self.runs[-1] = Span(self.runs[-1].start_ms, end_ms)
-        else:
-            self.runs.append(Span(start_ms, end_ms))
-
-    def add(self, row: Row, day_ms: int) -> None:
-        if self.first is None:
-            self.first = row
-        self.last = row
-        self.whole &= row.closed
-        energy = row.closing - row.opening
-        self.energy += energy
-        self.estimated += energy if row.quality >= Quality.ESTIMATED else 0
-        self.points += row.edge_read and row.closed
-        if row.closed:
-            self._cover(row.start_ms, row.start_ms + QUARTER_MS)
-            known = self.days.get(day_ms, (0, 0))
-            self.days[day_ms] = known[0] + energy, known[1] + QUARTER_MS
 
 
 class Share(NamedTuple):
@@ -98,7 +47,7 @@ class Recount:
     """
 
     def __init__(
-        self, document: MonthDocument, facts: Facts, replay: Replay, ledger: Iterable[Mapping[str, str]]
+        self, document: MonthDocument, facts: Facts, replay: Replay, ledger: Iterable[tuple[Key, Stored]]
     ) -> None:
         self._document, self._facts, self._replay, self._ledger = document, facts, replay, ledger
         self._span = Span(document.start_ms, document.end_ms)
@@ -193,42 +142,26 @@ class Recount:
         lines = {
             key: line for line in self._document.meters if (key := (line.meter, line.reading_type)) in mine
         }
-        groups = groupby(self._ledger, key=lambda row: (row["meter"], row["reading_type"]))
-        for key, rows in groups:
+        for key, stored in self._ledger:
             if key not in lines or key in self._sums:
                 yield Difference("ledger.csv", _named(key), "—")
                 return
-            yield from self._of_total(key, rows, determined=lines[key].energy_wh is not None)
+            yield from self._of_total(key, stored, determined=lines[key].energy_wh is not None)
         for key, line in lines.items():
             if key not in self._sums:
-                yield from self._of_total(key, (), determined=line.energy_wh is not None)
+                yield from self._of_total(key, NOTHING_STORED, determined=line.energy_wh is not None)
             yield from self._of_events(key, determined=line.energy_wh is not None)
 
-    def _of_total(
-        self, key: Key, rows: Iterable[Mapping[str, str]], *, determined: bool
-    ) -> Iterator[Difference]:
+    def _of_total(self, key: Key, stored: Stored, *, determined: bool) -> Iterator[Difference]:
         """Stored rows against replayed ones. A total without a figure may have been stored less far than its frames go."""
-        sums = self._sums[key] = Sums()
-        stored, days = iter(rows), iter(self._days)
-        day = next(days)
-        frozen = frozen_spans(self._facts.events.get(key, ()))
-        for judged in self._replay.totals[key].rows():
-            row = marked(judged, frozen)
-            while row.start_ms >= day.end_ms:
-                day = next(days)
-            told = next(stored, None)
-            if told is None and not determined:
-                return
-            compared = told is None or determined or (row.closed and told["closed"] == "1")
-            if compared and not self._is_as_told(row, told):
-                yield from self._of_row(key, row, told)
-            sums.add(row, day.start_ms)
-            self._periods.add(key, row)
-            self.intervals += told is not None
-        if (more := next(stored, None)) is not None:
-            yield Difference(
-                f"ledger.csv {_named(key)} {self._time(int(more['start_ms']))}", more["closing"], "—"
-            )
+        judged = marked(self._replay.totals[key].rows(), frozen_spans(self._facts.events.get(key, ())))
+        found = judged if determined else judged.until(len(stored))
+        for start_ms, name, said, replayed in stored.unlike(found, self._ratios, all_of_them=determined):
+            place = f"ledger.csv {_named(key)} {self._time(start_ms)}"
+            yield Difference(f"{place} {name}".rstrip(), said, replayed)
+        self._sums[key] = Sums.of(found, self._days)
+        self._periods.add(key, found)
+        self.intervals += min(len(found), len(stored))
 
     def _of_events(self, key: Key, *, determined: bool) -> Iterator[Difference]:
         """The ledger's events of the month against those of the replay. A total without a figure may know fewer."""
@@ -242,25 +175,6 @@ class Recount:
 
     def _is_told(self, event: Event) -> bool:
         return event.kind in TOLD and self._span.start_ms <= event.t < self._span.end_ms
-
-    def _of_row(self, key: Key, row: Row, told: Mapping[str, str] | None) -> Iterator[Difference]:
-        place = f"ledger.csv {_named(key)} {self._time(row.start_ms)}"
-        if told is None:
-            yield Difference(place, "—", str(row.closing))
-            return
-        columns = zip(_COMPARED, _compared(told), self._columns(row, told["factor_id"]), strict=True)
-        for name, said, found in columns:
-            yield from unlike(f"{place} {name}", said, found)
-
-    def _is_as_told(self, row: Row, told: Mapping[str, str] | None) -> bool:
-        return told is not None and _compared(told) == self._columns(row, told["factor_id"])
-
-    def _columns(self, row: Row, factor_id: str) -> tuple[str, ...]:
-        """The row as the ledger's table should have it, in the order of _COMPARED. A factor that is not listed gives no emission."""
-        num, den = self._ratios.get(factor_id, (None, 1))
-        emission = "" if num is None else str(row.closing * num // den - row.opening * num // den)
-        figures = (row.start_ms, row.start_ms + QUARTER_MS, row.opening, row.closing, row.coverage_ms)
-        return *map(str, figures), str(int(row.edge_read)), str(row.quality), str(int(row.closed)), emission
 
     def _of_meter(self, line: MeterLine) -> Iterator[Difference]:
         key = line.meter, line.reading_type

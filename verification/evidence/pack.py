@@ -26,7 +26,7 @@ from storage.months import MonthRow
 from storage.slices import JournalSlice
 from verification.accounting.books import Books
 from verification.document import MeterLine, MonthDocument, parse
-from verification.evidence import books, judge, periods, replay, signing, tables, total
+from verification.evidence import books, judge, periods, replay, signing, tables, track
 from verification.evidence import manifest as names
 from verification.evidence.container import ContainerWriter
 from verification.evidence.errors import PackError
@@ -343,8 +343,8 @@ class _Content:
     def _configuration(self) -> dict[str, object]:
         return {
             "grid_ms": QUARTER_MS,
-            "edge_tolerance_ms": total.EDGE_TOLERANCE_MS,
-            "longest_measured_ms": total.MAX_GAP_MS,
+            "edge_tolerance_ms": track.EDGE_TOLERANCE_MS,
+            "longest_measured_ms": track.MAX_GAP_MS,
             "plausible_rise_of_rated_power": f"{judge.MARGIN_OF_TENTHS}/10",
             "totals_that_settle": judge.WITNESSES,
             "zone": self.document.zone,

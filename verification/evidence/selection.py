@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import NamedTuple
 
 from metering.intervals import Span
@@ -119,14 +120,14 @@ class Selector:
         return found
 
     def _backwards(self, at_ms: int) -> Iterator[Sequence[Place]]:
-        """Frames beside an edge, the first one after it too: it bears the time of its last block."""
-        gateway, limit = self.facts.gateway, WARM_UP
-        chunk = self.journal.before(gateway, self.meter, at_ms + 1, limit)
-        yield [*self.journal.after(gateway, self.meter, at_ms + 1, 1), *chunk]
-        while len(chunk) == limit:
-            limit *= 2
-            chunk = self.journal.before(gateway, self.meter, chunk[-1].t_ms, limit)
-            yield chunk
+        """Frames beside an edge, those of one time together; the first one after it too: it bears the time of its last block."""
+        gateway, until_ms, limit = self.facts.gateway, at_ms + 1, WARM_UP
+        beside: Sequence[Place] = self.journal.after(gateway, self.meter, until_ms, 1)
+        while chunk := self.journal.before(gateway, self.meter, until_ms, limit):
+            first_ms = chunk[-1].t_ms
+            yield [*beside, *self.journal.between(gateway, self.meter, first_ms, until_ms)]
+            beside, until_ms, limit = (), first_ms, limit * 2
+        yield beside
 
     def _closing(self) -> list[Place]:
         """The frames after the month up to the one that carries every total past its end."""
@@ -138,38 +139,36 @@ class Selector:
         }
         first_ms = min((b.t for _where, b in begins.values()), default=end)
         before = self.journal.between(self.facts.gateway, self.meter, first_ms, end)
-        self._judge(judges, before)
+        _judge(judges, self._said(before))
         taken: list[Place] = []
-        for place, said in self._forwards(end):
-            taken.append(place)
-            for key, readings in said.items():
-                judges[key].take(Entry(s.t, s.register, s.unit) for s in sorted(readings))
+        for places, said in self._forwards(end):
+            taken += places
+            _judge(judges, said)
             waiting = [key for key in judges if not judges[key].points or judges[key].points[-1].t < end]
-            undecided = all(not judges[key].points or self._is_pending(key, place.t_ms) for key in waiting)
+            undecided = all(
+                not judges[key].points or self._is_pending(key, places[-1].t_ms) for key in waiting
+            )
             if not waiting or (undecided and len(taken) >= WARM_UP):
                 break
         return taken
-
-    def _judge(self, judges: Mapping[Key, Judge], places: Sequence[Place]) -> None:
-        for key, said in self._said(places).items():
-            judges[key].take(Entry(s.t, s.register, s.unit) for s in sorted(said))
 
     def _is_pending(self, key: Key, t_ms: int) -> bool:
         """Whether no frame after a time decides what happened to a total."""
         pending_ms = self.known[key].pending_ms
         return pending_ms is not None and pending_ms <= t_ms
 
-    def _forwards(self, at_ms: int) -> Iterator[tuple[Place, dict[Key, list[Said]]]]:
-        limit, seen = WARM_UP, 0
-        while True:
-            chunk = self.journal.after(self.facts.gateway, self.meter, at_ms, limit)
-            said = self._said(chunk)
-            for place in chunk[seen:]:
-                where = _where(place)
-                yield place, {key: [s for s in known if s.where == where] for key, known in said.items()}
-            if len(chunk) < limit:
-                return
-            seen, limit = limit, limit * 2
+    def _forwards(self, at_ms: int) -> Iterator[tuple[list[Place], dict[Key, list[Said]]]]:
+        """The frames from a time on, those of one time together: the smaller of their readings counts, whichever came first."""
+        limit = WARM_UP
+        while chunk := self.journal.after(self.facts.gateway, self.meter, at_ms, limit):
+            last_ms = chunk[-1].t_ms
+            whole = self.journal.between(self.facts.gateway, self.meter, at_ms, last_ms + 1)
+            said = self._said(whole)
+            for _t_ms, group in groupby(whole, key=lambda place: place.t_ms):
+                places = list(group)
+                of = set(map(_where, places))
+                yield places, {key: [s for s in known if s.where in of] for key, known in said.items()}
+            at_ms, limit = last_ms + 1, limit * 2
 
     def _said(self, places: Sequence[Place]) -> dict[Key, list[Said]]:
         """The readings in frames, by total."""
@@ -187,6 +186,11 @@ class Selector:
         return [
             (offset.segment, offset.index) for offset in self.journal.births(self.facts.gateway, self.meter)
         ]
+
+
+def _judge(judges: Mapping[Key, Judge], said: Mapping[Key, Sequence[Said]]) -> None:
+    for key, readings in said.items():
+        judges[key].take(Entry(s.t, s.register, s.unit) for s in sorted(readings))
 
 
 def _where(place: Place) -> Where:

@@ -4,7 +4,6 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
-from itertools import chain
 
 from factors.policy import NOT_APPLICABLE, ZERO_SELF_GENERATED
 from factors.table import Factor, FactorTable
@@ -59,16 +58,13 @@ def csv_chunks(head: Iterable[str], rows: Iterable[Iterable[Cell]]) -> Iterator[
     yield text.getvalue().encode()
 
 
-def read_csv(
-    chunks: Iterable[bytes], keep: Callable[[str], bool] = lambda _first: True
-) -> Iterator[dict[str, str]]:
-    """Rows of a CSV file as we write it: no cell holds a line break but a quoted one. `keep` is asked of first cells."""
-    lines = _lines(chunks)
-    head = next(lines, "")
-    return csv.DictReader(chain([head], (line for line in lines if keep(line.partition(",")[0]))))
+def read_csv(chunks: Iterable[bytes]) -> Iterator[dict[str, str]]:
+    """Rows of a CSV file as we write it: no cell holds a line break but a quoted one."""
+    return csv.DictReader(lines(chunks))
 
 
-def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
+def lines(chunks: Iterable[bytes]) -> Iterator[str]:
+    """Of a CSV file as we write it."""
     rest = b""
     first = True
     for chunk in chunks:

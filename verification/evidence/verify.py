@@ -24,6 +24,7 @@ from verification.evidence.figures import Recount, Share
 from verification.evidence.manifest import ChainPart, FileLine, Manifest
 from verification.evidence.proof import ProofError, blocks
 from verification.evidence.replay import Key, Replay, Where
+from verification.evidence.stored import read_stored
 
 _NEEDED = (
     names.DOCUMENT, names.RECORDS, names.ROOTS, names.CHAIN, names.LEDGER, names.OPENING, names.METERS, names.ROLES,
@@ -204,7 +205,7 @@ class _Check:
             {key: begins for key, (_where, begins) in facts.opening.items()},
         )
         replay.cited = dict.fromkeys(_cited(document, facts))
-        ledger = tables.read_csv(self._container.chunks(names.LEDGER), mine)
+        ledger = read_stored(self._container.chunks(names.LEDGER), mine)
         return Recount(document, facts, replay, ledger), replay
 
     def share(self, meters: frozenset[str]) -> Share:
