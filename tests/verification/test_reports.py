@@ -228,18 +228,18 @@ def test_a_restated_revision_shows_its_reason_and_every_difference(month_rows: l
     assert bought[2:5] == pytest.approx(
         [int(change.old) / 1000, int(change.new) / 1000, (int(change.new) - int(change.old)) / 1000]
     )
-    assert "ct_corrected" in "".join(str(c.value) for line in sheet.iter_rows() for c in line)
+    assert "互感器变比更正 ct_corrected" in "".join(str(c.value) for line in sheet.iter_rows() for c in line)
 
 
 @pytest.mark.parametrize(
     ("path", "old", "new", "said"),
     [
         ("meters[w/volume_total].energy_wh", "1500", "", ["表计 w/累计体积：本期量", "m3", "1.500", "—", "—"]),
-        ("totals[market].heat_ug", "1000000", "3000000", ["排放合计 market：热力排放", "tCO2", "0.000001", "0.000003", "0.000002"]),
-        ("reported[purchased_wh].substituted", "0", "812500", ["上报 purchased_wh：数据替代", "kWh", "0.000", "812.500", "812.500"]),
-        ("outcome", "PASS", "FAIL", ["核查结论", "—", "PASS", "FAIL", "—"]),
+        ("totals[market].heat_ug", "1000000", "3000000", ["排放合计 市场法：热力排放", "tCO2", "0.000001", "0.000003", "0.000002"]),
+        ("reported[purchased_wh].substituted", "0", "812500", ["上报 购入电量：数据替代", "kWh", "0.000", "812.500", "812.500"]),
+        ("outcome", "PASS", "FAIL", ["核查结论", "—", "通过", "不通过", "—"]),
         ("checks[V16].value", "5 / 5", "4 / 5", ["校核 V16：值", "—", "5 / 5", "4 / 5", "—"]),
-        ("energy_types[electricity].coefficient_kgce", "0.1", "0.2", ["能源品种 electricity", "—", "0.1", "0.2", "—"]),
+        ("energy_types[electricity].coefficient_kgce", "0.1", "0.2", ["能源品种 电力", "—", "0.1", "0.2", "—"]),
     ],
 )  # fmt: skip
 def test_a_difference_is_told_in_words_and_with_its_unit(
@@ -345,3 +345,17 @@ def test_a_name_cannot_leave_the_folder_of_reports(month_rows: list[MonthRow], n
     stem = report_stem(changed(month_rows[0], facts=facts))
     assert not set(stem) & set("/\\ \n\0")
     assert stem.endswith("_2026-10_r1")
+
+
+def test_the_pdf_leaves_what_only_leads_to_the_proof_to_the_workbook(month_rows: list[MonthRow]) -> None:
+    paths = ["daily[2026-10-01].energy_wh", "meters[m-grid/energy_import_total].balance.opening_bracket[0].segment",
+             "meters[m-grid/energy_import_total].energy_wh", "totals[standard].including_ug"]  # fmt: skip
+    found = tuple(Change(path=path, old="1", new="2") for path in paths)
+    table = tables_changes.changes(msgspec.structs.replace(parse(month_rows[0].document), changes=found))
+    assert [line[0].en for line in table.rows if isinstance(line[0], Text)] == [
+        paths[3],
+        paths[2],
+        paths[0],
+        paths[1],
+    ]
+    assert table.printed == 3

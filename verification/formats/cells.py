@@ -104,6 +104,8 @@ class Table:
     note_en: str = ""
     sheet: str = ""
     """Of the workbook and the CSV file; the id where empty."""
+    printed: int | None = None
+    """So many rows are in the PDF; None: all that fit. Workbook and CSV have every row."""
 
     @property
     def name(self) -> str:

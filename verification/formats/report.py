@@ -20,6 +20,7 @@ from verification.formats.cells import (
     wan_kwh,
 )
 from verification.lines import EmissionTotals
+from verification.restate import reason_text
 
 TITLE_ZH, TITLE_EN = "月度动态核查报告", "Monthly dynamic verification report"
 NOTE_ZH = (
@@ -79,7 +80,7 @@ class Report:
             ("园区", "park", f"{d.park.name} {d.park.name_en}".strip()),
             *self._who(),
             ("核算期", "period", f"{d.start[:10]} 00:00 — {d.end[:10]} 00:00（{d.zone}）"),
-            ("版次", "revision", f"第 {d.revision} 版" + (f"；{d.reason}" if d.reason else "")),
+            ("版次", "revision", f"第 {d.revision} 版" + (f"；{reason_text(d.reason)}" if d.reason else "")),
             ("核算边界", "boundary", d.facts.boundary or self.formula()),
             ("核算标准", "standard", d.facts.standard or NONE),
             ("因子口径", "factor policy", "；".join(self._policies())),

@@ -7,7 +7,20 @@ from metering.dated import DISPLAY_UNITS
 from metering.reading_types import READING_TYPES
 from metering.units import UNITS
 from verification.document import Change, MonthDocument
-from verification.formats.cells import UG_PER_T, Cell, Column, Number, Table, number, rows, text
+from verification.formats.cells import (
+    OUTCOMES,
+    UG_PER_T,
+    Cell,
+    Column,
+    Number,
+    Table,
+    Text,
+    moment,
+    number,
+    rows,
+    text,
+)
+from verification.restate import reason_text
 
 _PARTS = {
     "energy": "电量", "emissions": "电力排放", "totals": "排放合计", "energy_types": "能源品种", "energy_total": "综合能源消费量",
@@ -31,7 +44,14 @@ _FIELDS = {
     "max_demand_w": "最大需量", "numerator": "分子", "denominator": "分母",
 }  # fmt: skip
 """Last word of it; what is not here stands in the path below the words."""
+_KEYS = {
+    "standard": "标准口径", "location_national": "位置法（全国）", "location_provincial": "位置法（省级）", "market": "市场法",
+    "enterprise": "企业口径", "park": "园区口径", "electricity": "电力", "ordinary": "普通电力", "green_power": "绿电",
+    "self_generated": "自发自用", "exported": "上网",
+}  # fmt: skip
+"""What a path's brackets name, besides fields."""
 _KEY = re.compile(r"\[([^\]]*)\]")
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:")
 _EXACT = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _PLACES = {"tCO2": 6, "tce": 6, "kgCO2/kWh": 4}
 
@@ -45,8 +65,9 @@ def changes(document: MonthDocument) -> Table:
         Column("新值", "New", 32, "right"),
         Column("差值", "Difference", 28, "right"),
     )
-    ordered = sorted(document.changes, key=lambda c: c.path.startswith("daily["))
-    reason = document.reason or ""
+    ordered = sorted(document.changes, key=_rank)
+    printed = sum(_rank(change) < _PROOFS for change in ordered)
+    reason = reason_text(document.reason or "")
     zh = f"第 {document.revision} 版；更正原因：{reason}。" if reason else "首版，无更正。"
     en = (
         f"Revision {document.revision}; reason: {reason}"
@@ -54,7 +75,24 @@ def changes(document: MonthDocument) -> Table:
         else "First revision, nothing was corrected."
     )
     found = rows([_change(change) for change in ordered])
-    return Table("T10", "更正", "Corrections against the revision before", columns, found, zh, en)
+    return Table(
+        "T10", "更正", "Corrections against the revision before", columns, found, zh, en, printed=printed
+    )
+
+
+_FIRST, _OTHER, _DAYS, _PROOFS = range(4)
+_HEADLINES = frozenset({"energy", "energy_total", "emissions", "totals", "reported", "outcome"})
+_TECHNICAL = re.compile(
+    r"_ms$|_bracket\[|_en$|\.inputs\[|\.(segment|index|id|meter|kind|label_zh|formula)$|\.meters\[|\.evidence"
+)
+
+
+def _rank(change: Change) -> int:
+    """What a reader looks for first; then the other figures, the days, and what only leads to the proof."""
+    if _TECHNICAL.search(change.path):
+        return _PROOFS
+    head = re.split(r"[.\[]", change.path, maxsplit=1)[0]
+    return _FIRST if head in _HEADLINES else _DAYS if head == "daily" else _OTHER
 
 
 def _change(change: Change) -> tuple[Cell, ...]:
@@ -62,11 +100,16 @@ def _change(change: Change) -> tuple[Cell, ...]:
     label = text(_words(change.path), change.path, small=True)
     told = [value for value in (change.old, change.new) if value]
     if not unit or not all(_EXACT.fullmatch(value) for value in told):
-        return label, text(unit or None), *(text(v, small=True) for v in (change.old, change.new)), text(None)
+        return label, text(unit or None), *(_said(v) for v in (change.old, change.new)), text(None)
     places = _PLACES.get(unit, 3)
     old, new = (number(value or None, scale, places) for value in (change.old, change.new))
     known = old.value is not None and new.value is not None
     return label, text(unit), old, new, Number(_less(new, old) if known else None, places)
+
+
+def _said(value: str) -> Text:
+    shown = OUTCOMES[value][0] if value in OUTCOMES else moment(value) if _TIME.match(value) else value
+    return text(shown, small=True)
 
 
 def _less(new: Number, old: Number) -> Fraction:
@@ -80,6 +123,7 @@ def _words(path: str) -> str:
     meter, _slash, total = key.rpartition("/")
     if total in READING_TYPES:
         key = f"{meter}/{READING_TYPES[total].label_zh}"
+    key = _KEYS.get(key) or _FIELDS.get(key, key)
     field = _FIELDS.get(_KEY.sub("", last), "")
     return f"{_PARTS.get(head, head)} {key}".strip() + (f"：{field}" if field and last != path else "")
 
