@@ -22,6 +22,7 @@ from tanyun.commands.common import (
 from tanyun.commands.restate import restate
 from tanyun.commands.text import example
 from tanyun.config import ServerConfig
+from tanyun.registry_watch import RegistryWatch
 from tanyun.supervisor import EX_CONFIG, Child, ChildConfigError, Supervisor
 
 _CONNECTIONS = 500
@@ -213,8 +214,11 @@ def serve(config_file: Path) -> None:
         try:
             with supervisor:
                 click.echo(_("{park}: page and API at {url}").format(park=park.name, url=api_url(config)))
+                watch = RegistryWatch(config.registry)
                 while not stop.wait(MINUTE_MS / 600_000):
                     supervisor.poll()
+                    if watch.changed():
+                        supervisor.renew()
         except ChildConfigError as error:
             fail(str(error), EX_CONFIG)
 
