@@ -5,9 +5,10 @@ value of a gauge is a random float. The step takes bodies of segments as the jou
 once as the tail gives a stream that catches up (`stream.sources.tail.BATCH_BYTES`, 4 MB, some 10,000 payloads); with its
 snapshot, without the ledger's disk. Births and the first poll of every meter, where its channels are made, are not timed.
 CPU time of one thread, so that what else runs on the machine counts less; medians of interleaved runs; ratios are of the same
-run. Then, with files: the journal's size, a recomputation from it against a plain Python one, and start-up.
+run. Then, with files: the journal's size, a recomputation from it against a plain Python one, and start-up; and from the broker to the
+ledger (`benchmarks/end_to_end.py`).
 
-Not measured here: `end_to_end_vs_bare_mqtt`, and the growth from 1,000 to 10,000 meters.
+Not measured here: the growth from 1,000 to 10,000 meters.
 """
 
 import json
@@ -215,7 +216,9 @@ def main() -> None:
     result = headline(declared, records) | by_size()
     with tempfile.TemporaryDirectory() as folder:
         result |= _files.measure(Path(folder), declared, records, world)
-    print(json.dumps(result))
+    from benchmarks import end_to_end  # noqa: PLC0415  it takes its messages from here
+
+    print(json.dumps(result | end_to_end.figures()))
 
 
 if __name__ == "__main__":
