@@ -22,6 +22,7 @@ from api.oidc import Oidc
 from api.rights import Permission, Scope
 from api.routes import (
     admin,
+    declared,
     emissions,
     enrolment,
     events,
@@ -97,7 +98,7 @@ def create_app(
 def _include(app: FastAPI, metrics: CollectorRegistry) -> None:
     routes = APIRouter(prefix=API)
     for module in (
-        registry, facts, readings, emissions, periods, months, life, forms, exchange_routes,
+        registry, facts, readings, emissions, periods, declared, months, life, forms, exchange_routes,
         events, live, session, sign_in_elsewhere, admin,
         enrolment, health,
     ):  # fmt: skip

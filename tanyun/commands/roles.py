@@ -142,7 +142,7 @@ def run_api(config_file: Path) -> None:
         settings = ApiSettings(
             park=config.registry, ledger=config.ledger, journal=config.journal, months=config.months,
             reports=config.reports, users=config.users, audit=config.audit, facts=config.facts, daily_checks=config.daily_checks,
-            ca=config.api.ca_file, oidc=_oidc(config),
+            ca=config.api.ca_file, oidc=_oidc(config), second_factor_roles=frozenset(config.api.second_factor_roles),
         )  # fmt: skip
         uvicorn.run(
             create_app(settings, desk=desk_of(config, system_clock), exchanges=exchanges_of(config, system_clock)),

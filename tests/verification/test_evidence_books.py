@@ -298,7 +298,7 @@ def test_what_a_process_that_died_was_to_do_is_done_here(
 
 
 def _here(_path: Path, _meters: frozenset[str]) -> Share:
-    return Share({}, {}, {}, None, os.getpid(), 0, {})
+    return Share({}, {}, {}, None, os.getpid(), 0, {}, {})
 
 
 def test_the_second_process_does_its_part(packed: Packed, tmp_path: Path) -> None:
@@ -336,6 +336,7 @@ def test_a_substitution_and_its_approval_are_in_the_pack_and_weighed_again(tmp_p
     assert document.totals[0].including_ug is not None
     pack = packed.write(tmp_path / "packs", "guangdian")
     assert verify_pack(pack, KEY.public_key()).difference is None
+    assert recompute(pack, tmp_path).stdout.splitlines()[-1] == "equal"
     edits = {"facts/substitution_approval.csv": replaced("wang", "li")}
     verdict = verify_pack(forged(pack, tmp_path, KEY, edits), KEY.public_key())
     assert verdict.difference is not None

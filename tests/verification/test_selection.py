@@ -47,7 +47,7 @@ def told(rows: list[EventRow], span: Span) -> list[Event]:
 
 
 def facts_of(meter: Meter, kind: str) -> MeterFacts:
-    dated = dated_of(declared_total(meter, kind, park().tz), kind, meter.max_power_w)
+    dated = dated_of(declared_total(meter, kind, park().tz), kind, meter.max_power_w, meter.power_gap_s)
     roles = {kind: "sub_meter"}
     return MeterFacts(meter.gateway, "e", "", 0, meter.ct, meter.pt, meter.max_power_w, roles, {kind: dated})
 

@@ -93,7 +93,7 @@ def test_a_total_says_what_its_judge_says(
     t, register, entries = FIRST, 115, []
     for gap, rise in steps:
         t, register = t + gap, register + rise
-        total.feed(Reading(t, register, register, register, 1), ONE)
+        total.feed(Reading(t, register, register, register, 1, register), ONE)
         entries.append(Entry(t, register, ONE))
     judge.take(entries)
     rows = list(drawn(judge.points, judge.conflicts, span)) if judge.points else []

@@ -6,6 +6,7 @@ from math import floor
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from factors.series import Part
 from metering.dated import transformer_ratio
 from metering.intervals import QUARTER_MS, Span, iso, local_day
 from metering.reading_types import READING_TYPES
@@ -13,11 +14,13 @@ from metering.roles import Role
 from verification.accounting.substitutions import Holes
 from verification.document import Bracket, FactorLine, MeterLine, MonthDocument, count_text
 from verification.evidence.boundaries import Boundaries
+from verification.evidence.declared import DeclaredRecount
 from verification.evidence.facts import ELECTRIC, Difference, Facts, unlike
 from verification.evidence.filling import Filling
 from verification.evidence.frozen import frozen_spans, marked
 from verification.evidence.judge import Event
 from verification.evidence.periods import PeriodRecount
+from verification.evidence.powers import PowerTotal
 from verification.evidence.replay import Key, Replay, Where
 from verification.evidence.stored import NOTHING_STORED, Stored
 from verification.evidence.sums import Sums
@@ -38,6 +41,7 @@ class Share(NamedTuple):
     frames: int
     intervals: int
     periods: dict[Key, dict[int, PeriodSum]]
+    declared: dict[Key, dict[int, Part]]
 
 
 class Recount:
@@ -55,6 +59,7 @@ class Recount:
         self._days = list(_days(self._span, self._zone))
         self._sums: dict[Key, Sums] = {}
         self._periods = PeriodRecount(document, facts)
+        self._declared = DeclaredRecount(document, facts)
         self._ratios = {factor_id: ratio.as_integer_ratio() for factor_id, ratio in facts.ratios.items()}
         self._filling = Filling(self._span, ())
         self.intervals = 0
@@ -72,6 +77,7 @@ class Recount:
             self._replay.frames,
             self.intervals,
             self._periods.parts(told),
+            self._declared.parts(told),
         )
 
     def _join(self, share: Share) -> None:
@@ -79,6 +85,7 @@ class Recount:
         self._replay.join(share.told, share.cited, share.frames)
         self.intervals += share.intervals
         self._periods.join(share.periods)
+        self._declared.join(share.declared)
 
     def differences(
         self,
@@ -103,6 +110,7 @@ class Recount:
             yield from self._of_meter(line)
             yield from self._of_balance(line)
         yield from self._periods.differences(self.energy, lambda key: self._sums[key].estimated)
+        yield from self._declared.differences(self.energy)
         yield from self.boundaries.differences()
 
     @property
@@ -154,13 +162,17 @@ class Recount:
 
     def _of_total(self, key: Key, stored: Stored, *, determined: bool) -> Iterator[Difference]:
         """Stored rows against replayed ones. A total without a figure may have been stored less far than its frames go."""
-        judged = marked(self._replay.totals[key].rows(), frozen_spans(self._facts.events.get(key, ())))
+        total = self._replay.totals[key]
+        if isinstance(total, PowerTotal):
+            total.anchor(stored.stood())
+        judged = marked(total.rows(), frozen_spans(self._facts.events.get(key, ())))
         found = judged if determined else judged.until(len(stored))
         for start_ms, name, said, replayed in stored.unlike(found, self._ratios, all_of_them=determined):
             place = f"ledger.csv {_named(key)} {self._time(start_ms)}"
             yield Difference(f"{place} {name}".rstrip(), said, replayed)
         self._sums[key] = Sums.of(found, self._days)
         self._periods.add(key, found)
+        self._declared.add(key, found)
         self.intervals += min(len(found), len(stored))
 
     def _of_events(self, key: Key, *, determined: bool) -> Iterator[Difference]:
@@ -225,8 +237,11 @@ class Recount:
 
     def energy(self, key: Key, day: Span | None = None) -> int | None:
         """Base units of a total's month or of one day of it; None unless it is covered."""
-        sums, near = self._sums[key], self._replay.totals[key].told.nearest
-        if sums.first is None:
+        sums, told = self._sums[key], self._replay.totals[key].told
+        asked, near = day or self._span, told.nearest
+        if sums.first is None or any(
+            g.start_ms < asked.end_ms and g.end_ms > asked.start_ms for g in told.gaps
+        ):
             return None
         if day is not None:
             starts_here = near[0] is None and day.start_ms <= sums.first.start_ms < day.end_ms
@@ -336,7 +351,7 @@ def _said(bracket: Bracket) -> tuple[object, ...]:
 
 
 def _read(reading: Reading | None) -> tuple[object, ...] | None:
-    return None if reading is None else (reading.t_ms, repr(reading.raw), reading.counts, reading.register)
+    return None if reading is None else (reading.t_ms, repr(reading.raw), reading.counts, reading.shown)
 
 
 def _event(events: Sequence[Event]) -> str:

@@ -9,6 +9,7 @@ from metering.intervals import Span
 from storage.ledger import EventRow
 from storage.shifts import FROZEN, SETTLED, SHIFTING, Shifts, shifts_of
 from storage.slices import JournalSlice, Place
+from verification.evidence.integral import Integral
 from verification.evidence.judge import WITNESSES, Begins, Entry, Judge, Unit
 from verification.evidence.replay import Key, MeterFacts, Reader, Where
 from verification.evidence.total import Reading
@@ -112,12 +113,29 @@ class Selector:
         found: dict[Key, tuple[Where, Begins]] = {}
         for chunk in self._backwards(at_ms):
             for key, said in self._said(chunk).items():
-                best = self.known[key].begins(said, at_ms) if key not in found else None
+                best = self._last(key, said, at_ms) if key not in found else None
                 if best is not None:
-                    found[key] = best.where, self.known[key].beginning(best)
+                    found[key] = best.where, self._beginning(key, best)
             if len(found) == len(self.known):
                 break
         return found
+
+    def _last(self, key: Key, said: Sequence[Said], at_ms: int) -> Said | None:
+        """The last reading at or before a time that counts."""
+        if not self.facts.dated[key[1]].gap_ms:
+            return self.known[key].begins(said, at_ms)
+        counting = []
+        for _t_ms, group in groupby(sorted(s for s in said if s.t <= at_ms), key=lambda s: s.t):
+            smallest, integral = next(group), Integral(self.facts.dated[key[1]])
+            integral.take([Entry(smallest.t, smallest.register, smallest.unit)])
+            counting += [smallest] if integral.points else []
+        return counting[-1] if counting else None
+
+    def _beginning(self, key: Key, said: Said) -> Begins:
+        """Where the total stands with a reading; what was integrated before a power, only the ledger knows."""
+        if self.facts.dated[key[1]].gap_ms:
+            return Begins(said.t, said.register, said.register, 0)
+        return self.known[key].beginning(said)
 
     def _backwards(self, at_ms: int) -> Iterator[Sequence[Place]]:
         """Frames beside an edge, those of one time together; the first one after it too: it bears the time of its last block."""
@@ -134,7 +152,9 @@ class Selector:
         end = self.span.end_ms
         begins = self._begins(end)
         judges = {
-            key: Judge(self.facts.dated[key[1]], begins[key][1] if key in begins else None)
+            key: Integral(dated)
+            if (dated := self.facts.dated[key[1]]).gap_ms
+            else Judge(dated, begins[key][1] if key in begins else None)
             for key in self.known
         }
         first_ms = min((b.t for _where, b in begins.values()), default=end)
@@ -188,7 +208,7 @@ class Selector:
         ]
 
 
-def _judge(judges: Mapping[Key, Judge], said: Mapping[Key, Sequence[Said]]) -> None:
+def _judge(judges: Mapping[Key, Judge | Integral], said: Mapping[Key, Sequence[Said]]) -> None:
     for key, readings in said.items():
         judges[key].take(Entry(s.t, s.register, s.unit) for s in sorted(readings))
 

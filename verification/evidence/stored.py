@@ -43,6 +43,12 @@ class Stored:
     def __len__(self) -> int:
         return len(self.factors)
 
+    def stood(self) -> Iterator[tuple[int, int]]:
+        """(time, position) at both ends of every interval."""
+        for start, end, opening, closing, *_ in zip(*self.columns, strict=True):
+            yield int(start), int(opening)
+            yield int(end), int(closing)
+
     def unlike(self, found: Rows, ratios: Ratios, *, all_of_them: bool) -> Iterator[Unlike]:
         """Every cell that is not as replayed; or else only those of intervals that both have as closed."""
         replayed = _texts(found, self.factors, ratios)

@@ -28,6 +28,8 @@ class Reading(NamedTuple):
     """Base units under the ratio of its time."""
     grain: int
     """Base units of one count, rounded up."""
+    shown: int
+    """Base units as a balance shows them: of a power W, while its register has mW."""
 
 
 class Told(NamedTuple):
@@ -43,6 +45,8 @@ class Told(NamedTuple):
     """Position at the month's start; None where no two totals that count enclose it."""
     closing: int | None
     """At its end."""
+    gaps: tuple[Span, ...] = ()
+    """Of a total that is integrated from power: what of the month nobody knows."""
 
 
 NOTHING_TOLD = Told((), (None, None, None, None), None, None)
@@ -129,10 +133,15 @@ class Total:
 
 
 def _told(track: Track, times: Sequence[int], events: Sequence[Event], span: Span) -> Told:
+    return Told(tuple(events), nearest(times, span), track.at(span.start_ms), track.at(span.end_ms))
+
+
+def nearest(times: Sequence[int], span: Span) -> tuple[int | None, int | None, int | None, int | None]:
+    """The last of some times at or before, and the first at or after, a span's start; the same for its end."""
     start, end = (
         (_at(times, bisect_right(times, edge) - 1), _at(times, bisect_left(times, edge))) for edge in span
     )
-    return Told(tuple(events), (*start, *end), *(track.at(edge) for edge in span))
+    return *start, *end
 
 
 def _at(times: Sequence[int], place: int) -> int | None:
