@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
+from statistics import median
 
 from benchmarks import _journal as _files
 from benchmarks._park import TOTALS, births, polls
@@ -18,8 +19,8 @@ from storage.ledger import LedgerReader
 from stream.context import Context
 from stream.runner import Runner
 
-METERS, POLLS, PART, WORKERS, CORES = 1000, 600, 4, 2, 2
-"""Two and a half hours, and a quarter of them."""
+METERS, POLLS, PART, WORKERS, CORES, ROUNDS = 1000, 900, 4, 2, 2, 3
+"""Nearly four hours, and a quarter of them; medians of three."""
 MONTH_TOTALS = 1.7e8
 
 
@@ -30,8 +31,12 @@ def measure(folder: Path, world: Callable[[int], Context]) -> dict[str, float]:
     with JournalReader(journal) as reader:
         head = reader.head()
     part = Offset(head.offset.segment // PART, 0)
-    part_s, _wall_s = rebuild(journal, folder / "part.db", world(METERS), part)
-    whole_s, wall_s = rebuild(journal, folder / "whole.db", world(METERS), head.offset)
+    ends = {"part": part, "whole": head.offset}
+    runs = [
+        [rebuild(journal, folder / f"{name}{i}.db", world(METERS), end) for name, end in ends.items()]
+        for i in range(ROUNDS)
+    ]
+    (part_s, _), (whole_s, wall_s) = (map(median, zip(*some, strict=True)) for some in zip(*runs, strict=True))
     frames = (head.offset.segment - part.segment) * _files.SEGMENT
     month_s = MONTH_TOTALS * (whole_s - part_s) / (len(TOTALS) * frames) / CORES
     most = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))

@@ -146,22 +146,30 @@ class InMemory:
 
 
 def by_size() -> dict[str, float]:
-    """What a reading costs a worker that rebuilds the ledger of 10 to 10,000 meters, the same number of frames each."""
+    """What a further reading costs a worker that rebuilds the ledger of 10 to 10,000 meters, the same number of frames each.
+
+    By the difference between half of the frames and all of them: what is done once per meter and rebuild is not in it.
+    """
     cost = {}
     for meters in SIZES:
         context, records = world(meters), [*chain(*polls(meters, SAME_FRAMES // meters))]
         start, bodies = [*births(meters), *records[:meters]], segments(records[meters:])
-        seconds = []
-        for _ in range(3):
-            source = InMemory(start, bodies)
-            for _told in Share(source, context, SLICE).told(Offset(1, 0)):
-                pass
-            seconds.append(process_time() - source.begun)
-        cost[meters] = median(seconds) * 1e9 / (len(NAMES) * (len(records) - meters))
+        half = len(bodies) // 2
+        runs = [[shared(start, some, context) for some in (bodies[:half], bodies)] for _ in range(ROUNDS)]
+        further = len(NAMES) * SEGMENT * (len(bodies) - half)
+        cost[meters] = median(whole - part for part, whole in runs) * 1e9 / further
     dearest = max(cost.values())
     for meters, ns in cost.items():
         print(f"{meters:6} meters {ns:7.1f} ns per reading {'█' * round(40 * ns / dearest)}")
     return {f"ns_per_reading_{meters}_meters": round(ns, 1) for meters, ns in cost.items()}
+
+
+def shared(start: Sequence[Record], bodies: Sequence[bytes], context: Context) -> float:
+    """The seconds that one worker's rebuild took."""
+    source = InMemory(start, bodies)
+    for _told in Share(source, context, SLICE).told(Offset(1, 0)):
+        pass
+    return process_time() - source.begun
 
 
 def main() -> None:
