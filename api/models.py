@@ -310,7 +310,11 @@ class MonthOut(_Out):
     closed_at: str
     closed_at_ms: int
     digest: str
-    purchased_wh: str | None
+    purchased_wh: str | None = Field(description="As measured.")
+    substituted_wh: str = Field(
+        description="数据替代: approved substitutions for time that nothing measured."
+    )
+    reported_wh: str | None = Field(description="Measured + substituted: what the emissions are of.")
     emissions: list[dict[str, Any]] = Field(description="As in the month document: all labelled.")
     findings: int = Field(description="Checks that did not pass.")
     reports: list[ReportLink]

@@ -19,16 +19,19 @@ class PastDays:
         self._span = Span(0, 0)
         self._read_at_s = 0.0
         self._sums: dict[Key, int] = {}
+        self._keys: frozenset[Key] = frozenset()
 
     def sums(self, ledger: LedgerReader, keys: Iterable[Key], span: Span) -> dict[Key, int]:
         """Energy of each total within `span`; totals without any interval are absent. Up to KEEP_S seconds old."""
+        wanted = frozenset(keys)
         with self._lock:
             now_s = time.monotonic()
             known = self._span
             grows = span.start_ms == known.start_ms and span.end_ms >= known.end_ms
-            if not grows or now_s - self._read_at_s > KEEP_S:
+            if not grows or wanted != self._keys or now_s - self._read_at_s > KEEP_S:
                 known, self._sums, self._read_at_s = Span(span.start_ms, span.start_ms), {}, now_s
-            for key, energy in interval_sums(ledger, keys, Span(known.end_ms, span.end_ms)).items():
+                self._keys = wanted
+            for key, energy in interval_sums(ledger, wanted, Span(known.end_ms, span.end_ms)).items():
                 self._sums[key] = self._sums.get(key, 0) + energy
             self._span = span
             return dict(self._sums)

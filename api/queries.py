@@ -79,7 +79,7 @@ def live(sources: Sources) -> LiveOut:
         readings = newest(ledger)
         at = moment(sources, readings.latest.values())
         picture = _Picture(sources, ledger, readings, at)
-    park = sources.park
+    park = picture.park
     return LiveOut(
         change_seq=change_seq,
         now_ms=at.now_ms,
@@ -106,7 +106,8 @@ class _Picture:
         self.sources, self.readings, self.at = sources, readings, at
         self.day = local_day(at.as_of_ms, sources.zone)
         self.month = month_of(at.as_of_ms, sources.zone)
-        keys = _formula_keys(sources.park)
+        self.park = sources.park_in(self.month)
+        keys = _formula_keys(self.park)
         month_start_ms = local_month(self.month, sources.zone).start_ms
         past = sources.past_days.sums(ledger, keys, Span(month_start_ms, self.day.start_ms))
         self.rows = {key: rows for key in keys if (rows := ledger.intervals(*key, *self.day))}

@@ -12,11 +12,14 @@ from fastapi import Depends, Request
 from api.access import AccessDep
 from api.errors import Problem, not_ready, unknown
 from api.inventory import Inventory
+from api.known_facts import KnownFacts
 from api.past_days import PastDays
 from api.rights import EVERYTHING, Scope
 from api.settings import ApiSettings
 from metering.i18n import _
 from metering.registry import Enterprise, Meter, Park
+from storage.facts.formulas import park_of
+from storage.facts.state import Facts
 from storage.journal import JournalReader
 from storage.ledger import LedgerReader
 from storage.months import MonthStore
@@ -36,6 +39,7 @@ class Sources:
     inventory: Inventory
     clock: Callable[[], int] = system_clock
     past_days: PastDays = field(default_factory=PastDays)
+    known_facts: KnownFacts = field(default_factory=KnownFacts)
     scope: Scope = EVERYTHING
 
     @property
@@ -70,6 +74,14 @@ class Sources:
             return
         with MonthStore(self.settings.months, writable=False) as store:
             yield store
+
+    def facts(self) -> Facts:
+        """What the registry of facts says now, of everybody."""
+        return self.known_facts.at(self.settings.facts)
+
+    def park_in(self, month: str) -> Park:
+        """`park` with every boundary formula as it is in a month: the one that closes it."""
+        return park_of(self.park, self.facts(), month)
 
     def narrowed(self, scope: Scope) -> "Sources":
         """The same for a caller who may see only some enterprises: what belongs to others is not there."""

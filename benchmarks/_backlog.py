@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks._chain import broker, devices_of, edge_config, ingest, whole_frames
+from benchmarks._process import cpu_s
 from edge_agent import agent
 from edge_agent.outbox import Outbox
 
@@ -62,9 +63,9 @@ def measure(folder: Path, quarters: int = QUARTERS) -> dict[str, float]:
     with broker(folder) as port, ingest(folder, port) as server:
         fill(folder, port, quarters)
         argv = (sys.executable, "-m", "benchmarks._backlog", str(folder), str(port))
-        server_s = _cpu_s(server.pid)
+        server_s = cpu_s(server.pid)
         done = subprocess.run(argv, check=True, stdout=subprocess.PIPE)
-        server_s = _cpu_s(server.pid) - server_s
+        server_s = cpu_s(server.pid) - server_s
     said = json.loads(done.stdout.splitlines()[-1])
     readings = said["frames"] * _READINGS
     return {
@@ -73,11 +74,6 @@ def measure(folder: Path, quarters: int = QUARTERS) -> dict[str, float]:
         "drain_readings_per_server_cpu_s": readings / server_s,
         "rss_mb": said["rss_mb"],
     }
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / 100
 
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from edge_agent.births import readings_body
 from edge_agent.config import EdgeConfig
 from edge_agent.device import Device, make_device
 from edge_agent.outbox import Draft, Outbox
+from edge_agent.readings_body import readings_body
 from metering.config import validate
 from metering.registry import Park, parse_registry
 from tanyun.broker import LOOPBACK, SERVER_USER, find_mosquitto

@@ -12,10 +12,11 @@ from functools import lru_cache
 
 import msgspec
 
-from edge_agent.births import dbirth, frame_aliases, frame_metrics, nbirth, ndeath, readings_body
+from edge_agent.births import dbirth, frame_aliases, frame_metrics, nbirth, ndeath
 from edge_agent.device import Device
 from edge_agent.drain import Window
 from edge_agent.outbox import Frame, Outbox
+from edge_agent.readings_body import readings_body
 from metering import frames
 from metering.protobuf_wire import uint_field
 from metering.sparkplug import Payload, decode, encode
@@ -162,8 +163,10 @@ class Gateway:
             self._send_window(writer)
             await writer.drain()
             self._more.clear()
+            # Not wait_for: Python 3.11's swallows the cancellation when the event is set in the same moment.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._more.wait(), 1.0)
+                async with asyncio.timeout(1.0):
+                    await self._more.wait()
             now = time.monotonic()
             if self._sent <= self.acked:
                 self._heard_s = now

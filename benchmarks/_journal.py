@@ -16,6 +16,7 @@ from factors.policy import MissingFactor, enterprise_policy, factor_for
 from factors.table import FactorTable
 from metering.intervals import QUARTER_MS, month_of
 from metering.registry import Park
+from metering.sparkplug import body_digest, decode
 from storage.journal import BirthIndex, Commit, Entry, FrameIndex, JournalReader
 from storage.journal_writer import JournalWriter
 from storage.ledger import LedgerReader
@@ -71,14 +72,24 @@ def measure(
     } | ready(folder)  # fmt: skip
 
 
-def write(path: Path, declared: Sequence[Record], records: Iterable[Record]) -> float:
+def of_body(record: Record) -> bytes:
+    """A frame's digest, as its gateway numbered it."""
+    return body_digest(decode(record.payload))
+
+
+def write(
+    path: Path,
+    declared: Sequence[Record],
+    records: Iterable[Record],
+    digest: Callable[[Record], bytes] = of_body,
+) -> float:
     """The records as ingest would commit them; the seconds that the frames took."""
     writer, seconds = JournalWriter(path), 0.0
     writer.commit(Commit([Entry(record, BirthIndex(*_of(record), 1)) for record in declared]), 1)
     number, coming = count(1), iter(records)
     while some := list(islice(coming, SEGMENT)):
         entries = [
-            Entry(record, FrameIndex(*_of(record), 1, next(number), record.received_ms - 40, os.urandom(16)))
+            Entry(record, FrameIndex(*_of(record), 1, next(number), record.received_ms - 40, digest(record)))
             for record in some
         ]
         begun = time.process_time()

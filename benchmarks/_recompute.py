@@ -5,6 +5,7 @@ follows from the difference, so starting the workers and reading the births, onc
 three processes, shared by two cores: what a machine takes on which nothing else runs, and where all three keep both cores busy.
 """
 
+import os
 import resource
 import time
 from collections.abc import Callable
@@ -27,7 +28,10 @@ MONTH_TOTALS = 1.7e8
 def measure(folder: Path, world: Callable[[int], Context]) -> dict[str, float]:
     """All figures of this file."""
     journal = folder / "park.db"
-    _files.write(journal, births(METERS), chain.from_iterable(polls(METERS, POLLS)))
+    frames = chain.from_iterable(polls(METERS, POLLS))
+    _files.write(
+        journal, births(METERS), frames, lambda _frame: os.urandom(16)
+    )  # no rebuild looks at digests
     with JournalReader(journal) as reader:
         head = reader.head()
     part = Offset(head.offset.segment // PART, 0)
@@ -36,9 +40,11 @@ def measure(folder: Path, world: Callable[[int], Context]) -> dict[str, float]:
         [rebuild(journal, folder / f"{name}{i}.db", world(METERS), end) for name, end in ends.items()]
         for i in range(ROUNDS)
     ]
-    (part_s, _), (whole_s, wall_s) = (map(median, zip(*some, strict=True)) for some in zip(*runs, strict=True))
-    frames = (head.offset.segment - part.segment) * _files.SEGMENT
-    month_s = MONTH_TOTALS * (whole_s - part_s) / (len(TOTALS) * frames) / CORES
+    (part_s, _), (whole_s, wall_s) = (
+        map(median, zip(*some, strict=True)) for some in zip(*runs, strict=True)
+    )
+    further = len(TOTALS) * (head.offset.segment - part.segment) * _files.SEGMENT
+    month_s = MONTH_TOTALS * (whole_s - part_s) / further / CORES
     most = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     print(
         f"rebuild of {METERS} meters: {head.frames} frames, {whole_s:.1f} s of CPU in {WORKERS + 1} processes ({wall_s:.1f} s), "

@@ -119,7 +119,7 @@ def build(folder: Path, meters: int) -> tuple[list[MonthRow], Path]:
         rows = close_month(sources, MONTH, to_ms(datetime(2026, 11, 2, tzinfo=UTC)))
         wanted = Sources(
             park, folder / "journal.db", ledger, FactorTable.load(), KEY, "tanyun bench", {}, lambda _revision: Facts(),
-            FuelTable.load(),
+            FuelTable.load(), months,
         )  # fmt: skip
         return rows, write_pack(rows[-1], wanted, folder)
 

@@ -19,6 +19,7 @@ LOSS_ALLOWANCE = 0.05
 _FACTORS = select_from(
     'mean("pf")',
     select('abs("value") AS "pf"', "reading", RANGE, "\"reading_type\" = 'power_factor'", by=_METER),
+    RANGE,
     by=_METER,
 )
 _GRID = "\"role\" = 'grid_boundary' AND \"reading_type\" = 'energy_import_total'"
@@ -37,6 +38,7 @@ _IMBALANCE = select_from(
         RANGE,
         by=_METER,
     ),
+    RANGE,
     '"highest" > 5',
     by=_METER,
 )
@@ -49,6 +51,7 @@ _BALANCE = select_from(
         RANGE,
         by='"enterprise", "meter"',
     ),
+    RANGE,
     '("wh" > 50000 OR "wh" < -50000)',
     by='"enterprise", "meter"',
 )

@@ -21,7 +21,13 @@ _MOVES = select(
     by=f'{_METER}, "reading_type"',
 )
 _STUCK = select_from(
-    '"level"', _MOVES, '"spread" = 0', '"level" != 0', '"readings" >= 8', by=f'{_METER}, "reading_type"'
+    '"level"',
+    _MOVES,
+    RANGE,
+    '"spread" = 0',
+    '"level" != 0',
+    '"readings" >= 8',
+    by=f'{_METER}, "reading_type"',
 )
 
 ALERTS = (

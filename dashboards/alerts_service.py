@@ -33,7 +33,7 @@ ALERTS = (
                   "See whether ingest and Mosquitto run; gateways keep their readings and send them later."),
         group="service", board=PIPELINE, panel=2, who="", shows="{{ humanizeDuration $values.idle.Value }}",
         asks=[Ask("idle", select('last("lag_s")', "pipeline", RANGE, "\"role\" = 'ingest'"), _STATE),
-              Ask("online", select_from('max("online")', _ONLINE), _STATE)],
+              Ask("online", select_from('max("online")', _ONLINE, RANGE), _STATE)],
         value="$idle * $online", test="gt", limits=[15 * MINUTE], pending_s=5 * MINUTE,
     ),
     Alert(

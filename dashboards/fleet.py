@@ -11,6 +11,7 @@ _BAD_ABOVE_ZERO = ((None, "green"), (1, "red"))
 _AGE = Look("s", 0, ((None, "green"), (300, "orange"), (SILENT_S, "red")))
 _CLOCK = Look("s", 1, ((None, "red"), (-60, "orange"), (-10, "green"), (10, "orange"), (60, "red")))
 _SHARE = Look("percentunit", 1, ((None, "green"), (0.01, "orange"), (0.05, "red")))
+_HOUR = "time > now() - 1h"
 _ONLINE = select('last("online") AS "online"', "gateway", NOW, by='"gateway"')
 _AGES = select('last("age_s") AS "age_s"', "meter_state", NOW, ENTERPRISE, by='"meter"')
 
@@ -30,26 +31,28 @@ def _now() -> list[Sized]:
     state = ('last("failed_share") AS "failed", last("pending") AS "pending"', "meter_state", NOW, ENTERPRISE)
     states = select(*state, by='"meter"')
     return [
-        number("在线网关 Gateways online", InfluxQL(select_from('sum("online")', _ONLINE)), Look(decimals=0)),
+        number(
+            "在线网关 Gateways online", InfluxQL(select_from('sum("online")', _ONLINE, NOW)), Look(decimals=0)
+        ),
         number(
             "失联网关 Gateways silent",
-            InfluxQL(select_from('count("online") - sum("online")', _ONLINE)),
+            InfluxQL(select_from('count("online") - sum("online")', _ONLINE, NOW)),
             Look(decimals=0, steps=_BAD_ABOVE_ZERO),
         ),
         number(
             "15 分钟无数据的电表 Meters without readings for 15 min",
-            InfluxQL(select_from('count("age_s")', _AGES, f'"age_s" > {SILENT_S}')),
+            InfluxQL(select_from('count("age_s")', _AGES, NOW, f'"age_s" > {SILENT_S}')),
             Look(decimals=0, steps=_BAD_ABOVE_ZERO),
             none="0",
         ),
         number(
             "读数成功率 Reads that succeed",
-            InfluxQL(select_from('1 - mean("failed")', states)),
+            InfluxQL(select_from('1 - mean("failed")', states, NOW)),
             Look("percentunit", 2, _GOOD_HIGH),
         ),
         number(
             "待判定的电表 Meters with a pending event",
-            InfluxQL(select_from('sum("pending")', states)),
+            InfluxQL(select_from('sum("pending")', states, NOW)),
             Look(decimals=0, steps=_BAD_ABOVE_ZERO),
             about="读数回落或跳变，尚未判定；关账前必须处理。 A fall or jump not explained yet; it blocks the month.",
         ),
@@ -57,7 +60,9 @@ def _now() -> list[Sized]:
             "最大积压 Longest backlog",
             InfluxQL(
                 select_from(
-                    'max("age")', select('last("backlog_age_s") AS "age"', "gateway", NOW, by='"gateway"')
+                    'max("age")',
+                    select('last("backlog_age_s") AS "age"', "gateway", NOW, by='"gateway"'),
+                    NOW,
                 )
             ),
             _AGE,
@@ -113,7 +118,7 @@ def _meters() -> list[Sized]:
     fields = 'last("age_s") AS "age", last("failed_share") AS "failed", last("pending") AS "pending"'
     to_substation = f"/d/{names.SUBSTATION}?var-enterprise=${{__data.fields[0]}}&var-meter=${{__value.raw}}"
     spread = select(
-        'spread("value") AS "spread", count("value") AS "readings"', "reading", "time > now() - 1h", ENTERPRISE,
+        'spread("value") AS "spread", count("value") AS "readings"', "reading", _HOUR, ENTERPRISE,
         '"reading_type" =~ /^(power_active|voltage_l1)$/', by='"meter", "reading_type"',
     )  # fmt: skip
     return [
@@ -142,6 +147,7 @@ def _meters() -> list[Sized]:
                 select_from(
                     '"spread", "readings"',
                     spread,
+                    _HOUR,
                     '"spread" = 0',
                     '"readings" >= 8',
                     by='"meter", "reading_type"',

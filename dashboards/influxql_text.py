@@ -28,9 +28,13 @@ def select(fields: str, measurement: str, *where: str, by: str = "", fill: str =
     return _statement(fields, source(measurement), where, by, fill)
 
 
-def select_from(fields: str, inner: str, *where: str, by: str = "", fill: str = "") -> str:
-    """A SELECT over another SELECT."""
-    return _statement(fields, f"({inner})", where, by, fill)
+def select_from(fields: str, inner: str, within: str, *where: str, by: str = "", fill: str = "") -> str:
+    """A SELECT over another SELECT; `within` is the time that the inner one has too.
+
+    Said once only, inside, it does not bound what InfluxDB reads: it opens every shard of the retention policy (measured on 1.6.7: 500 ms
+    instead of 12 for the newest ten minutes of a month of 20 gateways).
+    """
+    return _statement(fields, f"({inner})", (within, *where), by, fill)
 
 
 def _statement(fields: str, origin: str, where: tuple[str, ...], by: str, fill: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from edge_agent.block_values import BlockValues
 from edge_agent.plan import Block
 from edge_agent.profile_model import Field, Register, fields_of
 from edge_agent.reader import Heard
@@ -28,24 +29,59 @@ class Assembler:
 
     def __init__(self, registers: Iterable[Register]) -> None:
         self._registers = tuple(registers)
-        self._canonical = {field: field for field in fields_of(self._registers)}
-        self._fields = [tuple(self._canonical[field] for field in one.fields) for one in self._registers]
+        canonical = {field: field for field in fields_of(self._registers)}
+        self._plain: dict[int, list[int]] = {}
+        """Field → the registers, by their place, that are nothing but this field."""
+        self._composed: list[tuple[int, Register, tuple[Field, ...]]] = []
+        """The others, each with all its fields."""
+        self._canonical = tuple(canonical)
+        for place, register in enumerate(self._registers):
+            fields = tuple(canonical[field] for field in register.fields)
+            if (
+                len(fields) == 1 and register.factor == 1
+            ):  # Most are so, and a gateway reads thousands a second.
+                self._plain.setdefault(id(fields[0]), []).append(place)
+            else:
+                self._composed.append((place, register, fields))
+        self._by_block: dict[Block, tuple[BlockValues, list[tuple[int, int, Register]]]] = {}
         self._resolved: dict[tuple[str, int, str], Register] = {}
         self._exponents: dict[str, int] = {}
         """Register → the exponent that its scale register held last."""
 
     def readings(self, heard: Iterable[Heard]) -> list[Reading]:
         """What these answers say, in the registers' order; nothing of what is incomplete, invalid or torn."""
+        found: list[Reading | None] = [None] * len(self._registers)
+        heard = tuple(heard)
+        for block, words, t_ms in heard:
+            decoder, targets = self._by_block.get(block) or self._compile(block)
+            values = decoder.values(words)
+            for index, place, register in targets:
+                raw = values[index]
+                found[place] = None if raw is None else (register, t_ms, raw)
+        if self._composed:
+            self._compose(heard, found)
+        return [reading for reading in found if reading is not None]
+
+    def _compile(self, block: Block) -> tuple[BlockValues, list[tuple[int, int, Register]]]:
+        """How to read a block, and which of its values is which register at which place."""
+        decoder = BlockValues(block, [field for field in self._canonical if id(field) in self._plain])
+        targets = [
+            (index, place, self._registers[place])
+            for index, field in enumerate(decoder.fields)
+            for place in self._plain[id(field)]
+        ]
+        self._by_block[block] = decoder, targets
+        return decoder, targets
+
+    def _compose(self, heard: Iterable[Heard], found: list[Reading | None]) -> None:
+        """Put in what is made of more than one field."""
         said = {
             id(field): _Said(words, t_ms, block)
             for block, all_words, t_ms in heard
             for field, words in block.split(all_words)
         }
-        found = (
-            self._reading(register, fields, lambda field: said.get(id(field)))
-            for register, fields in zip(self._registers, self._fields, strict=True)
-        )
-        return [reading for reading in found if reading is not None]
+        for place, register, fields in self._composed:
+            found[place] = self._reading(register, fields, lambda field: said.get(id(field)))
 
     def from_words(self, words: Mapping[tuple[int, int], int], t_ms: int = 0) -> list[Reading]:
         """The same of single words by function code and address, read together."""
@@ -63,9 +99,6 @@ class Assembler:
         main = said[0]
         if main is None or None in said:
             return None
-        if len(fields) == 1 and register.factor == 1:  # Most are so, and a gateway reads thousands a second.
-            raw = decode(register, main.words)
-            return None if raw is None else (register, main.t_ms, raw)
         values = [decode(field, one.words) for field, one in zip(fields, said, strict=True) if one]
         raw = _sum(register, values)
         blocks = [one.block for one in said if one]

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from edge_agent.assemble import Reading
 from edge_agent.outbox import Frame, Outbox
 from edge_agent.profile import Family, Profile, Register
 from metering import frames
@@ -169,25 +168,6 @@ def frame_aliases(declared: bytes) -> tuple[int, int]:
     """The aliases of epoch and number in a declaration."""
     found = {metric.name: metric.alias for metric in decode(declared).metrics}
     return found[frames.FRAME_EPOCH] or 0, found[frames.FRAME_NUMBER] or 0
-
-
-def readings_body(
-    aliases: DeviceAliases, readings: Sequence[Reading], serial: tuple[int, str] | None = None
-) -> bytes:
-    """The readings of a frame as encoded metrics: (register, UTC ms of its read, raw value); and (time, serial number)."""
-    metrics = [
-        Metric(
-            alias=aliases.readings[r.name],
-            timestamp=t_ms,
-            datatype=DATATYPE_BY_NAME[r.datatype],
-            value=raw,
-        )
-        for r, t_ms, raw in readings
-    ]
-    if serial is not None and aliases.serial is not None:
-        t_ms, text = serial
-        metrics.append(Metric(alias=aliases.serial, timestamp=t_ms, datatype=DataType.STRING, value=text))
-    return encode_metrics(metrics, with_datatype=False)
 
 
 def frame_metrics(aliases: tuple[int, int], epoch: int, frame: Frame, *, historical: bool) -> bytes:

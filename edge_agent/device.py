@@ -2,23 +2,26 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 import msgspec
 
 from edge_agent.assemble import Assembler, Reading
-from edge_agent.births import DeviceAliases, declaration, device_aliases, readings_body
+from edge_agent.births import DeviceAliases, declaration, device_aliases
 from edge_agent.breaker import Breaker
 from edge_agent.buses.errors import ReadFailed, Refused
 from edge_agent.buses.stations import Station
 from edge_agent.config import PolledMeter
 from edge_agent.health import DeviceHealth
 from edge_agent.identify import identify, needs_identifying
-from edge_agent.outbox import Draft, Outbox
+from edge_agent.lessons import Lessons, read_lessons
+from edge_agent.outbox import Draft, Outbox, OutboxError
 from edge_agent.plan import Block, plan, select
 from edge_agent.profile import Family, Profile, Register
 from edge_agent.reader import BlockBus, Reader
+from edge_agent.readings_body import readings_body
 from edge_agent.serial_number import serial_text
 from metering import frames
 
@@ -43,6 +46,7 @@ class Device(msgspec.Struct):
     outbox: Outbox
     registers: tuple[Register, ...] = ()
     """With the scale and unit of their newest readings."""
+    by_name: dict[str, Register] = {}
     reader: Reader | None = None
     """None until the meter is identified."""
     aliases: DeviceAliases = DeviceAliases(0, 0, {})
@@ -67,6 +71,10 @@ class Device(msgspec.Struct):
     frozen: tuple[Reader, Assembler] | None = None
     frozen_s: float = float("-inf")
     declared: dict[tuple[Register, ...], tuple[DeviceAliases, int]] = {}
+    lessons: Lessons = Lessons("", None, ())
+    """As they are kept."""
+    taught: str | None = None
+    """Serial number of the meter that the lessons came from, until this one has said its own."""
 
     @property
     def station(self) -> Station:
@@ -93,25 +101,26 @@ class Device(msgspec.Struct):
         self.heard_s = time.monotonic()
         if self.serial_tries:
             await self._read_serial(bus)
-        return readings + await self._read_frozen(bus, now_ms), error
+        readings += await self._read_frozen(bus, now_ms)
+        self._learn()
+        return readings, error
 
     def draft(self, readings: Sequence[Reading]) -> Draft:
         """The frame of a poll. Takes a new declaration where a scale, a unit or the map has changed."""
-        self.declare(self._renewed(readings))
-        self.latest.update({register.name: (t_ms, raw) for register, t_ms, raw in readings})
-        t_ms = max(t_ms for _register, t_ms, _raw in readings)
+        newest_ms, renewed = 0, False
+        for register, t_ms, raw in readings:
+            name = register.name
+            self.latest[name] = (t_ms, raw)
+            newest_ms = max(newest_ms, t_ms)
+            renewed = renewed or self.by_name.get(name) is not register
+        if renewed or not self.declaration:
+            said = {register.name: register for register, _t_ms, _raw in readings}
+            self.declare(tuple(said.get(register.name, register) for register in self.registers))
         serial = None
         if self.news and self.serial is not None:
-            serial = self.latest[frames.SERIAL] = (t_ms, self.serial)
+            serial = self.latest[frames.SERIAL] = (newest_ms, self.serial)
             self.news = False
-        return Draft(self.declaration, t_ms, readings_body(self.aliases, readings, serial))
-
-    def _renewed(self, readings: Iterable[Reading]) -> tuple[Register, ...]:
-        """The declared registers, those that were read as they were read."""
-        said = {register.name: register for register, _t_ms, _raw in readings}
-        if all(said.get(register.name, register) is register for register in self.registers):
-            return self.registers
-        return tuple(said.get(register.name, register) for register in self.registers)
+        return Draft(self.declaration, newest_ms, readings_body(self.aliases, readings, serial))
 
     async def _identified(self, bus: BlockBus, *, probe: bool) -> None:
         if self.reader is None:
@@ -126,6 +135,7 @@ class Device(msgspec.Struct):
         self.frozen = (frozen, Assembler(profile.frozen)) if profile.frozen else None
         self.identity = profile
         self.declare((*registers, *profile.frozen))
+        self._recall()
 
     def declare(self, registers: tuple[Register, ...]) -> None:
         """Let the readings of these registers travel under their declaration, made when it is new."""
@@ -139,8 +149,41 @@ class Device(msgspec.Struct):
             )
             birth = declaration(aliases, profile or self.profile, registers)
             self.declared[registers] = aliases, self.outbox.declare(self.meter.id, birth)
-        self.registers = registers
+        self.registers, self.by_name = registers, {register.name: register for register in registers}
         self.aliases, self.declaration = self.declared[registers]
+
+    @property
+    def readers(self) -> list[Reader]:
+        """Of the running values, then of the frozen totals."""
+        return [reader for reader in (self.reader, self.frozen and self.frozen[0]) if reader is not None]
+
+    def _recall(self) -> None:
+        """Take up what an agent before this one learned of this meter under this map."""
+        known = read_lessons(self.outbox.remembered(self.meter.id))
+        self.lessons = self._lessons()
+        if known is None or known.profile != self.lessons.profile or len(known.readers) != len(self.readers):
+            return
+        if None not in (known.serial, self.serial) and known.serial != self.serial:
+            return
+        for reader, lesson in zip(self.readers, known.readers, strict=True):
+            reader.recall(lesson)
+        self.lessons, self.taught = self._lessons(known.serial), known.serial
+
+    def _lessons(self, serial: str | None = None) -> Lessons:
+        profile = self.identity
+        name = "" if profile is None else f"{profile.name}@{profile.revision}"
+        return Lessons(name, serial or self.serial, tuple(reader.lesson for reader in self.readers))
+
+    def _learn(self) -> None:
+        """Keep what has been learned since. A disk that takes nothing costs no reading: it is learned again after a restart."""
+        learned = self._lessons(self.taught if self.serial is None else None)
+        if learned == self.lessons:
+            return
+        kept_before = any(lesson.refused for lesson in self.lessons.readers)
+        self.lessons = learned
+        if kept_before or any(lesson.refused for lesson in learned.readers):
+            with suppress(OutboxError):
+                self.outbox.remember(self.meter.id, learned.text())
 
     async def _read_serial(self, bus: BlockBus) -> None:
         self.serial_tries -= 1
@@ -169,7 +212,10 @@ class Device(msgspec.Struct):
             log.warning("meter_exchanged meter=%s old=%s new=%s", self.meter.id, self.serial, serial)
             if needs_identifying(self.profile):
                 self.reader = None  # What this one is, it shall say itself before its next reading.
-        self.serial, self.news = serial, True
+        if serial != (self.serial or self.taught or serial):
+            for reader in self.readers:
+                reader.forget()
+        self.serial, self.taught, self.news = serial, None, True
 
     async def _read_frozen(self, bus: BlockBus, now_ms: Callable[[], int]) -> list[Reading]:
         if self.frozen is None or time.monotonic() < self.frozen_s + FROZEN_EVERY_S:

@@ -28,6 +28,8 @@ class LiveDevice(msgspec.Struct, frozen=True):
     answered_ms: int | None
     error: str | None
     error_ms: int | None
+    refused: list[str] = []
+    """Registers that the meter refuses: asked for again every hour."""
 
 
 class LiveDisk(msgspec.Struct, frozen=True):
@@ -105,6 +107,7 @@ def _device(device: Device) -> LiveDevice:
         answered_ms=health.answered_ms,
         error=health.error,
         error_ms=health.error_ms,
+        refused=[name for reader in device.readers for name in reader.refused],
     )
 
 
@@ -166,6 +169,7 @@ def _device_families(devices: Sequence[LiveDevice]) -> Iterator[tuple[str, str, 
         ("polls_total", "Polls since the agent started.", "counter", [float(item.polls_total) for item in devices]),
         ("failures_total", "Of these, not answered whole.", "counter", [float(item.failures_total) for item in devices]),
         ("success_ratio", "Share of the newest 64 polls that were answered.", "gauge", [item.success_ratio for item in devices]),
+        ("refused_registers", "Registers that the meter refuses.", "gauge", [float(len(item.refused)) for item in devices]),
         ("latency_seconds", "Running mean of an answered poll.", "gauge", [item.latency_s for item in devices]),
         ("answered_timestamp_seconds", "Newest answered poll.", "gauge",
          [None if item.answered_ms is None else item.answered_ms / _MS for item in devices]),

@@ -273,6 +273,19 @@ class Outbox:
                 self._set({**self._marks(), "epoch": epoch, "acked": 0, "last": last})
             self.epoch, self.last, self.acked = epoch, last, 0
 
+    def remember(self, meter: str, text: str) -> None:
+        """Keep what was learned of a meter, instead of what was kept before; synced to disk when this returns."""
+        with self._lock, self._transaction():
+            self._set({f"learned {meter}": text})
+
+    def remembered(self, meter: str) -> str:
+        """What was learned of a meter; empty when nothing was, or when it cannot be read: it can be learned again."""
+        with self._lock:
+            try:
+                return str(self._meta(f"learned {meter}") or "")
+            except sqlite3.DatabaseError:
+                return ""
+
     def backlog(self) -> int:
         """Frames that the journal does not have yet."""
         return self.last - self.acked

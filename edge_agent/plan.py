@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from dataclasses import field as part
 
 from edge_agent.profile_model import DLT645, Field, Limits, Profile, Register, fields_of
 
@@ -13,7 +14,7 @@ class Block:
     fc: int
     addr: int
     count: int
-    fields: tuple[tuple[Field, int], ...]
+    fields: tuple[tuple[Field, int], ...] = part(hash=False)
 
     @property
     def registers(self) -> tuple[tuple[Register, int], ...]:

@@ -13,6 +13,7 @@ from metering.intervals import QUARTER_MS
 from metering.reading_types import READING_TYPES, Kind
 
 _DAY_MS: Final = 86_400_000
+_TOTALS: Final = frozenset(name for name, type_ in READING_TYPES.items() if type_.kind is Kind.TOTAL)
 
 
 def _gauges(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -76,14 +77,16 @@ class Policy:
         A poll in which the totals did not answer does not count as theirs: the next one is tried.
         """
         told = self._told.setdefault(meter, _Told())
+        wanted, live, totals = self._settings.live, dict[str, float](), False
         for reading in readings:
-            if reading[0].name != reading[0].reading_type:
-                told.rare[reading[0].name] = reading
-        totals = any(READING_TYPES[r.reading_type].kind is Kind.TOTAL for r, _t, _raw in readings)
+            register = reading[0]
+            name = register.reading_type
+            if register.months_ago:
+                told.rare[register.name] = reading
+            if name in wanted:
+                live[name] = float(reading[2])
+            totals = totals or name in _TOTALS
         told.has_totals = told.has_totals or totals
-        live = {
-            r.reading_type: float(raw) for r, _t, raw in readings if r.reading_type in self._settings.live
-        }
         for name, value in live.items():
             told.peaks[name] = max(told.peaks.get(name, 0.0), abs(value))
         due = t_ms // (self._settings.totals_every_s * 1000)
@@ -118,6 +121,8 @@ def _first_of_quarter(told: _Told, t_ms: int) -> bool:
 
 
 def _with_rare(told: _Told, readings: Sequence[Reading]) -> list[Reading]:
+    if not told.rare:
+        return list(readings)
     said = {register.name for register, _t_ms, _raw in readings}
     rare = [reading for name, reading in told.rare.items() if name not in said]
     told.rare.clear()

@@ -12,7 +12,7 @@ from edge_agent.wiretypes import WIRE, WireType, byte_order
 DLT645: Final = 0x11
 """Stands as function code of what is read by DL/T 645 (its control code for reading); the address is the data identifier."""
 _WORD: Final = 16
-_DERIVED: Final = ("wire", "width", "shift", "wire_order", "places", "fields", "datatype")
+_DERIVED: Final = ("wire", "width", "shift", "wire_order", "places", "fields", "datatype", "name")
 """Cached properties."""
 
 Row = Mapping[str, Any]
@@ -108,7 +108,7 @@ class Field(Model):
             copy.__dict__.pop(name, None)
         return copy
 
-    @property
+    @cached_property
     def name(self) -> str:
         """What logs call it."""
         return f"{self.fc}/{self.addr}"
@@ -194,7 +194,7 @@ class Register(Field):
     """A: vendor text or two sources agree; B: one driver in production use; C: catalogue or forum only."""
     note: str = ""
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The metric that carries it."""
         return f"{self.reading_type}/frozen/{self.months_ago}" if self.months_ago else self.reading_type

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, Protocol
 from edge_agent.breaker import Breaker
 from edge_agent.buses.errors import ReadFailed, Refused
 from edge_agent.buses.stations import Station
+from edge_agent.lessons import Lesson, field_names
 from edge_agent.plan import Block, block_of
 from edge_agent.profile_model import Field
 
@@ -50,9 +51,8 @@ class _Sorted(NamedTuple):
 class _Refusals:
     """How often a register was refused in a row, and when to ask for it again."""
 
-    def __init__(self) -> None:
-        self.times = 1
-        self.next_s = float("-inf")
+    def __init__(self, times: int = 1, next_s: float = float("-inf")) -> None:
+        self.times, self.next_s = times, next_s
 
     def again(self, now_s: float) -> bool:
         """Count one more; True when it has just become certain."""
@@ -63,7 +63,7 @@ class _Refusals:
 
 
 class Reader:
-    """The reads of one device. It remembers, until a restart, which registers the device refuses."""
+    """The reads of one device. It remembers which registers the device refuses; the device keeps that over a restart."""
 
     def __init__(self, meter: str, unit: Station, blocks: Sequence[Block]) -> None:
         self._meter, self._unit = meter, unit
@@ -72,6 +72,29 @@ class Reader:
         self._refused: dict[Block, _Refusals] = {}
         """Reads of one register each that were refused."""
         self._breakers: dict[Block, Breaker] = {}
+        self.lesson = Lesson()
+        """What is certain, for those who keep it."""
+
+    @property
+    def refused(self) -> list[str]:
+        """What is believed to be missing."""
+        return field_names([block for block, known in self._refused.items() if known.times >= _CERTAIN])
+
+    def recall(self, lesson: Lesson) -> None:
+        """Start with what was learned before, if it fits; what was refused is asked for again in a minute, then every hour."""
+        found = lesson.blocks(self._planned)
+        if found is None or not lesson.refused:
+            return
+        self.blocks, refused = found
+        next_s = time.monotonic() + _PAUSE_S
+        self._refused = {block: _Refusals(_CERTAIN, next_s) for block in refused}
+        self.lesson = lesson
+
+    def forget(self) -> None:
+        """Another meter hangs on the line: it may have what the one before lacked."""
+        self.blocks, self.lesson = list(self._planned), Lesson()
+        self._refused.clear()
+        self._breakers.clear()
 
     async def read(
         self, bus: BlockBus, now_ms: Callable[[], int], *, probe: bool = False
@@ -190,6 +213,7 @@ class Reader:
             except Refused as error:
                 if refusals.again(now_s):
                     self._log("register_refused", block, f"error={error}")
+                    self.lesson = Lesson.of(self.blocks, list(self._refused))
             except ReadFailed:
                 refusals.next_s = now_s + _PAUSE_S
             else:
@@ -201,6 +225,7 @@ class Reader:
         self.blocks = [*self.blocks, block] if self._refused else list(self._planned)
         if refusals.times >= _CERTAIN:
             self._log("register_answers", block)
+            self.lesson = Lesson.of(self.blocks, list(self._refused))
 
     def _log(self, event: str, block: Block, more: str = "") -> None:
         text = "%s meter=%s reading_type=%s fc=%d addr=%d count=%d %s"

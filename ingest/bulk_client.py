@@ -3,6 +3,7 @@
 Connecting, signing in, keep-alive, subscriptions and every other packet stay paho's. It is given whole packets only.
 """
 
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -69,7 +70,14 @@ class BulkClient(mqtt.Client):
             return False
         finally:
             self._read = b"".join(parts)
+            if size:
+                self._heard_from()
         return size >= _AT_ONCE
+
+    def _heard_from(self) -> None:
+        """Whatever has come is a sign of life: the answer to a ping may lie behind the births of a whole park."""
+        self._ping_t = 0.0
+        self._last_bytes_received = time.monotonic()
 
     def _next_packet(self) -> bool:
         """Find the end of the packet at `_at`; False when it is not here whole."""

@@ -38,7 +38,9 @@ class Subscriber:
         self.messages = Inbox(QUEUE_LIMIT)
         self._portion: list[Record] = []
         """What the network's thread has read since it last handed something over."""
-        self._frames = f"{NAMESPACE}/{park.id}/{MessageType.DDATA}/".encode()
+        self._frames, self._own = (
+            f"{NAMESPACE}/{park.id}/{kind}/".encode() for kind in (MessageType.DDATA, MessageType.NCMD)
+        )
         self._notices: queue.Queue[tuple[str, dict[str, object]]] = queue.Queue()
         self._stopping = False
         # A name that nobody can guess: a client that took it over would throw this one off the broker.
@@ -127,7 +129,9 @@ class Subscriber:
         self._portion.append(Record(message.topic, bytes(message.payload), self._now_ms()))
 
     def _frame_came(self, topic: bytes, payload: bytes) -> bool:
-        """A message that is nothing but a meter's data, which most are."""
+        """A message that is nothing but a meter's data, or an ack of ours that the broker tells us too: most are one or the other."""
+        if topic.startswith(self._own):
+            return True
         if not topic.startswith(self._frames):
             return False
         self._portion.append(Record(topic.decode(errors="replace"), payload, self._now_ms()))

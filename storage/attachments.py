@@ -1,6 +1,7 @@
 """Files that people attach (evidence, stamped scans): kept under their SHA-256, never changed."""
 
 import hashlib
+import os
 import re
 from pathlib import Path
 
@@ -30,7 +31,10 @@ def keep(folder: Path, data: bytes) -> str:
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         draft = folder / f".{digest}.draft"
-        draft.write_bytes(data)
+        with draft.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # What names it is synced, too.
         draft.replace(path)
     return digest
 

@@ -1,7 +1,8 @@
 """Backup and restore of a server's stores while it runs: one whole copy per file, a manifest with digests, nothing half.
 
 The copies are made in an order in which each is at most as new as the next: what follows the journal first, the journal
-last. So a restored ledger, month or cursor never points behind the end of the restored journal.
+last, then what people attached. So a restored ledger, month or cursor never points behind the end of the restored journal,
+and no finding at a file that is not there.
 """
 
 import hashlib
@@ -16,9 +17,13 @@ from typing import Final
 import msgspec
 
 from storage.errors import CorruptError, StoreError
+from storage.sqlite import create_private
 
 MANIFEST: Final = "manifest.json"
 FORMAT: Final = 1
+STORE, CONFIG, ATTACHMENT = "store", "config", "attachment"
+_FOLDERS: Final = {ATTACHMENT: "attachments"}
+"""Where files of a kind lie in the backup and in the data folder, if not at its top."""
 _BLOCK: Final = 1 << 20
 RESTORED: Final = "restored"
 """Key in the journal's `meta`: a new value for every restore, so that gateways notice and resend."""
@@ -31,7 +36,11 @@ class Copied(msgspec.Struct, frozen=True):
     size: int
     sha256: str
     kind: str
-    """`store` (SQLite, goes into the data folder) or `config` (text, goes where the configuration is)."""
+    """`store` (SQLite) and `attachment` go into the data folder, `config` (text) where the configuration is."""
+
+    def under(self, folder: Path) -> Path:
+        """Its place in a backup or a data folder."""
+        return folder / _FOLDERS.get(self.kind, "") / self.name
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -52,20 +61,26 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 def back_up(
-    stores: Iterable[Path], configs: Mapping[str, Path], folder: Path, program: str, now_ms: int
+    stores: Iterable[Path],
+    configs: Mapping[str, Path],
+    folder: Path,
+    program: str,
+    now_ms: int,
+    attachments: Path | None = None,
 ) -> Manifest:
-    """Copy stores (in this order; the journal comes last) and configuration files into a new folder.
+    """Copy stores (in this order; the journal comes last), configuration files and the folder of attachments into a new folder.
 
-    The folder appears under its name only when everything in it is synced. FileExistsError when it is there already,
-    StoreError when a store cannot be read.
+    The folder appears under its name only when everything in it is synced, and only its owner may read it: users and
+    their sessions are in it. FileExistsError when it is there already, StoreError when a store cannot be read.
     """
     if folder.exists():
         raise FileExistsError(17, "exists already; a backup never overwrites another one", str(folder))
     draft = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
-    draft.mkdir(parents=True)
+    draft.mkdir(parents=True, mode=0o700)
     try:
-        files = [_copied(_copy_store(store, draft / store.name), "store") for store in stores]
-        files += [_copied(_copy_file(path, draft / name), "config") for name, path in configs.items()]
+        files = [_copied(_copy_store(store, draft / store.name), STORE) for store in stores]
+        files += [_copied(_copy_file(path, draft / name), CONFIG) for name, path in configs.items()]
+        files += _copy_attachments(attachments, draft)
         manifest = _with_heads(Manifest(FORMAT, program, now_ms, tuple(files)), draft)
         _write(draft / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
         _sync_folder(draft)
@@ -81,7 +96,7 @@ def check(folder: Path) -> Manifest:
     """The manifest of a backup whose every file is as it was written; CorruptError names the first that is not."""
     manifest = read_manifest(folder)
     for item in manifest.files:
-        path = folder / item.name
+        path = item.under(folder)
         if not path.is_file():
             msg = f"{path}: is missing from the backup; use another backup"
             raise CorruptError(msg)
@@ -113,18 +128,20 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def restore(folder: Path, to: Path, now_ms: int) -> Manifest:
-    """Put a backup's stores into a data folder that has none of them; all of them or none.
+    """Put a backup's stores into a data folder that has none of them; all of them or none, and its attachments before them.
 
-    The journal is marked as restored and says so with an event. FileExistsError names what is in the way.
+    The journal is marked as restored and says so with an event. FileExistsError names what is in the way. What root
+    restores belongs to the owner of the data folder, whose programs write it.
     """
     manifest = check(folder)
-    stores = manifest.of("store")
+    stores = manifest.of(STORE)
     for item in stores:
         for name in (item.name, f"{item.name}-wal", f"{item.name}-shm"):
             if (to / name).exists():
                 text = "is there already, and nothing is overwritten: stop tanyun and move it away, or name another folder"
                 raise FileExistsError(17, text, str(to / name))
     to.mkdir(parents=True, exist_ok=True)
+    _restore_attachments(manifest, folder, to)
     drafts = [(to / f".{item.name}.restoring", to / item.name) for item in stores]
     try:
         for item, (draft, _path) in zip(stores, drafts, strict=True):
@@ -141,10 +158,38 @@ def restore(folder: Path, to: Path, now_ms: int) -> Manifest:
     return manifest
 
 
+def _copy_attachments(source: Path | None, folder: Path) -> list[Copied]:
+    """Files that are never changed, each named by its digest; a draft that is being written is none yet."""
+    if source is None or not source.is_dir():
+        return []
+    to = folder / _FOLDERS[ATTACHMENT]
+    to.mkdir(mode=0o700)
+    names = sorted(path.name for path in source.iterdir() if not path.name.startswith("."))
+    copied = [_copied(_copy_file(source / name, to / name), ATTACHMENT) for name in names]
+    _sync_folder(to)
+    return copied
+
+
+def _restore_attachments(manifest: Manifest, folder: Path, to: Path) -> None:
+    """One that is there already has the same name, hence the same bytes."""
+    home, items = to / _FOLDERS[ATTACHMENT], manifest.of(ATTACHMENT)
+    if not items:
+        return
+    if not home.exists():
+        home.mkdir(mode=0o700)
+        shutil.chown(home, to.stat().st_uid, to.stat().st_gid)
+    for item in items:
+        path = home / item.name
+        if not path.exists():
+            _copy_file(item.under(folder), path.with_name(f".{item.name}.draft")).replace(path)
+    _sync_folder(home)
+
+
 def _copy_store(path: Path, to: Path) -> Path:
     """A copy as of one moment, by SQLite itself; writers go on meanwhile. Then looked at as a whole."""
     if not path.exists():
         raise FileNotFoundError(2, "there is no such store", str(path))
+    create_private(to)
     try:
         source = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=30)
         target = sqlite3.connect(to)
@@ -222,6 +267,7 @@ def _copied(path: Path, kind: str) -> Copied:
 
 
 def _copy_file(path: Path, to: Path) -> Path:
+    create_private(to)
     with path.open("rb") as source, to.open("wb") as target:
         shutil.copyfileobj(source, target, _BLOCK)
     _sync(to)

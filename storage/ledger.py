@@ -321,6 +321,12 @@ class LedgerReader(Store):
         )
         return [QuarterRow(*row) for row in self._db.execute(query, (meter, reading_type, start_ms, end_ms))]
 
+    def first_start(self, meter: str, reading_type: str) -> int | None:
+        """Start of the first interval of a total; None when it has none."""
+        query = "SELECT min(start_ms) FROM interval WHERE meter = ? AND reading_type = ?"
+        found: int | None = self._db.execute(query, (meter, reading_type)).fetchone()[0]
+        return found
+
     def last_event(self) -> int:
         """Id of the newest event, 0 when there is none."""
         return int(self._db.execute("SELECT coalesce(max(id), 0) FROM event").fetchone()[0])

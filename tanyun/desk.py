@@ -10,6 +10,7 @@ import msgspec
 
 from api.desk import Life, Refused, Standing
 from factors.holidays import Calendar
+from metering.i18n import _
 from storage import attachments
 from storage.lifecycle import Act, LifecycleStore, Subject
 from storage.months import MonthRow, MonthStore, verification_code
@@ -136,6 +137,11 @@ class MonthDesk:
         file_name: str = "",
     ) -> Act:
         """Do it. Refused with every reason; OvertakenError when somebody was faster."""
+        if reason.startswith(RESTATEMENT):
+            # It would join a month to what others restated, and have it approved together with that.
+            raise Refused(
+                [_("no reason begins with {word!r}: that names a restatement").format(word=RESTATEMENT)]
+            )
         wish = Wish(Action(action), actor, role, self.clock(), reason, check, file_sha256, file_name)
         (done,) = self.act_on([subject], wish)
         return done

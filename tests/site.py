@@ -3,10 +3,8 @@
 import os
 import pwd
 import secrets
-import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -15,31 +13,26 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from metering.mqtt import BrokerSettings
-from tanyun.broker import LOOPBACK, find_mosquitto
+from metering.registry import Park, parse_registry
+from tanyun.broker import find_mosquitto
+from tests.loopback import is_up, until
 
-DEADLINE_S = 20.0
 MOSQUITTO_USER = "nobody"
 
 
-def until(true: Callable[[], bool]) -> None:
-    """Wait for it; an assertion when it does not come."""
-    end = time.monotonic() + DEADLINE_S
-    while not true():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.005)
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
-
-
-def is_up(port: int) -> bool:
-    """Whether somebody listens."""
-    with socket.socket() as probe:
-        return probe.connect_ex((LOOPBACK, port)) == 0
+def park_with(*gateways: str) -> Park:
+    """A park that is nothing but its gateways."""
+    return parse_registry(
+        {
+            "id": "park",
+            "name": "园区",
+            "grid_scope": "CN-AH",
+            "enterprises": [{"id": "e", "name": "企业"}],
+            "sites": [{"id": "s", "enterprise": "e", "name": "厂区"}],
+            "gateways": [{"id": gateway, "site": "s"} for gateway in gateways],
+            "meters": [],
+        }
+    )
 
 
 @contextmanager

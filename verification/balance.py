@@ -165,6 +165,15 @@ def read_edge(
     return Edge(at_ms, before, after, shifts) if before is not None and after is not None else None
 
 
+def first_after(
+    journal: Frames, meter: Meter, reading_type: str, at_ms: int, zone: ZoneInfo, shifts: Shifts = NO_SHIFTS
+) -> int | None:
+    """Where a total stood at its first reading at or after a time."""
+    dated = declared_total(meter, reading_type, zone)
+    found = _Search(journal, meter, dated, reading_type, shifts).after(at_ms)
+    return None if found is None else shifts.position(found.t_ms, found.register)
+
+
 class _Search:
     """Steps away from an edge, frame by frame, until one has the total: a frame may lack it."""
 
@@ -275,19 +284,25 @@ def _placed(
     return TotalReading(t_ms, raw, declared.count(raw), base, where.segment, where.index)
 
 
-def balance_line(found: JournalMonth, ledger_wh: int | None, zone: ZoneInfo) -> Balance:
-    """The balance as the document shows it: equal only when both sides have a figure and it is the same one."""
+def balance_line(
+    found: JournalMonth, ledger_wh: int | None, zone: ZoneInfo, recounted: int | None = None
+) -> Balance:
+    """The balance as the document shows it: equal only when both sides have a figure and it is the same one.
+
+    Where substitutions fill holes, `recounted` is the journal's figure of what was measured.
+    """
     opening, closing = found.opening, found.closing
+    journal_wh = found.energy if recounted is None else recounted
     return Balance(
         opening_bracket=_brackets(opening, zone),
         closing_bracket=_brackets(closing, zone),
         journal_opening_wh=count_text(found.opening_position),
         journal_closing_wh=count_text(found.closing_position),
-        journal_wh=count_text(found.energy),
+        journal_wh=count_text(journal_wh),
         ledger_wh=count_text(ledger_wh),
         rollovers=sum(shift.kind == "rollover" for shift in found.adjustments),
         adjustments=tuple(_adjustment(shift, zone) for shift in found.adjustments),
-        equal=found.energy is not None and found.energy == ledger_wh,
+        equal=journal_wh is not None and journal_wh == ledger_wh,
     )
 
 

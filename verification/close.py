@@ -93,7 +93,7 @@ def close_month(
     behind = [
         f"{t.meter.id} {t.reading_type} ({_until(t, sources.park)})"
         for t in closing.measured.totals
-        if t.behind
+        if t.behind and not t.filled
     ]
     if behind and not allow_incomplete:
         raise MonthNotReadyError(month, behind)

@@ -16,10 +16,9 @@ from factors.policy import (
 )
 from factors.table import Factor, FactorTable
 from metering.intervals import to_local
-from metering.registry import Enterprise, Park, Term
+from metering.registry import Enterprise, Park
 from metering.roles import Role
-from storage.facts.fields import parse_formula
-from storage.facts.kinds import FormulaFact
+from storage.facts.formulas import formula_of
 from storage.facts.state import Facts
 from verification.accounting.books import Books
 from verification.completeness import Boundary, MonthTotal
@@ -77,7 +76,9 @@ class Closing:
         for e in self.park.enterprises:
             books = Books(self.facts, e.id, (e.id,), self.month)
             boundary = Boundary(
-                _scope(e, books), self._formula(books, e.formula), tuple(by_enterprise.get(e.id, ()))
+                _scope(e, books),
+                formula_of(self.facts, e.id, e.formula, self.month),
+                tuple(by_enterprise.get(e.id, ())),
             )
             yield boundary, books
 
@@ -86,16 +87,9 @@ class Closing:
         park = self.park
         scope = Scope(kind="park", id=park.id, name=park.name, name_en=park.name_en, credit_code="")
         books = Books(self.facts, park.id, tuple(e.id for e in park.enterprises), self.month)
-        return Boundary(scope, self._formula(books, park.formula), self.measured.totals), books
-
-    def _formula(self, books: Books, given: tuple[Term, ...]) -> tuple[Term, ...]:
-        """The registry's formula in force at the month's end, else that of the park's file."""
-        fact = self.facts.in_force(FormulaFact, books.scope, books.last)
-        return (
-            given
-            if fact is None
-            else tuple(Term(role=role, sign=sign) for role, sign in parse_formula(fact.formula))
-        )
+        return Boundary(
+            scope, formula_of(self.facts, park.id, park.formula, self.month), self.measured.totals
+        ), books
 
     def _totals_by_enterprise(self) -> dict[str, list[MonthTotal]]:
         owner_of_site = {site.id: site.enterprise for site in self.park.sites}

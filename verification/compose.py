@@ -1,6 +1,7 @@
 """A scope's document from what was measured, what the registry says, and the factors of the month."""
 
 from collections.abc import Iterator, Sequence
+from zoneinfo import ZoneInfo
 
 from factors.table import Factor
 from metering.dated import DeclaredTotal, declared_total
@@ -9,12 +10,14 @@ from metering.registry import Term
 from metering.roles import ROLE_LABELS, Role
 from verification.accounting.books import Books, enterprise_facts
 from verification.accounting.electricity import emission, emission_line, factor_line
+from verification.accounting.reported import PURCHASED
 from verification.balance import balance_line
 from verification.checks.case import outcome_of
 from verification.closing import Closing
-from verification.completeness import Boundary, MonthTotal
+from verification.completeness import Boundary, MonthTotal, as_reported
 from verification.document import (
     SCHEMA,
+    Balance,
     DayLine,
     EmissionLine,
     EnterpriseLine,
@@ -29,7 +32,7 @@ from verification.document import (
 )
 from verification.intervals import days_of
 from verification.lines import DatedLine, ExchangeLine, RatioLine
-from verification.sections import sections
+from verification.sections import Sections
 
 
 def documents(closing: Closing) -> list[MonthDocument]:
@@ -44,7 +47,7 @@ def document(
     """The document of a scope, as its first revision."""
     park, span = closing.park, closing.measured.span
     emissions, factors = _emissions(closing, boundary), _factors(closing, boundary)
-    part = sections(closing, boundary, books, emissions, factors)
+    part = Sections(closing, boundary, books, emissions, factors)
     return MonthDocument(
         schema=SCHEMA,
         scope=boundary.scope,
@@ -79,7 +82,7 @@ def _term(term: Term) -> FormulaTerm:
 
 
 def _emissions(closing: Closing, boundary: Boundary) -> tuple[EmissionLine, ...]:
-    energy = boundary.formula_energy()
+    energy = boundary.formula_energy(as_reported)
     return tuple(
         emission_line(
             use, use == boundary.scope.kind, policy, closing.factor(Role.GRID_BOUNDARY, use), energy
@@ -104,7 +107,7 @@ def _daily(closing: Closing, boundary: Boundary) -> Iterator[DayLine]:
     factor = closing.factor(Role.GRID_BOUNDARY, boundary.scope.kind)
     running = 0
     for number, day in enumerate(_days(closing)):
-        energy = boundary.formula_energy(number)
+        energy = boundary.formula_of_day(number)
         before, after = emission(running, factor), emission(running + (energy or 0), factor)
         known = energy is not None and before is not None and after is not None
         yield DayLine(
@@ -150,9 +153,14 @@ def _meter(closing: Closing, boundary: Boundary, total: MonthTotal) -> MeterLine
         points_expected=seen.points_expected,
         estimated_wh=str(total.estimated),
         pending=total.pending,
-        balance=balance_line(total.journal, total.stored, zone),
+        balance=_balance(total, zone),
         dated=_dated(declared_total(meter, total.reading_type, zone)),
     )
+
+
+def _balance(total: MonthTotal, zone: ZoneInfo) -> Balance:
+    """Of what was measured, whatever was substituted."""
+    return balance_line(total.journal, total.counted, zone, total.recounted)
 
 
 def _dated(declared: DeclaredTotal) -> DatedLine:
@@ -167,10 +175,13 @@ def _dated(declared: DeclaredTotal) -> DatedLine:
 
 def _enterprise_line(doc: MonthDocument) -> EnterpriseLine:
     by_use = {line.use: line.emission_ug for line in doc.emissions}
+    bought = next(line for line in doc.reported if line.id == PURCHASED)
     return EnterpriseLine(
         id=doc.scope.id,
         name=doc.scope.name,
         purchased_wh=doc.energy.purchased_wh,
+        substituted_wh=bought.substituted,
+        reported_wh=bought.reported,
         emission_ug=by_use["enterprise"],
         provincial_emission_ug=by_use["park"],
         outcome=doc.outcome,

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from factors.series import Series
+from verification.declared_lines import DeclaredLine
 from verification.lines import (
     Amount,
     BillLine,
@@ -41,7 +43,7 @@ from verification.lines import (
     Threshold,
     YearMonth,
 )
-from verification.substitution_line import SubstitutionLine
+from verification.substitution_line import ReportedLine, SubstitutionLine
 from verification.tariff_lines import PeriodLine, TariffLine
 
 SCHEMA: Literal["tanyun-month/2"] = "tanyun-month/2"
@@ -109,7 +111,7 @@ class FactorLine(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Energy(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """Electricity of the scope. Imports and exports are never netted, sub-meters never added to their parent."""
+    """Electricity of the scope as measured. Imports and exports are never netted, sub-meters never added to their parent."""
 
     purchased_wh: Count | None
     """What the formula gives."""
@@ -129,7 +131,7 @@ class Energy(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class EmissionLine(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """The purchased energy under one factor; without a factor there is no figure, and `missing_*` says why."""
+    """The purchased energy as reported, under one factor; without a factor there is no figure, and `missing_*` says why."""
 
     use: Literal["enterprise", "park"]
     primary: bool
@@ -232,7 +234,7 @@ class MeterLine(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class ParentLine(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """A meter with children: what flowed into the node, what its children measured, and the rest."""
+    """A meter with children: what flowed into the node, what its children took, and the rest; substitutions included."""
 
     parent: str
     name: str
@@ -242,11 +244,14 @@ class ParentLine(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class EnterpriseLine(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """An enterprise's figures within the park's document."""
+    """An enterprise's figures within the park's document. Emissions are of the reported electricity."""
 
     id: str
     name: str
     purchased_wh: Count | None
+    """As measured."""
+    substituted_wh: Count = "0"
+    reported_wh: Count | None = None
     emission_ug: Count | None
     provincial_emission_ug: Count | None
     outcome: Outcome
@@ -335,9 +340,15 @@ class MonthDocument(msgspec.Struct, frozen=True, kw_only=True):
     meter_facts: tuple[MeterFacts, ...] = ()
     events: tuple[EventLine, ...] = ()
     substitutions: tuple[SubstitutionLine, ...] = ()
+    reported: tuple[ReportedLine, ...] = ()
+    """Measured + substituted = reported. All accounts after `energy` rest on what is reported."""
     tariffs: tuple[TariffLine, ...] = ()
     periods: tuple[PeriodLine, ...] = ()
     """Energy by time-of-use period; empty where no calendar is declared."""
+    series: tuple[Series, ...] = ()
+    """Factor series that the enterprise declared."""
+    declared: tuple[DeclaredLine, ...] = ()
+    """Electricity by declared factors, beside `totals`; empty where none is declared."""
     ledger: LedgerEnd | None = None
     """None in documents of an older release."""
 

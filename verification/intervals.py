@@ -50,7 +50,7 @@ class DayEnergy:
     """Whether the total's first stored interval lies in it."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class PeriodSum:
     """What belongs to one period of the day (尖峰平谷深谷)."""
 
@@ -59,13 +59,6 @@ class PeriodSum:
     """Energy whose shape, and so whose period, is estimated or in question."""
     peak: Odd | None = None
     """The valid quarter hour with the most energy."""
-
-    def add(self, start_ms: int, energy: int, estimated: int, *, known: bool) -> None:
-        """A quarter hour; `known` when all of it was measured."""
-        self.energy += energy
-        self.estimated += estimated
-        if known and (self.peak is None or energy > self.peak.energy):
-            self.peak = Odd(start_ms, start_ms + QUARTER_MS, energy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +86,8 @@ class Summary:
     falling: OddOnes
     leaping: OddOnes
     """Above what the limit allows in their time."""
+    measured: int = 0
+    """Energy of the closed intervals alone: what a running one holds may still change."""
     holes: tuple[Span, ...] = ()
     """Stretches that no closed interval covers."""
     periods: dict[int, PeriodSum] | None = None
@@ -156,7 +151,7 @@ def summarize(
     `days` are those of `days_of`; above `limit_w` × time a rise is odd; `codes` is the period of every quarter.
     Columns, because a close sums up millions of intervals: 0.9 µs each instead of 9. Sums are of 64-bit integers, as SQLite's own are.
     """
-    rows = _rows(cells)
+    rows = newest(cells)
     many, energy = len(rows.start), rows.energy
     reads, quarters = _reads(rows, span.start_ms), _quarters(rows)
     joined = many > 0 and bool(rows.start[0] == span.start_ms and (rows.start[1:] == rows.end[:-1]).all())
@@ -176,12 +171,14 @@ def summarize(
         peak=_peak(quarters, quarters.known),
         falling=_odd_ones(rows, energy < 0),
         leaping=_odd_ones(rows, _leaps(rows, limit_w)),
+        measured=int(energy[rows.closed == 1].sum()),
         holes=tuple(_holes(rows, span)),
         periods=None if codes is None else _periods(quarters, span, codes),
     )
 
 
-def _rows(cells: Iterable[Sequence[int]]) -> _Rows:
+def newest(cells: Iterable[Sequence[int]]) -> _Rows:
+    """The newest revisions of intervals given as for `summarize`, by column."""
     flat = np.fromiter(chain.from_iterable(cells), dtype=np.int64).reshape(-1, len(CELLS)).T
     superseded = np.zeros(flat.shape[1], dtype=bool)
     superseded[:-1] = (flat[:2, 1:] == flat[:2, :-1]).all(axis=0)
@@ -209,6 +206,13 @@ def _holes(rows: _Rows, span: Span) -> Iterator[Span]:
     starts = np.append(rows.start[closed], span.end_ms)
     for at in np.flatnonzero(ends < starts).tolist():
         yield Span(int(ends[at]), int(starts[at]))
+
+
+def holes_between(runs: Sequence[Span], span: Span) -> list[Span]:
+    """What lies before, between and after some runs; of holes, the runs."""
+    edges = [span.start_ms, *(edge for run in runs for edge in run), span.end_ms]
+    pairs = zip(edges[::2], edges[1::2], strict=True)
+    return [Span(start, end) for start, end in pairs if start < end]
 
 
 def _quarters(rows: _Rows) -> _Quarters:

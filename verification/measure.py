@@ -1,29 +1,35 @@
 """What a span of time measured: every total's intervals, gone through once, beside the journal's own account."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
+from factors.series import Series
 from metering.dated import moment_ms
 from metering.intervals import HOUR_MS, Span, to_local
 from metering.reading_types import INTEGRATED, READING_TYPES
 from metering.registry import Meter, Park
+from metering.roles import Role
 from metering.units import UNITS
 from storage.facts.fields import parse_formula
 from storage.facts.kinds import BillFact, FormulaFact, InspectionFact, MeterFact
 from storage.facts.state import Facts
 from storage.facts.tariff import TariffFact
 from storage.journal import JournalReader
-from storage.ledger import EventRow, LedgerReader
+from storage.ledger import EventRow, LedgerReader, ProgressRow
 from storage.shifts import NO_SHIFTS, Shifts, all_shifts
 from verification.accounting.bills import BillKey
+from verification.accounting.substitutions import accepted_amount, fills, substitution_lines
 from verification.balance import Edge, JournalMonth, read_edge, read_month
 from verification.checks.thresholds import limit
 from verification.checks.v17_inspection import inspections, tolerance_ms
 from verification.completeness import ELECTRIC, MonthTotal
+from verification.declared import DeclaredMonth, DeclaredParts, parts_of
 from verification.integral import read_integral
-from verification.intervals import Summary, days_of, summarize
+from verification.intervals import Summary, days_of, holes_between, summarize
+from verification.recount import recount
+from verification.substitution_line import SubstitutionLine
 from verification.tariff_lines import TariffLine
 from verification.tariffs import Calendars, tariff_lines
 from verification.times import midnight_ms
@@ -33,6 +39,8 @@ SERIAL_CHANGED = "serial_changed"
 """Kind of ingest's event."""
 UNNAMED_EXCHANGE_MS = 7 * 24 * HOUR_MS
 """How far from a changed serial number an exchange without one may be declared. Ours."""
+Key = tuple[str, str]
+"""Meter, reading type."""
 InspectionKey = tuple[str, str, str]
 
 
@@ -49,71 +57,106 @@ class Measured:
     """The journal around an inspection, one tolerance earlier and one later."""
     tariffs: tuple[TariffLine, ...] = ()
     """Time-of-use calendars in force."""
+    series: Mapping[str, tuple[Series, ...]] = field(default_factory=dict)
+    """Enterprise → the factor series that it declared."""
 
 
 def measure(park: Park, span: Span, ledger: LedgerReader, journal: JournalReader, facts: Facts) -> Measured:
     """Every total that has a role, the events, and what bills and inspections are compared with."""
-    progress = {(row.meter, row.reading_type): row for row in ledger.progress()}
-    shifts = all_shifts(ledger)
-    rated = _rated(facts)
-    days = days_of(span, park.tz)
     tariffs = tariff_lines(facts, [e.id for e in park.enterprises], span, park.tz)
-    codes = _codes(park, facts, Calendars(tariffs, span, park.tz))
-    totals = tuple(
-        MonthTotal(
-            meter=meter,
-            reading_type=reading_type,
-            role=role,
-            span=span,
-            summary=(
-                summary := _summary(
-                    ledger,
-                    meter.id,
-                    reading_type,
-                    span,
-                    days,
-                    _limit(meter, rated),
-                    codes.get((meter.id, reading_type)),
-                )
-            ),
-            progress=progress.get((meter.id, reading_type)),
-            journal=_account(
-                journal,
-                meter,
-                reading_type,
-                span,
-                park,
-                shifts.get((meter.id, reading_type), NO_SHIFTS),
-                summary,
-            ),
-            limit_w=_limit(meter, rated),
-        )
-        for meter in park.meters
-        for reading_type, role in meter.roles.items()
+    declared = DeclaredMonth(park, facts, span)
+    works = _Works(
+        park=park,
+        span=span,
+        ledger=ledger,
+        journal=journal,
+        facts=facts,
+        days=days_of(span, park.tz),
+        progress={(row.meter, row.reading_type): row for row in ledger.progress()},
+        shifts=all_shifts(ledger),
+        rated=_rated(facts),
+        codes=_codes(park, facts, Calendars(tariffs, span, park.tz)),
+        declared=declared,
     )
     return Measured(
         span,
-        totals,
-        (*_events(ledger, span), *changed_serials(park, journal, span)),
+        tuple(
+            works.total(meter, reading_type, role)
+            for meter in park.meters
+            for reading_type, role in meter.roles.items()
+        ),
+        (*_events(ledger, span), *changed_serials(park, journal, span), *declared.events()),
         _bills(park, span, ledger, facts),
         _inspected(park, span, journal, facts),
         tariffs,
+        declared.series,
     )
 
 
-def _account(
-    journal: JournalReader,
-    meter: Meter,
-    reading_type: str,
-    span: Span,
-    park: Park,
-    shifts: Shifts,
-    stored: Summary,
-) -> JournalMonth:
-    """What the journal alone says of a total's month."""
-    if reading_type in INTEGRATED.values():
-        return read_integral(journal, meter, reading_type, span, park.tz, stored)
-    return read_month(journal, meter, reading_type, span, park.tz, shifts)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Works:
+    """What measuring a total needs, looked up once for all of them."""
+
+    park: Park
+    span: Span
+    ledger: LedgerReader
+    journal: JournalReader
+    facts: Facts
+    days: list[Span]
+    progress: Mapping[Key, ProgressRow]
+    shifts: Mapping[Key, Shifts]
+    rated: dict[str, Fraction]
+    codes: Mapping[Key, bytes | None]
+    declared: DeclaredMonth
+
+    def total(self, meter: Meter, reading_type: str, role: Role) -> MonthTotal:
+        """One total over the span."""
+        key, limit_w = (meter.id, reading_type), _limit(meter, self.rated)
+        seen = _summary(self.ledger, *key, self.span, self.days, limit_w, self.codes.get(key))
+        found = self._substitutions(key, seen)
+        filled = fills(found, seen.holes)
+        return MonthTotal(
+            meter=meter,
+            reading_type=reading_type,
+            role=role,
+            span=self.span,
+            summary=seen,
+            progress=self.progress.get(key),
+            journal=self._account(meter, reading_type, seen),
+            declared=self._declared(meter, reading_type),
+            limit_w=limit_w,
+            substituted=accepted_amount(found),
+            recounted=self._recount(meter, reading_type, seen) if filled else None,
+        )
+
+    def _substitutions(self, key: Key, seen: Summary) -> tuple[SubstitutionLine, ...]:
+        if not seen.holes:
+            return ()
+        return substitution_lines(
+            self.facts, self.span, self.park.tz, lambda *asked: seen.holes if asked == key else None
+        )
+
+    def _declared(self, meter: Meter, reading_type: str) -> DeclaredParts | None:
+        declared = self.declared.of(meter, reading_type)
+        if declared is None:
+            return None
+        return parts_of(self.ledger.cells(meter.id, reading_type, *self.span), declared, meter.id)
+
+    def _account(self, meter: Meter, reading_type: str, seen: Summary) -> JournalMonth:
+        """What the journal alone says of a total's month."""
+        zone = self.park.tz
+        if reading_type in INTEGRATED.values():
+            return read_integral(self.journal, meter, reading_type, self.span, zone, seen)
+        shifts = self.shifts.get((meter.id, reading_type), NO_SHIFTS)
+        return read_month(self.journal, meter, reading_type, self.span, zone, shifts)
+
+    def _recount(self, meter: Meter, reading_type: str, seen: Summary) -> int | None:
+        """Of totals that are integrated from power nobody knows parts of a month."""
+        if reading_type in INTEGRATED.values():
+            return None
+        runs = holes_between(seen.holes, self.span)
+        shifts = self.shifts.get((meter.id, reading_type), NO_SHIFTS)
+        return recount(self.journal, meter, reading_type, self.span, runs, self.park.tz, shifts)
 
 
 def _summary(

@@ -9,6 +9,7 @@ import msgspec
 
 from metering.i18n import N_
 from storage.months import MonthRow
+from verification.accounting.history import purchased_of
 from verification.changes import differences
 from verification.document import Change, MonthDocument, exact_decimal, parse
 
@@ -17,6 +18,7 @@ Code = Literal[
     "ct_corrected",
     "late_data",
     "meter_exchange",
+    "substitution",
     "late_certificate",
     "factor_notice",
     "registry_corrected",
@@ -27,6 +29,7 @@ CODE_LABELS: Mapping[str, tuple[str, str]] = {
     "ct_corrected": ("互感器变比更正", N_("transformer ratio corrected")),
     "late_data": ("迟到数据", N_("late data")),
     "meter_exchange": ("换表", N_("meter exchanged")),
+    "substitution": ("数据替代", N_("energy substituted")),
     "late_certificate": ("迟到凭证", N_("late certificate")),
     "factor_notice": ("新因子公告", N_("new factor notice")),
     "registry_corrected": ("登记信息更正", N_("registry corrected")),
@@ -83,6 +86,12 @@ def reason(code: str, note: str) -> str:
     return f"{code}：{note}" if note else code
 
 
+def reason_text(said: str) -> str:
+    """A revision's reason for people: a code is told in words before it."""
+    code, colon, note = said.partition("：")
+    return f"{CODE_LABELS[code][0]} {code}{colon}{note}" if code in CODE_LABELS else said
+
+
 def restatement(code: str, note: str, pairs: Iterable[tuple[MonthRow, MonthRow]]) -> Restatement:
     """The summary of (old, new) revisions; ValueError for an unknown code or a pair of different months."""
     if code not in CODES:
@@ -123,7 +132,7 @@ def headline(document: MonthDocument) -> dict[str, str | None]:
         if document.energy_total
         else document.energy.standard_coal_kgce
     )
-    return {"purchased_wh": document.energy.purchased_wh, "standard_coal_kgce": coal, "emission_ug": primary}
+    return {"purchased_wh": purchased_of(document), "standard_coal_kgce": coal, "emission_ug": primary}
 
 
 def _figures(before: MonthDocument, after: MonthDocument) -> Iterable[Figure]:

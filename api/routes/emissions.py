@@ -1,5 +1,6 @@
 """Emissions of a meter, site, enterprise or the park over a range."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -19,7 +20,7 @@ from api.times import FromQuery, Size, SizeQuery, ToQuery, buckets, check_cost, 
 from factors.policy import MissingFactor, factor_for
 from metering.i18n import _
 from metering.intervals import Span, iso, month_of
-from metering.registry import Meter, Term
+from metering.registry import Enterprise, Meter, Park, Term
 from metering.roles import Role
 from storage.ledger import IntervalRow
 
@@ -77,12 +78,13 @@ def emissions(
         meter = sources.meter(_given(id), "id")
         total = _electricity_total(meter, reading_type)
         return _meter_emissions(sources, meter, total, span=span, spans=spans, size=size)
-    scope = _scope(sources, by, id)
-    check_cost(span, len({flow.key for flow in scope.terms}))
+    scopes = _scopes(sources, by, id, [*spans, span])
+    scope = scopes[month_of(span.end_ms - 1, sources.zone)]
+    check_cost(span, len({flow.key for found in scopes.values() for flow in found.terms}))
     return EmissionsOut(
         by=by.value, id=scope.id, name=scope.name, size=size.value, zone=sources.park.zone,
         start=iso(span.start_ms, sources.zone), end=iso(span.end_ms, sources.zone),
-        formula=terms_out(scope.formula), rows=_scope_rows(sources, scope, spans),
+        formula=terms_out(scope.formula), rows=_scope_rows(sources, scopes, spans),
     )  # fmt: skip
 
 
@@ -92,8 +94,13 @@ def _given(id: str | None) -> str:
     return id
 
 
-def _scope(sources: Sources, by: By, id: str | None) -> Scope:
-    park = sources.park
+def _scopes(sources: Sources, by: By, id: str | None, spans: Iterable[Span]) -> dict[str, Scope]:
+    """The scope in every month that is asked about: its formula belongs to the month."""
+    months = {month_of(ms, sources.zone) for span in spans for ms in (span.start_ms, span.end_ms - 1)}
+    return {month: _scope(sources, sources.park_in(month), by, id) for month in sorted(months)}
+
+
+def _scope(sources: Sources, park: Park, by: By, id: str | None) -> Scope:
     if by is By.PARK:
         sources.whole_park()
         if id not in (None, park.id):
@@ -102,26 +109,33 @@ def _scope(sources: Sources, by: By, id: str | None) -> Scope:
             park.id, park.name, "park", park.formula, flows(park.meters, park.formula), ("park", park.id)
         )
     if by is By.ENTERPRISE:
-        owner = sources.enterprise(_given(id), "id")
+        owner = _enterprise(park, sources.enterprise(_given(id), "id").id)
         terms = flows(park.meters_of(owner.id), owner.formula)
         return Scope(owner.id, owner.name, "enterprise", owner.formula, terms, ("enterprise", owner.id))
     site = next((site for site in park.sites if site.id == _given(id)), None)
     if site is None:
         raise unknown("id", str(id), by.value)
-    owner = sources.enterprise(site.enterprise)
+    owner = _enterprise(park, site.enterprise)
     own = {gateway.id for gateway in park.gateways if gateway.site == site.id}
     terms = flows((meter for meter in park.meters if meter.gateway in own), owner.formula)
     return Scope(site.id, site.name, "enterprise", owner.formula, terms, ("enterprise", owner.id))
 
 
-def _scope_rows(sources: Sources, scope: Scope, spans: list[Span]) -> list[EmissionRow]:
+def _enterprise(park: Park, id: str) -> Enterprise:
+    return next(enterprise for enterprise in park.enterprises if enterprise.id == id)
+
+
+def _scope_rows(sources: Sources, scopes: Mapping[str, Scope], spans: list[Span]) -> list[EmissionRow]:
     if not spans:
         return []
     with sources.ledger() as ledger:
-        sums = scope_sums(ledger, scope.terms, spans)
-    closed, day, rows = closed_months(sources, *scope.month_scope), today(sources), []
+        sums = scope_sums(ledger, [flow for scope in scopes.values() for flow in scope.terms], spans)
+    one = next(iter(scopes.values()))
+    closed, day, rows = closed_months(sources, *one.month_scope), today(sources), []
     for span, energies in zip(spans, sums, strict=True):
-        month, total = month_of(span.start_ms, sources.zone), tally(scope.terms, energies)
+        month = month_of(span.start_ms, sources.zone)
+        scope = scopes[month]
+        total = tally(scope.terms, energies)
         figures = sources.inventory.figures(scope.use, total.energy_wh, month, day)
         rows.append(
             _row(sources, span, total.energy_wh, figures, total.missing, provisional=month not in closed)

@@ -10,11 +10,10 @@ from api.errors import Problem
 from api.forms import MonthForm, boundary_meter, facts_of, prefilled
 from api.rights import Permission
 from api.routes.months import MonthPath, ScopePath
-from api.sources import Sources, SourcesDep
+from api.sources import SourcesDep
 from metering.config import validation_mistakes
 from storage.facts.judge import mistakes
-from storage.facts.state import Facts
-from storage.registry import RegistryReader, RegistryWriter
+from storage.registry import RegistryWriter
 
 router = APIRouter(tags=["monthly form"])
 
@@ -27,7 +26,7 @@ router = APIRouter(tags=["monthly form"])
 def form(sources: SourcesDep, month: MonthPath, scope: ScopePath) -> dict[str, Any]:
     """Ten fields: this month's values where they are known; a bill goes on where the last one ended."""
     sources.enterprise(scope, "scope")
-    found = prefilled(_facts(sources), scope, month)
+    found = prefilled(sources.facts(), scope, month)
     return {name: None if value is None else str(value) for name, value in found.items()}
 
 
@@ -50,7 +49,7 @@ def state(
         fresh = facts_of(values, scope, month, boundary_meter(meters), sources.zone)
     except ValidationError as error:
         raise Problem(422, "invalid form", "; ".join(validation_mistakes(error)), "values") from error
-    if found := [text for _at, text in mistakes(fresh, _facts(sources), sources.park)]:
+    if found := [text for _at, text in mistakes(fresh, sources.facts(), sources.park)]:
         raise Problem(422, "invalid form", "; ".join(found), "values")
     with RegistryWriter(sources.settings.facts) as registry:
         revision = registry.apply(fresh, access.principal.name, f"form {month}", sources.clock())
@@ -63,11 +62,3 @@ def state(
         registry_revision=revision.number,
     )
     return {"registry_revision": revision.number, "facts": len(fresh)}
-
-
-def _facts(sources: Sources) -> Facts:
-    path = sources.settings.facts
-    if not path.exists():
-        return Facts()
-    with RegistryReader(path) as registry:
-        return registry.facts()

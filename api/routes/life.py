@@ -4,15 +4,17 @@ from typing import Annotated, Literal
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.access import Access, AccessDep, audit, public, require
+from api.access import Access, AccessDep, audit, public, require, slow_down
 from api.desk import Desk, Life, Refused
 from api.errors import Problem, unknown
 from api.rights import Permission
 from api.routes.months import Kind, MonthPath, RevisionQuery, ScopePath
 from api.sources import Sources, SourcesDep
+from api.uploads import insist_on_room
 from metering.i18n import _
 from metering.intervals import to_local
 from storage.lifecycle import OvertakenError, Subject
@@ -182,13 +184,19 @@ def by_code(
 
 
 @router.post("/uploads/files", summary="Upload a file", dependencies=[require(Permission.FINDING_ANSWER)])
-async def upload(request: Request, name: Annotated[str, Query(max_length=200)] = "") -> Response:
-    """The request's body is the file: PDF, PNG, JPEG or XLSX. It is kept under its SHA-256, to be named by an act."""
+async def upload(
+    request: Request, access: AccessDep, name: Annotated[str, Query(max_length=200)] = ""
+) -> Response:
+    """The request's body is the file: PDF, PNG, JPEG or XLSX. It is kept under its SHA-256, to be named by an act of yours."""
+    state, who = request.app.state, access.principal.name
+    slow_down(state.uploads.budget, who)
+    insist_on_room(state.settings.users.parent)
     data = await request.body()
     try:
-        digest = desk_of(request).keep(data)
+        digest = await run_in_threadpool(desk_of(request).keep, data)
     except ValueError as error:
         raise Problem(422, "unusable file", str(error), "body") from error
+    state.uploads.note(who, digest)
     return _json({"sha256": digest, "size": len(data), "name": name})
 
 
@@ -263,8 +271,9 @@ def _do(
     which: tuple[str, str, str],
     decision: Decision,
 ) -> Response:
-    subject, _life = _found(request, sources, *which, None)
+    subject, found = _found(request, sources, *which, None)
     who, target = access.principal.name, f"{subject.month}/{subject.scope_kind}/{subject.scope_id}"
+    _insist_on_upload(request, who, decision.file_sha256, found)
     try:
         done = desk_of(request).act(
             subject, action, actor=who, role=access.permission.value, **decision.model_dump()
@@ -286,6 +295,14 @@ def _do(
         request, who, f"month.{action}", target, outcome="ok", revision=subject.revision, check=decision.check
     )
     return _json(done)
+
+
+def _insist_on_upload(request: Request, who: str, digest: str, found: Life) -> None:
+    """422 for a file that the actor has not uploaded: an act gives its file to everybody who sees the month."""
+    here = {done.file_sha256 for done in found.acts}
+    if digest and digest not in here and not request.app.state.uploads.has(who, digest):
+        text = _("there is no file {digest} that you have uploaded: upload it first")
+        raise Problem(422, "unknown file", text.format(digest=digest[:16]), "file_sha256")
 
 
 def _json(value: object) -> Response:

@@ -121,13 +121,23 @@ def _row(sources: Sources, month: str, kind: str, scope: str, revision: int | No
 def _out(sources: Sources, row: MonthRow) -> MonthOut:
     document: dict[str, Any] = json.loads(row.document)
     scope, checks = document.get("scope", {}), document.get("checks", [])
+    substituted, reported = _reported(document)
     return MonthOut(
         month=row.month, scope_kind=row.scope_kind, scope_id=row.scope_id, name=scope.get("name", row.scope_id),
         name_en=scope.get("name_en", ""), revision=row.revision, outcome=row.outcome, reason=row.reason,
         closed_at=iso(row.closed_at_ms, sources.zone), closed_at_ms=row.closed_at_ms, digest=row.digest,
-        purchased_wh=document.get("energy", {}).get("purchased_wh"), emissions=document.get("emissions", []),
+        purchased_wh=document.get("energy", {}).get("purchased_wh"), substituted_wh=substituted,
+        reported_wh=reported, emissions=document.get("emissions", []),
         findings=sum(check.get("outcome") != "PASS" for check in checks), reports=_links(sources, row),
     )  # fmt: skip
+
+
+def _reported(document: dict[str, Any]) -> tuple[str, str | None]:
+    """What was substituted of the purchased electricity, and what is reported with it; months of older releases have none."""
+    line = next((line for line in document.get("reported", []) if line["id"] == "purchased_wh"), None)
+    if line is None:
+        return "0", document.get("energy", {}).get("purchased_wh")
+    return line["substituted"], line["reported"]
 
 
 def _links(sources: Sources, row: MonthRow) -> list[ReportLink]:

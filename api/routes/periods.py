@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query
 
 from api.access import require
 from api.errors import invalid
-from api.inventory import Flow, flows
+from api.inventory import Flow, Key, flows
 from api.period_models import CalendarOut, PeriodEnergyOut, PeriodsOut
 from api.rights import Permission
 from api.routes.readings import total_type
@@ -19,15 +19,15 @@ from api.sources import Sources, SourcesDep
 from api.times import FromQuery, Size, ToQuery, check_cost, parse_range
 from factors.tariffs import day_kinds, in_force
 from metering.i18n import _
-from metering.intervals import HOUR_MS, QUARTER_MS, Span, iso
+from metering.intervals import HOUR_MS, QUARTER_MS, Span, iso, local_month, month_of
 from metering.periods import CODES, NONE, PERIOD_LABELS
 from metering.quality import Quality
-from metering.registry import Meter
+from metering.registry import Enterprise, Meter
 from metering.tariff import local_dates, period_codes
+from storage.facts.formulas import formula_of
 from storage.facts.state import Facts
 from storage.facts.tariff import TariffFact
 from storage.ledger import IntervalRow
-from storage.registry import RegistryReader
 
 router = APIRouter(tags=["readings"])
 _NO_CALENDAR = ("无日历", "no calendar")
@@ -57,30 +57,36 @@ def periods(
     is given for meters only.
     """
     span = parse_range(start, end, Size.DAY, sources.zone, sources.clock())
-    if by is Whose.METER:
-        meter = sources.meter(id, "id")
-        name = meter.name
-        terms: tuple[Flow, ...] = (_flow(meter, reading_type),)
-        owner = sources.park.enterprise_of(meter)
-    else:
-        enterprise = sources.enterprise(id, "id")
-        name, owner = enterprise.name, enterprise.id
-        terms = flows(sources.park.meters_of(owner), enterprise.formula)
+    name, owner, parts = terms_of(sources, by, id, reading_type, span)
+    terms = tuple(dict.fromkeys(flow for _part, found in parts for flow in found))
     check_cost(span, len(terms))
-    facts = _facts(sources)
+    facts = sources.facts()
     sums = _Sums(with_demand=by is Whose.METER)
     named = {fact.meter for fact in facts.of(TariffFact, owner)}
     codes = {key: _codes(sources, facts, owner, key, span) for key in {"", *named}}
     with sources.ledger() as ledger:
-        for flow in terms:
-            of = codes[flow.meter if flow.meter in named else ""]
-            sums.take(ledger.intervals(*flow.key, *span), flow, of, span)
+        for part, found in parts:
+            for flow in found:
+                of = codes[flow.meter if flow.meter in named else ""]
+                sums.take(ledger.intervals(*flow.key, *part), flow, of, span)
     return PeriodsOut(
         by=by.value, id=id, name=name, zone=sources.park.zone,
         start=iso(span.start_ms, sources.zone), end=iso(span.end_ms, sources.zone),
         calendars=list(_calendars(sources, facts, owner, terms, span)), periods=list(sums.lines(sources)),
         missing_meters=sorted(sums.missing),
     )  # fmt: skip
+
+
+def terms_of(
+    sources: Sources, by: Whose, id: str, reading_type: str, span: Span
+) -> tuple[str, str, list[tuple[Span, tuple[Flow, ...]]]]:
+    """(name, owning enterprise, what is counted in which part of the span) of a meter or an enterprise that the caller may see."""
+    if by is Whose.METER:
+        meter = sources.meter(id, "id")
+        owner = sources.park.enterprise_of(meter)
+        return meter.name, owner, [(span, (_flow(meter, reading_type),))]
+    enterprise = sources.enterprise(id, "id")
+    return enterprise.name, enterprise.id, list(_by_month(sources, enterprise, span))
 
 
 def _flow(meter: Meter, reading_type: str) -> Flow:
@@ -90,12 +96,17 @@ def _flow(meter: Meter, reading_type: str) -> Flow:
     return Flow(meter.id, reading_type, meter.roles[reading_type], 1)
 
 
-def _facts(sources: Sources) -> Facts:
-    path = sources.settings.facts
-    if not path.exists():
-        return Facts()
-    with RegistryReader(path) as reader:
-        return reader.facts()
+def _by_month(
+    sources: Sources, enterprise: Enterprise, span: Span
+) -> Iterator[tuple[Span, tuple[Flow, ...]]]:
+    """The months of a span, each with the totals that the enterprise's formula takes then."""
+    meters, at = sources.park.meters_of(enterprise.id), span.start_ms
+    while at < span.end_ms:
+        month = month_of(at, sources.zone)
+        end = min(local_month(month, sources.zone).end_ms, span.end_ms)
+        formula = formula_of(sources.facts(), enterprise.id, enterprise.formula, month)
+        yield Span(at, end), flows(meters, formula)
+        at = end
 
 
 def _choice(facts: Facts, owner: str, meter: str, day: date) -> TariffFact | None:
@@ -148,12 +159,12 @@ class _Sums:
 
     with_demand: bool
     parts: dict[int, _Part] = field(default_factory=dict)
-    missing: set[str] = field(default_factory=set)
+    silent: dict[Key, bool] = field(default_factory=dict)
+    """Of every total that was asked: whether it had no row in any part."""
 
     def take(self, rows: Sequence[IntervalRow], flow: Flow, codes: bytes, span: Span) -> None:
         """The rows of one total."""
-        if not rows:
-            self.missing.add(flow.meter)
+        self.silent[flow.key] = self.silent.get(flow.key, True) and not rows
         for start, found in groupby(rows, lambda row: row.start_ms - row.start_ms % QUARTER_MS):
             quarter = list(found)
             part = self.parts.setdefault(codes[(start - span.start_ms) // QUARTER_MS], _Part())
@@ -164,6 +175,11 @@ class _Sums:
             measured = not guessed and all(row.closed for row in quarter)
             if measured and (part.peak is None or energy > part.peak[0]):
                 part.peak = energy, start
+
+    @property
+    def missing(self) -> set[str]:
+        """Meters with a total that has no row."""
+        return {meter for (meter, _kind), silent in self.silent.items() if silent}
 
     def lines(self, sources: Sources) -> Iterator[PeriodEnergyOut]:
         """Dearest first."""

@@ -10,6 +10,7 @@ from api.errors import unknown
 from api.models import EnterpriseOut, GatewayOut, MeterOut, ParkOut, SiteOut, TermOut
 from api.rights import Permission
 from api.sources import Sources, SourcesDep
+from metering.intervals import month_of
 from metering.registry import Term
 from metering.roles import ROLE_LABELS
 
@@ -22,10 +23,14 @@ def terms_out(formula: Iterable[Term]) -> list[TermOut]:
     return [TermOut(role=t.role.value, sign=t.sign, label_zh=zh, label_en=en) for t, zh, en in labels]
 
 
+def _this_month(sources: Sources) -> str:
+    return month_of(sources.clock(), sources.zone)
+
+
 @router.get("/park", summary="The park", dependencies=[require(Permission.REGISTRY_VIEW)])
 def park(sources: SourcesDep) -> ParkOut:
     """Name, zone, provincial factor scope and boundary formula of the park."""
-    found = sources.park
+    found = sources.park_in(_this_month(sources))
     return ParkOut(
         id=found.id, name=found.name, name_en=found.name_en, zone=found.zone,
         grid_scope=found.grid_scope, formula=terms_out(found.formula),
@@ -40,7 +45,7 @@ def enterprises(sources: SourcesDep) -> list[EnterpriseOut]:
             id=e.id, name=e.name, name_en=e.name_en, credit_code=e.credit_code,
             industry=e.industry, formula=terms_out(e.formula),
         )
-        for e in sources.park.enterprises
+        for e in sources.park_in(_this_month(sources)).enterprises
     ]  # fmt: skip
 
 

@@ -28,6 +28,8 @@ class Line(asyncio.Protocol):
         self.lost = False
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
+        self._until_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
 
     def data_received(self, data: bytes) -> None:
         """Take in what came."""
@@ -40,6 +42,8 @@ class Line(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         """Wake who listens."""
         self.lost = True
+        if self._timer is not None:
+            self._timer.cancel()
         self._wake()
 
     def now(self) -> float:
@@ -51,14 +55,29 @@ class Line(asyncio.Protocol):
         if self.lost:
             raise ConnectionResetError("the connection was closed")
         before = self.ever_heard
-        self._waiter = self._loop.create_future()
-        timer = self._loop.call_at(until_s, self._wake)
+        self._waiter, self._until_s = self._loop.create_future(), until_s
+        if self._timer is None or self._timer.when() > until_s:
+            self._alarm()
         try:
             await self._waiter
         finally:
-            timer.cancel()
             self._waiter = None
         return self.ever_heard > before or self._gone()
+
+    def _alarm(self) -> None:
+        """One timer serves many waits: an answer mostly comes long before its time is over, and does not cancel it."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._until_s, self._time_over)
+
+    def _time_over(self) -> None:
+        due, self._timer = self._timer, None
+        if self._waiter is None or due is None:
+            return
+        if due.when() < self._until_s:
+            self._alarm()
+        else:
+            self._wake()
 
     def _gone(self) -> bool:
         return self.lost

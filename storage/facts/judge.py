@@ -8,19 +8,21 @@ from metering.reading_types import READING_TYPES
 from metering.registry import Park
 from storage.facts.fact import Fact, State
 from storage.facts.kinds import BenchmarkFact, BillFact, CertificateFact, EnterpriseFact, InspectionFact
+from storage.facts.series import SeriesFact
 from storage.facts.state import Facts
 from storage.facts.substitution import ApprovalFact, SubstitutionFact
 from storage.facts.tariff import TariffFact
 
 
 def mistakes(fresh: Sequence[Fact], known: Facts, park: Park) -> list[tuple[int, str]]:
-    """(index in `fresh`, what is wrong), all of them."""
+    """(index in `fresh`, what is wrong), all of them. Of enterprises that are not in `park` nothing is told."""
     return [
         *_unknown(fresh, park),
         *_twice(fresh),
-        *_claimed_twice(fresh, known),
+        *_claimed_twice(fresh, known, park),
         *_overlapping(fresh, known),
-        *_codes(fresh, known),
+        *_two_factors(fresh, known),
+        *_codes(fresh, known, park),
     ]
 
 
@@ -36,7 +38,7 @@ def _unknown(fresh: Sequence[Fact], park: Park) -> Iterator[tuple[int, str]]:
     for i, fact in enumerate(fresh):
         if fact.subject not in known[fact.SUBJECT] and not isinstance(fact, BenchmarkFact):
             yield i, text.format(what=fact.SUBJECT, name=fact.subject)
-        if isinstance(fact, TariffFact) and fact.meter and not _owns(park, fact):
+        if isinstance(fact, TariffFact | SeriesFact) and fact.meter and not _owns(park, fact):
             text_ = _("{enterprise} has no meter {meter}")
             yield i, text_.format(enterprise=fact.enterprise, meter=fact.meter)
         if isinstance(fact, BillFact) and fact.meter not in meters:
@@ -54,7 +56,7 @@ def _unknown(fresh: Sequence[Fact], park: Park) -> Iterator[tuple[int, str]]:
                 yield i, text.format(what="reading_type", name=fact.reading_type)
 
 
-def _owns(park: Park, fact: TariffFact) -> bool:
+def _owns(park: Park, fact: TariffFact | SeriesFact) -> bool:
     meter = park.meter(fact.meter)
     return meter is not None and park.enterprise_of(meter) == fact.enterprise
 
@@ -73,7 +75,7 @@ def _twice(fresh: Sequence[Fact]) -> Iterator[tuple[int, str]]:
             )
 
 
-def _claimed_twice(fresh: Sequence[Fact], known: Facts) -> Iterator[tuple[int, str]]:
+def _claimed_twice(fresh: Sequence[Fact], known: Facts, park: Park) -> Iterator[tuple[int, str]]:
     """A certificate counts once in the whole park, whoever claims it and for whatever month."""
     claims = known.with_(fresh).of(CertificateFact)
     for i, fact in enumerate(fresh):
@@ -81,7 +83,11 @@ def _claimed_twice(fresh: Sequence[Fact], known: Facts) -> Iterator[tuple[int, s
             continue
         for other in claims:
             same = other.enterprise == fact.enterprise and other.first == fact.first
-            if not same and _overlap(fact, other):
+            if same or not _overlap(fact, other):
+                continue
+            if other.enterprise not in {e.id for e in park.enterprises}:
+                yield i, _("some of these certificates are claimed already, by another enterprise")
+            else:
                 text = _("certificates {first} to {last} are claimed already, by {enterprise} for {month}")
                 yield (
                     i,
@@ -111,8 +117,29 @@ def _overlapping(fresh: Sequence[Fact], known: Facts) -> Iterator[tuple[int, str
                 yield i, text.format(number=other.number, start=other.start, end=last, meter=other.meter)
 
 
-def _codes(fresh: Sequence[Fact], known: Facts) -> Iterator[tuple[int, str]]:
+def _two_factors(fresh: Sequence[Fact], known: Facts) -> Iterator[tuple[int, str]]:
+    """Two declared series of one subject over the same time: no rule says which one counts."""
+    series = known.with_(fresh).of(SeriesFact)
+    for i, fact in enumerate(fresh):
+        if not isinstance(fact, SeriesFact):
+            continue
+        for other in series:
+            place = (other.enterprise, other.meter) == (fact.enterprise, fact.meter)
+            if place and other.start != fact.start and fact.start < other.end and other.start < fact.end:
+                text = _(
+                    "a declared series of {enterprise} {meter} from {start} to {end} is there already: withdraw it first"
+                )
+                yield (
+                    i,
+                    text.format(
+                        enterprise=other.enterprise, meter=other.meter, start=other.start, end=other.end
+                    ),
+                )
+
+
+def _codes(fresh: Sequence[Fact], known: Facts, park: Park) -> Iterator[tuple[int, str]]:
     """One credit code, one enterprise."""
+    named = {enterprise.id for enterprise in park.enterprises}
     owners = {fact.credit_code: fact.enterprise for fact in known.of(EnterpriseFact)}
     for i, fact in enumerate(fresh):
         if (
@@ -122,6 +149,6 @@ def _codes(fresh: Sequence[Fact], known: Facts) -> Iterator[tuple[int, str]]:
             yield (
                 i,
                 _("credit code {code} is that of {enterprise} already").format(
-                    code=fact.credit_code, enterprise=owner
+                    code=fact.credit_code, enterprise=owner if owner in named else _("another enterprise")
                 ),
             )

@@ -15,10 +15,10 @@ from metering.registry import Meter, Park
 from metering.roles import Role
 from storage.ledger import LedgerReader, QuarterRow
 from storage.line_protocol import Field, point, series
+from stream.projection.meter_days import Key, MeterDays
 from stream.projection.schema import GRAM, METHODS, Scope, Tags, scopes
 from stream.projection.store import DayRow
 
-Key = tuple[str, str]
 Rows = dict[Key, QuarterRow]
 """One quarter's row of every total that has one."""
 _SOURCES = frozenset({Role.PV_GENERATION})
@@ -81,14 +81,16 @@ class DayBook:
         self._tags, self._factors, self._clock, self._zone = tags, factors, clock, park.tz
         self.scopes = [scope for scope in scopes(park) if scope.formula]
         self._parents = list(_parents(park, tags))
+        self._meter_days = MeterDays(park, tags)
         wanted = [flow[:2] for scope in self.scopes for flow in scope.formula]
         wanted += [key for parent in self._parents for key in (*parent.inflow, *parent.outflow)]
-        self._keys: list[Key] = list(dict.fromkeys(wanted))
+        self._keys: list[Key] = list(dict.fromkeys([*wanted, *self._meter_days.keys]))
 
     def derive(self, ledger: LedgerReader, day: Span, dirty: set[int]) -> tuple[list[str], list[DayRow]]:
-        """The lines of a day's dirty quarters and of the hours and the day they lie in; the day's row of every scope."""
+        """The lines of a day's dirty quarters, of the hours and the day they lie in, of every meter's day; every scope's row of it."""
         by_quarter = self._read(ledger, day)
         lines, rows = list(self._balance(by_quarter, dirty)), []
+        lines += self._meter_days.lines(ledger, by_quarter.values(), day, self.elapsed(day))
         month = month_of(day.start_ms, self._zone)
         hour_of = {quarter: bucket_start(quarter, "hour", self._zone) for quarter in by_quarter}
         hours = {hour_of[quarter] for quarter in dirty if quarter in hour_of}

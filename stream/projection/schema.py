@@ -162,6 +162,7 @@ def series_bound(park: Park, table: FactorTable) -> dict[str, int]:
         "reading": meters * gauges,
         "gateway": len(park.gateways),
         "meter_state": meters,
+        "meter_day": meters,
         "pipeline": len(ROLES),
         "interval": 2 * totals,
         "boundary": methods * len(SIZES),

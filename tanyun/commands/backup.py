@@ -19,14 +19,14 @@ from tanyun.environment import VERSION
 _LAST: Final = ("months.db", "ledger.db", "journal.db")
 """In this order: each may be older than the next, never newer."""
 _OUTBOX: Final = "outbox"
-_CONFIG, _REGISTRY = "server.toml", "park.toml"
+_CONFIG, _REGISTRY, _DELIVERY = "server.toml", "park.toml", "delivery.toml"
 UTC: Final = ZoneInfo("UTC")
 
 
 @click.command(
     short_help=_("Copy the server's stores while it runs."),
-    help=_("Copy journal, ledger, closed months and every other store of this server into a new FOLDER, with the registry and "
-           "the configuration, while everything runs. A manifest holds the SHA-256 of each file. Passwords, keys and the "
+    help=_("Copy journal, ledger, closed months and every other store of this server into a new FOLDER, with what people attached, "
+           "the registry and the configuration, while everything runs. A manifest holds the SHA-256 of each file. Passwords, keys and the "
            "outboxes of gateways are not in it. A folder that exists is not touched.")
          + example("tanyun backup /mnt/backup/tanyun-2026-11-20", "tanyun backup --config /etc/tanyun/server.toml /mnt/backup/today"),
 )  # fmt: skip
@@ -37,8 +37,10 @@ def backup(folder: Path, config_file: Path) -> None:
     with errors_as_sentences():
         config, _park = load_server(config_file)
         configs = {_CONFIG: config_file, _REGISTRY: config.registry}
+        if config.delivery is not None:
+            configs[_DELIVERY] = config.delivery
         try:
-            made = copies.back_up(stores_of(config), configs, folder, VERSION, _now_ms())
+            made = copies.back_up(stores_of(config), configs, folder, VERSION, _now_ms(), config.attachments)
         except FileExistsError as error:
             fail(f"{error.filename}: {error.strerror}")
     _say(made)
@@ -86,17 +88,23 @@ def _put_configs(folder: Path, config_file: Path) -> list[Path]:
         config_file.parent.mkdir(parents=True, exist_ok=True)
         config_file.write_bytes((folder / _CONFIG).read_bytes())
         written.append(config_file)
-    registry = load_server_config(config_file).registry
-    if not registry.exists():
-        registry.parent.mkdir(parents=True, exist_ok=True)
-        registry.write_bytes((folder / _REGISTRY).read_bytes())
-        written.append(registry)
+    config = load_server_config(config_file)
+    for name, path in ((_REGISTRY, config.registry), (_DELIVERY, config.delivery)):
+        if path is not None and not path.exists() and (folder / name).exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes((folder / name).read_bytes())
+            written.append(path)
     return written
 
 
 def _say(manifest: Manifest) -> None:
+    attached = manifest.of(copies.ATTACHMENT)
     for item in manifest.files:
-        click.echo(f"  {item.name:20} {item.size:>14,}  {item.sha256[:16]}")
+        if item not in attached:
+            click.echo(f"  {item.name:20} {item.size:>14,}  {item.sha256[:16]}")
+    if attached:
+        text = _("  attachments: {count} files, {size:,} bytes")
+        click.echo(text.format(count=len(attached), size=sum(item.size for item in attached)))
     text = _("  made {time} by release {program}; journal {journal} up to segment {segment}")
     click.echo(
         text.format(

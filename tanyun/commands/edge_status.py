@@ -117,6 +117,10 @@ def _print_live(live: Live, now_ms: int) -> None:
     click.echo()
     head = [_("meter"), _("bus"), _("success"), _("latency"), _("answered"), _("last error")]
     print_table(head, [_device_row(item, now_ms) for item in live.devices])
+    for item in live.devices:
+        if item.refused:
+            text = _("{meter} refuses {registers}: left out, and asked for again every hour")
+            click.echo(text.format(meter=item.meter, registers=", ".join(item.refused)))
 
 
 def _clock(live: Live) -> str:

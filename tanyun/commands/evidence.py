@@ -156,10 +156,10 @@ def _packs(
     from verification.evidence.verify import verify_pack  # noqa: PLC0415
 
     key = signing.load_private(key_file)
-    with LedgerReader(config.ledger) as ledger:
+    with LedgerReader(config.ledger) as ledger, MonthStore(config.months, writable=False) as months:
         sources = Sources(
             park, config.journal, ledger, FactorTable.load(), key, f"tanyun {VERSION}", _profiles(),
-            lambda revision: facts_of(config.facts, revision)[0], FuelTable.load(),
+            lambda revision: facts_of(config.facts, revision)[0], FuelTable.load(), months,
         )  # fmt: skip
         for row in rows:
             path = write_pack(row, sources, folder)

@@ -108,3 +108,34 @@ def test_the_newest_daily_run_is_served_to_those_who_may_see_the_scope(ask: Aski
     ]
     assert found[0]["checks"] == [{"id": "V01"}]
     assert [item["scope_id"] for item in one.get("/api/v1/months/2026-11/daily-checks").json()] == ["ent-a"]
+
+
+def test_every_sum_follows_the_formula_of_the_registry_from_its_month_on(ask: Asking) -> None:
+    """ent-a resells: from November on its registry takes it no longer off; live picture, sums and enterprise agree."""
+    client = ask(("operator", "*"))
+    days = {"by": "enterprise", "id": "ent-a", "from": "2026-11-01", "to": "2026-11-20", "size": "day"}
+
+    def told() -> tuple[int, int, list[str]]:
+        rows = client.get("/api/v1/emissions", params=days).json()
+        live = next(e for e in client.get("/api/v1/live").json()["enterprises"] if e["id"] == "ent-a")
+        (enterprise,) = [e for e in client.get("/api/v1/enterprises").json() if e["id"] == "ent-a"]
+        energy = sum(int(row["energy_wh"]) for row in rows["rows"] if row["energy_wh"] is not None)
+        assert [t["role"] for t in rows["formula"]] == [t["role"] for t in enterprise["formula"]]
+        return energy, int(live["month"]["energy_wh"]), [t["role"] for t in enterprise["formula"]]
+
+    before, live_before, _roles = told()
+    given = {"kind": "formula", "scope": "ent-a", "formula": "grid_boundary", "valid_from": "2026-12-01"}
+    assert put(client, given).status_code == 200
+    assert told()[:2] == (before, live_before)  # another month's formula says nothing of this one
+    assert put(client, {**given, "valid_from": "2026-11-01"}).status_code == 200
+    after, live_after, roles = told()
+    assert roles == ["grid_boundary"]
+    resold = sum(
+        int(row["energy_wh"])
+        for row in client.get("/api/v1/emissions", params={**days, "by": "meter", "id": "a-resold"}).json()[
+            "rows"
+        ]
+        if row["energy_wh"] is not None
+    )
+    assert (after - before, resold > 0) == (resold, True)
+    assert live_after > live_before

@@ -72,6 +72,13 @@ def intervals(meters: tuple[Meter, ...], start: int, end: int) -> Iterator[str]:
             )
 
 
+def meter_days(meters: tuple[Meter, ...], start: int, end: int) -> Iterator[str]:
+    """The quality of each meter's days."""
+    for t in range(start, end, DAY):
+        for meter in meters:
+            yield f"meter_day,{meter.tags} coverage=0.998,edge_read=0.99,worst=2.0,poor=2.0 {t}"
+
+
 def scopes(meters: tuple[Meter, ...]) -> list[tuple[str, str]]:
     """The enterprises and the park."""
     return [
@@ -186,6 +193,7 @@ def history(meters: tuple[Meter, ...], start: int, end: int) -> Iterator[str]:
     """The retention policy `history`."""
     start -= start % DAY
     yield from intervals(meters, start, end)
+    yield from meter_days(meters, start - 8 * HOUR, end)
     yield from boundaries(meters, start, end, "15m", QUARTER)
     yield from boundaries(meters, start, end, "hour", HOUR)
     yield from boundaries(meters, start - 8 * HOUR, end, "day", DAY)

@@ -1,6 +1,7 @@
 """What is committed is what the code builds, it fits Grafana's published types, and its names hold together."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,27 @@ def test_everything_points_at_what_exists(board: dict[str, Any]) -> None:
             assert target["datasource"]["uid"] == names.DATASOURCE
             used = {part.split(":")[0] for part in target["query"].split("${")[1:]}
             assert used <= variables, panel["title"]
+
+
+def statements(value: object) -> Iterator[str]:
+    """Every InfluxQL SELECT in a document."""
+    if isinstance(value, dict):
+        for found in value.values():
+            yield from statements(found)
+    elif isinstance(value, list):
+        for found in value:
+            yield from statements(found)
+    elif isinstance(value, str) and value.startswith("SELECT "):
+        yield value
+
+
+def test_every_select_of_every_query_is_bounded_in_time_itself() -> None:
+    """A bound that only the innermost SELECT has does not keep InfluxDB from opening every shard."""
+    files = [json.loads(path.read_text(encoding="utf-8")) for path in rendered.FOLDER.glob("*.json")]
+    found = list(statements(files))
+    assert len(found) > len(BOARDS)
+    for query in found:
+        assert query.count("SELECT ") == query.count("$timeFilter") + query.count("time >"), query
 
 
 def test_titles_are_chinese_with_english() -> None:

@@ -31,7 +31,8 @@ from tanyun.broker_files import Wanted, bring_up_to_date
 from tanyun.commands.enrol import enrol, gateway
 from tanyun.config import load_server_config
 from tanyun.enrol import EnrolError, fetch
-from tests.site import Client, free_port, mosquitto, until
+from tests.loopback import free_port, until
+from tests.site import Client, mosquitto
 
 pytestmark = [
     pytest.mark.skipif(find_mosquitto() is None, reason="no mosquitto on this machine"),

@@ -1,8 +1,6 @@
 """The real Mosquitto with a site's generated files, and the very clients that gateways and ingest use."""
 
 import asyncio
-import os
-import pwd
 import secrets
 import shutil
 import signal
@@ -10,9 +8,8 @@ import socket
 import ssl
 import subprocess
 import tempfile
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -24,38 +21,16 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from ingest.subscriber import Subscriber
 from metering.mqtt import BrokerSettings
-from metering.registry import Park, parse_registry
 from tanyun.broker import LOOPBACK, SERVER_USER, find_mosquitto
 from tanyun.broker_files import Wanted, bring_up_to_date
 from tanyun.doctor import BrokerAddress, check_broker
+from tests.loopback import DEADLINE_S, free_port, until
+from tests.site import mosquitto, park_with
 
 pytestmark = [
     pytest.mark.skipif(find_mosquitto() is None, reason="no mosquitto on this machine"),
     pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl on this machine"),
 ]
-DEADLINE_S = 20.0
-MOSQUITTO_USER = "nobody"
-
-
-def park_with(*gateways: str) -> Park:
-    return parse_registry(
-        {
-            "id": "park",
-            "name": "园区",
-            "grid_scope": "CN-AH",
-            "enterprises": [{"id": "e", "name": "企业"}],
-            "sites": [{"id": "s", "enterprise": "e", "name": "厂区"}],
-            "gateways": [{"id": gateway, "site": "s"} for gateway in gateways],
-            "meters": [],
-        }
-    )
-
-
-def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + DEADLINE_S
-    while not true():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.005)
 
 
 @dataclass
@@ -74,34 +49,6 @@ class Site:
         )  # fmt: skip
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
-
-
-def run_mosquitto(folder: Path, port: int) -> subprocess.Popen[bytes]:
-    """Like tanyun-mosquitto.service: as an ordinary user who owns `broker/` and nothing else."""
-    argv = (find_mosquitto() or "", "-c", str(folder / "broker" / "mosquitto.conf"))
-    if os.geteuid() == 0:
-        owner = pwd.getpwnam(MOSQUITTO_USER)
-        for path in (folder / "broker", *(folder / "broker").iterdir()):
-            os.chown(path, owner.pw_uid, owner.pw_gid)
-        process = subprocess.Popen(
-            argv, stderr=subprocess.DEVNULL, user=MOSQUITTO_USER, group=owner.pw_gid, extra_groups=()
-        )
-    else:
-        process = subprocess.Popen(argv, stderr=subprocess.DEVNULL)
-    until(lambda: is_up(port) or process.poll() is not None)
-    assert process.poll() is None
-    return process
-
-
-def is_up(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex((LOOPBACK, port)) == 0
-
-
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
     # Not pytest's tmp_path: that one is closed to other users.
@@ -109,12 +56,8 @@ def site() -> Iterator[Site]:
         Path(name).chmod(0o755)
         folder, port = Path(name), free_port()
         bring_up_to_date(folder, park_with("gw-a", "gw-b"), Wanted(names=("mqtt.park.example",), port=port))
-        process = run_mosquitto(folder, port)
-        try:
+        with mosquitto(folder, port) as process:
             yield Site(folder, port, process)
-        finally:
-            process.terminate()
-            process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -286,8 +229,7 @@ def test_a_gateway_added_later_signs_in_after_a_reload_and_a_removed_one_is_thro
         folder, port = Path(name), free_port()
         wanted = Wanted(names=("mqtt.park.example",), port=port)
         bring_up_to_date(folder, park_with("gw-a", "gw-b"), wanted)
-        process = run_mosquitto(folder, port)
-        try:
+        with mosquitto(folder, port) as process:
             site = Site(folder, port, process)
             with Client(site.settings("gw-a")) as kept, Client(site.settings("gw-b")) as removed:
                 bring_up_to_date(folder, park_with("gw-a", "gw-c"), wanted)
@@ -296,6 +238,3 @@ def test_a_gateway_added_later_signs_in_after_a_reload_and_a_removed_one_is_thro
                 with Client(site.settings("gw-c")) as added, Client(site.settings("gw-b")) as again:
                     assert (added.answer, kept.lost) == ("Success", False)
                     assert again.answer != "Success"
-        finally:
-            process.terminate()
-            process.wait()

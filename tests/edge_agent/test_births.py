@@ -11,6 +11,7 @@ from edge_agent import births
 from edge_agent.device import Device, make_device
 from edge_agent.outbox import Frame, Outbox
 from edge_agent.profile import Profile, bundled_profiles, load_profile
+from edge_agent.readings_body import readings_body
 from metering.protobuf_wire import uint_field
 from metering.sparkplug import encode
 from tests.fakes.gateway import config_for, toy_profile
@@ -61,7 +62,7 @@ def raw(device: Device) -> list[tuple[Any, int, int | float]]:
 
 
 def frame(outbox: Outbox, device: Device, *, historical: bool = False) -> Any:
-    body = births.readings_body(device.aliases, raw(device))
+    body = readings_body(device.aliases, raw(device))
     aliases = births.frame_aliases(outbox.declaration(device.declaration)[1])
     metrics = births.frame_metrics(
         aliases, outbox.epoch, Frame(42, device.declaration, T, body), historical=historical

@@ -7,13 +7,13 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Self
 
-from edge_agent.births import readings_body
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.config import EdgeConfig
 from edge_agent.device import Device, make_device
 from edge_agent.outbox import Draft, Outbox
 from edge_agent.profile import Profile, parse_profile
 from edge_agent.publisher import Publisher
+from edge_agent.readings_body import readings_body
 from metering.config import validate
 
 PROFILE = """

@@ -90,6 +90,12 @@ class Server:
             assert time.monotonic() < end, text
             time.sleep(0.02)
 
+    @property
+    def pid(self) -> int:
+        """Of the process that runs now."""
+        assert self._process is not None, "not started"
+        return self._process.pid
+
     def kill(self) -> None:
         """SIGKILL."""
         if self._process is not None:

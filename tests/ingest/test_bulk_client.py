@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from paho.mqtt.client import Client, MQTTMessage
@@ -64,10 +64,10 @@ class Heard:
 
 
 @contextmanager
-def connection(heard: Heard) -> Iterator[socket.socket]:
+def connection(heard: Heard, keepalive_s: int = 60) -> Iterator[socket.socket]:
     """The broker's end of the client's connection."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        heard.client.connect_async("127.0.0.1", server.getsockname()[1])
+        heard.client.connect_async("127.0.0.1", server.getsockname()[1], keepalive=keepalive_s)
         heard.client.loop_start()
         broker, _address = server.accept()
         with broker:
@@ -126,3 +126,16 @@ def test_what_was_left_of_a_broken_connection_is_not_read_into_the_next_one() ->
     heard.client.disconnect()
     heard.client.loop_stop()
     assert heard.messages == [("m", b"whole")] * 2
+
+
+def test_a_broker_whose_answer_to_a_ping_lies_behind_a_flood_is_alive_and_a_silent_one_is_not() -> None:
+    heard, pings = Heard(), b""
+    with connection(heard, keepalive_s=1) as broker:
+        broker.settimeout(0.05)
+        while pings.count(b"\xc0\x00") < 4:
+            broker.sendall(publish(("m", b"1")))
+            with suppress(TimeoutError):
+                pings += (said := broker.recv(100))
+                assert said, "the client hung up"
+        assert not heard.ended.is_set()
+        assert heard.ended.wait(DEADLINE_S)

@@ -4,7 +4,6 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,6 +35,7 @@ NATIONAL, PROVINCIAL = 0.5306, 0.6553
 
 @pytest.fixture(scope="module", params=KINDS)
 def influxd(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxDB]:
+    """One for all tests here: they only fill it."""
     with influxdb(request.param, tmp_path_factory.mktemp("influxd")) as server:
         yield server
 
@@ -46,13 +46,6 @@ def writer(influxd: InfluxDB) -> Iterator[AnyWriter]:
     yield opened
     influxd.forget()
     opened.close()
-
-
-@pytest.fixture
-def plant(tmp_path: Path) -> Iterator[Plant]:
-    made = Plant(tmp_path)
-    yield made
-    made.close()
 
 
 def project(plant: Plant, writer: AnyWriter, influxd: InfluxDB) -> None:
@@ -193,6 +186,23 @@ def test_a_day_says_how_much_of_its_energy_is_estimated(
     assert (day["energy_wh"], day["estimated_wh"]) == (4 * (1000 - 250) + 700, 700)
 
 
+def test_a_meters_day_says_how_much_of_it_was_measured(
+    plant: Plant, writer: AnyWriter, influxd: InfluxDB
+) -> None:
+    gate = [row(("gate", IMPORT), MONTH_MS + i * QUARTER_MS, 1000) for i in range(96)]
+    gate[5] = row(("gate", IMPORT), MONTH_MS + 5 * QUARTER_MS, 700, coverage_ms=0, edge_read=False, quality=2)
+    line = [row(("line", IMPORT), MONTH_MS + DAY_MS + i * QUARTER_MS, 900) for i in range(24)]
+    plant.commit([*gate, *line])
+    project(plant, writer, influxd)
+    days = writer.query("history", "SELECT * FROM meter_day")
+    found = {(day["meter"], (day["time"] - MONTH_MS) // DAY_MS): day for day in days}
+    assert found.keys() == {("gate", 0), ("gate", 1), ("line", 1)}, "no meter before its first interval"
+    first = found["gate", 0]
+    assert (first["coverage"], first["edge_read"]) == pytest.approx((95 / 96, 95 / 96))
+    assert (first["worst"], first["poor"], first["enterprise"]) == (2, 1, "e1")
+    assert (found["gate", 1]["coverage"], found["line", 1]["coverage"]) == pytest.approx((0, 0.25))
+
+
 def test_the_forecast_goes_on_at_this_months_pace(plant: Plant, writer: AnyWriter, influxd: InfluxDB) -> None:
     plant.commit(quarters(MONTH_MS, 10 * 96))
     project(plant, writer, influxd)
@@ -233,7 +243,8 @@ def test_an_open_month_becomes_its_closed_document(
       "meters":[{"role":"grid_boundary","unit":"Wh","points_read":90,"points_expected":100,"estimated_wh":"7"},
                 {"role":"sub_meter","unit":"Wh","points_read":1,"points_expected":100,"estimated_wh":"7"}],
       "emissions":[{"use":"enterprise","energy_wh":"72000","emission_ug":"38203200000"},
-                   {"use":"park","energy_wh":null,"emission_ug":null}]}"""
+                   {"use":"park","energy_wh":null,"emission_ug":null}],
+      "reported":[{"id":"purchased_wh","substituted":"500"},{"id":"market","substituted":"9"}]}"""
         % MONTH_MS
     )
     with MonthStore(plant.files.months) as months:
@@ -242,7 +253,7 @@ def test_an_open_month_becomes_its_closed_document(
     [closed] = writer.query("history", query)
     assert (closed["closed"], closed["revision"], closed["outcome"], closed["findings"]) == (1, 1, 1, 1)
     assert (closed["energy_wh"], closed["emission_g"]) == (72000, 38203.2)
-    assert (closed["completeness"], closed["estimated_wh"]) == (0.9, 7)
+    assert (closed["completeness"], closed["estimated_wh"], closed["substituted_wh"]) == (0.9, 7, 500)
 
 
 def test_every_revision_of_a_month_is_kept_beside_the_one_before(

@@ -1,12 +1,10 @@
 """Minutes: they add up to the ledger's quarters to the base unit, and lie where the readings put them."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from datetime import datetime
 from fractions import Fraction
 from itertools import pairwise
 from math import floor
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -16,40 +14,17 @@ from factors.policy import enterprise_policy
 from factors.table import FactorTable
 from metering.intervals import MINUTE_MS, QUARTER_MS, to_ms
 from metering.sparkplug import DataType, Metric, Payload, encode
-from storage.influx import connect
 from storage.journal import BirthIndex, Entry
 from storage.ledger import IntervalRow
 from storage.segment import Record
 from stream.context import Context
 from stream.policy import Policy
 from stream.projection.minutes import Read, minutes
-from tests.fakes.influx import KINDS, AnyWriter, InfluxDB, influxdb
+from tests.fakes.influx import AnyWriter, InfluxDB
 from tests.stream.projector_plant import IMPORT, MONTH_MS, ZONE, Plant, row
 from tests.stream.runs import run_through
 
 KEY = ("gate", IMPORT)
-
-
-@pytest.fixture(params=KINDS)
-def influxd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[InfluxDB]:
-    (tmp_path / "influx").mkdir()
-    with influxdb(request.param, tmp_path / "influx") as server:
-        yield server
-
-
-@pytest.fixture
-def writer(influxd: InfluxDB) -> Iterator[AnyWriter]:
-    opened = connect(influxd.target)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def plant(tmp_path: Path) -> Iterator[Plant]:
-    (tmp_path / "data").mkdir()
-    made = Plant(tmp_path / "data")
-    yield made
-    made.close()
 
 
 def interval(opening: int, closing: int, **changes: object) -> IntervalRow:

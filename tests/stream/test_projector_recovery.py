@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,38 +13,16 @@ from typing import Any
 import pytest
 
 from metering.intervals import to_ms
-from storage.influx import InfluxDownError, Refused, Retention, connect
+from storage.influx import InfluxDownError, Refused, Retention
 from storage.ledger import NewLedgerEvent
 from stream.projection import sources
 from stream.projector import Loop
-from tests.fakes.influx import KINDS, AnyWriter, InfluxDB, influxdb
+from tests.fakes.influx import AnyWriter, InfluxDB
 from tests.stream.projector_plant import DAY_MS, IMPORT, MONTH_MS, NOW_MS, ZONE, Plant, quarters, row
 
 KEY = ("gate", IMPORT)
 QUARTER = 15 * 60_000
 ROOT = str(Path(__file__).parents[2])
-
-
-@pytest.fixture(params=KINDS)
-def influxd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[InfluxDB]:
-    (tmp_path / "influx").mkdir()
-    with influxdb(request.param, tmp_path / "influx") as server:
-        yield server
-
-
-@pytest.fixture
-def writer(influxd: InfluxDB) -> Iterator[AnyWriter]:
-    opened = connect(influxd.target)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def plant(tmp_path: Path) -> Iterator[Plant]:
-    (tmp_path / "data").mkdir()
-    made = Plant(tmp_path / "data")
-    yield made
-    made.close()
 
 
 def sums(writer: AnyWriter) -> dict[tuple[str, str], tuple[int, int]]:

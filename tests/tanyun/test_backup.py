@@ -1,6 +1,7 @@
 """Backup while everything writes, restore on another machine, and gateways that send again what the restored server lacks."""
 
 import json
+import os
 import random
 import shutil
 import sqlite3
@@ -17,6 +18,7 @@ from ingest.subscriber import run
 from metering.mqtt import BrokerSettings
 from metering.registry import load_registry
 from storage import backup as copies
+from storage.attachments import keep
 from storage.errors import CorruptError, StoreError
 from storage.journal import SCHEMA_VERSION, Commit, JournalReader, Offset
 from storage.journal_writer import JournalWriter
@@ -99,6 +101,59 @@ def test_a_backup_on_another_machine_is_a_server_again(tmp_path: Path) -> None:
         assert [event.kind for event in journal.events()] == ["journal_restored"]
     with LedgerReader(new.parent / "data" / "ledger.db") as ledger:
         assert ledger.cursor() == Offset(4, 0)
+
+
+def test_what_people_attached_and_the_rules_of_delivery_come_along(tmp_path: Path) -> None:
+    config = installed(tmp_path)
+    config.write_text(f'delivery = "delivery.toml"\n{config.read_text("utf-8")}', encoding="utf-8")
+    (tmp_path / "delivery.toml").write_text("# ours\n", encoding="utf-8")
+    filled(tmp_path / "data")
+    kept = {
+        keep(tmp_path / "data" / "attachments", b"%PDF-" + bytes([i])): b"%PDF-" + bytes([i])
+        for i in range(3)
+    }
+    (tmp_path / "data" / "attachments" / ".half.draft").write_bytes(b"being written")
+    done = CliRunner().invoke(backup, [str(tmp_path / "copy"), "--config", str(config)])
+    assert done.exit_code == 0, done.output
+    there = keep(tmp_path / "new" / "data" / "attachments", b"%PDF-" + bytes([2]))
+    assert there in kept
+    done = CliRunner().invoke(
+        restore, [str(tmp_path / "copy"), "--config", str(tmp_path / "new" / "server.toml")]
+    )
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "new" / "delivery.toml").read_text("utf-8") == "# ours\n"
+    home = tmp_path / "new" / "data" / "attachments"
+    assert {path.name: path.read_bytes() for path in home.iterdir()} == kept
+
+
+def test_nobody_else_can_read_a_backup_and_what_root_restores_belongs_to_the_folders_owner(
+    tmp_path: Path,
+) -> None:
+    config = installed(tmp_path)
+    filled(tmp_path / "data")
+    keep(tmp_path / "data" / "attachments", b"%PDF-")
+    assert CliRunner().invoke(backup, [str(tmp_path / "copy"), "--config", str(config)]).exit_code == 0
+    assert (tmp_path / "copy").stat().st_mode & 0o077 == 0
+    to = tmp_path / "new"
+    to.mkdir()
+    if os.geteuid() == 0:
+        os.chown(to, 1234, 1235)
+    copies.restore(tmp_path / "copy", to, NOW_MS)
+    found = [path.stat() for path in to.rglob("*")]
+    assert len(found) == 5
+    assert {(item.st_uid, item.st_gid) for item in found} == {(to.stat().st_uid, to.stat().st_gid)}
+    assert not any(item.st_mode & 0o077 for item in found)
+
+
+def test_a_changed_attachment_makes_the_backup_useless_and_nothing_is_restored(tmp_path: Path) -> None:
+    filled(tmp_path / "data")
+    digest = keep(tmp_path / "data" / "attachments", b"%PDF-")
+    data, copy = tmp_path / "data", tmp_path / "copy"
+    copies.back_up(stores(data), {}, copy, "0", NOW_MS, data / "attachments")
+    (copy / "attachments" / digest).write_bytes(b"%PDF+")
+    with pytest.raises(CorruptError, match=digest):
+        copies.restore(copy, tmp_path / "new", NOW_MS)
+    assert not (tmp_path / "new").exists()
 
 
 def test_nothing_is_overwritten_and_the_file_in_the_way_is_named(tmp_path: Path) -> None:

@@ -10,8 +10,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -21,7 +20,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from paho.mqtt.enums import CallbackAPIVersion
 
-from metering.registry import Park, parse_registry
 from tanyun.broker import (
     LOOPBACK,
     BrokerError,
@@ -32,33 +30,13 @@ from tanyun.broker import (
     plan_broker,
 )
 from tanyun.supervisor import Child, Supervisor
+from tests.loopback import DEADLINE_S, until
+from tests.site import park_with
 
 STATE = "spBv1.0/STATE/tanyun"
-DEADLINE_S = 20.0
-
-
-def park_with(*gateways: str) -> Park:
-    return parse_registry(
-        {
-            "id": "park",
-            "name": "园区",
-            "grid_scope": "CN-AH",
-            "enterprises": [{"id": "e", "name": "企业"}],
-            "sites": [{"id": "s", "enterprise": "e", "name": "厂区"}],
-            "gateways": [{"id": gateway, "site": "s"} for gateway in gateways],
-            "meters": [],
-        }
-    )
 
 
 PARK = park_with("gw-a", "gw-b")
-
-
-def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + DEADLINE_S
-    while not true():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.005)
 
 
 class Client:

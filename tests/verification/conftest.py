@@ -160,6 +160,7 @@ class Plant:
     def _frames(self) -> Iterator[Entry]:
         number = 0
         edges = [e for edge in self.month for e in range(edge - NEAR_MS, edge + NEAR_MS + 1, QUARTER_MS)]
+        edges = sorted({*edges, *self.until_ms.values()})
         for at in edges:
             for meter in self.park.meters:
                 t_ms = at + self.shift_ms.get(meter.id, 0)

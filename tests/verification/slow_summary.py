@@ -33,6 +33,7 @@ class _Pass:
     first: IntervalRow | None = None
     last: IntervalRow | None = None
     energy: int = 0
+    measured: int = 0
     estimated: int = 0
     whole: bool = True
     points: int = 0
@@ -86,6 +87,7 @@ def _take(seen: _Pass, row: IntervalRow, day: int) -> None:
         if start > seen.covered_ms:
             seen.holes.append(Span(seen.covered_ms, start))
         seen.covered_ms = end
+        seen.measured += energy
     if row.quality >= _ESTIMATED:
         seen.estimated += energy
     if row.edge_read and closed and end % QUARTER_MS == 0:
@@ -146,6 +148,7 @@ def _summary(seen: _Pass) -> Summary:
         falling=OddOnes(seen.odd_count["falling"], tuple(seen.odd["falling"])),
         leaping=OddOnes(seen.odd_count["leaping"], tuple(seen.odd["leaping"])),
         holes=tuple(seen.holes),
+        measured=seen.measured,
     )
 
 

@@ -29,7 +29,7 @@ from storage.journal import Commit, Entry, FrameIndex, JournalReader
 from storage.journal_writer import JournalWriter
 from storage.ledger import LedgerReader
 from storage.merkle import merkle_root
-from storage.months import MonthRow
+from storage.months import MonthRow, MonthStore
 from stream.context import Context
 from stream.policy import Policy
 from tests.stream.runs import run_through
@@ -99,11 +99,14 @@ class Packed:
 
     def write(self, folder: Path, scope: str = "demo", park: Park | None = None) -> Path:
         row = next(row for row in self.rows if row.scope_id == scope)
-        with LedgerReader(self.works.folder / "ledger.sqlite") as ledger:
+        with (
+            LedgerReader(self.works.folder / "ledger.sqlite") as ledger,
+            MonthStore(self.works.folder / "months.sqlite", writable=False) as months,
+        ):
             journal, known = self.works.folder / "journal.sqlite", {"acrel_dtsd1352": b"# a profile\n"}
             sources = Sources(
                 park or self.works.park, journal, ledger, FactorTable.load(), self.key, "tanyun test", known,
-                lambda _revision: Facts(tuple(self.works.facts)), FuelTable.load(),
+                lambda _revision: Facts(tuple(self.works.facts)), FuelTable.load(), months,
             )  # fmt: skip
             return write_pack(row, sources, folder)
 

@@ -298,7 +298,7 @@ def test_what_a_process_that_died_was_to_do_is_done_here(
 
 
 def _here(_path: Path, _meters: frozenset[str]) -> Share:
-    return Share({}, {}, {}, None, os.getpid(), 0, {})
+    return Share({}, {}, {}, None, os.getpid(), 0, {}, {})
 
 
 def test_the_second_process_does_its_part(packed: Packed, tmp_path: Path) -> None:
@@ -316,7 +316,7 @@ def test_a_substitution_and_its_approval_are_in_the_pack_and_weighed_again(tmp_p
     works = Works(tmp_path, declared(PARK), SPAN)
     works.silent_from_ms["m-two"] = SPAN.end_ms - 2 * HOUR_MS
     works.build()
-    since = {"meter": "m-two", "start": "2026-10-31T22:00:00"}
+    since = {"meter": "m-two", "start": "2026-10-31T21:45:00"}
     written = fact(
         "substitution", **since, end="2026-11-01T00:00:00", energy="812.5", method="check_meter", reason="r",
         evidence_sha256=PROOF, by="li",
@@ -327,11 +327,26 @@ def test_a_substitution_and_its_approval_are_in_the_pack_and_weighed_again(tmp_p
         fact("substitution_approval", **since, substitution_sha256=fact_digest(written), by="wang"),
     ]
     packed = Packed(works, works.close(at_ms=CLOSED_AT_MS, incomplete=True), KEY)
-    (line,) = parse(next(row.document for row in packed.rows if row.scope_id == "guangdian")).substitutions
+    document = parse(next(row.document for row in packed.rows if row.scope_id == "guangdian"))
+    (line,) = document.substitutions
     assert line.accepted
+    bought = next(line for line in document.reported if line.id == "purchased_wh")
+    assert (bought.substituted, document.energy.purchased_wh) == ("812500", None)
+    assert int(bought.reported or 0) == int(bought.measured or 0) + 812_500
+    assert document.totals[0].including_ug is not None
     pack = packed.write(tmp_path / "packs", "guangdian")
     assert verify_pack(pack, KEY.public_key()).difference is None
+    assert recompute(pack, tmp_path).stdout.splitlines()[-1] == "equal"
     edits = {"facts/substitution_approval.csv": replaced("wang", "li")}
     verdict = verify_pack(forged(pack, tmp_path, KEY, edits), KEY.public_key())
     assert verdict.difference is not None
-    assert "substitutions[m-two/" in verdict.difference.place
+    assert verdict.difference.place.startswith("document.json")  # nothing stands for the hole any more
+    edit = replaced('"substituted":"812500"', '"substituted":"812501"')
+    with zipfile.ZipFile(pack) as members:
+        copies = [
+            name for name in members.namelist() if name.startswith("reports/") and name.endswith(".json")
+        ]
+    forgery = forged(pack, tmp_path, KEY, dict.fromkeys([names.DOCUMENT, *copies], edit))
+    verdict = verify_pack(forgery, KEY.public_key())
+    assert verdict.difference is not None
+    assert "reported[purchased_wh].substituted" in verdict.difference.place

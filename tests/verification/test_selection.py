@@ -1,5 +1,6 @@
 """A pack's frames and beginnings, over random histories: they give back the ledger's rows and events of any span."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,13 +16,14 @@ from storage.ledger import EventRow, IntervalRow, LedgerReader
 from storage.segment import Record
 from storage.slices import JournalSlice
 from tests.stream.runs import run_through
-from tests.stream.strategies import DEVICES, T0, births, context, park, streams
+from tests.stream.strategies import DEVICES, T0, births, context, park, readings, streams
 from tests.stream.test_runner import write_journal
 from tests.stream.test_step import changes
 from verification.evidence.judge import Event
 from verification.evidence.replay import Key, MeterFacts, Replay, dated_of
-from verification.evidence.selection import DECIDING, Known, Selector, known_of
-from verification.evidence.total import TOLD, Row
+from verification.evidence.selection import DECIDING, WARM_UP, Known, Selector, known_of
+from verification.evidence.total import TOLD
+from verification.evidence.track import Row
 
 
 def row_of(row: IntervalRow) -> Row:
@@ -45,7 +47,7 @@ def told(rows: list[EventRow], span: Span) -> list[Event]:
 
 
 def facts_of(meter: Meter, kind: str) -> MeterFacts:
-    dated = dated_of(declared_total(meter, kind, park().tz), kind, meter.max_power_w)
+    dated = dated_of(declared_total(meter, kind, park().tz), kind, meter.max_power_w, meter.power_gap_s)
     roles = {kind: "sub_meter"}
     return MeterFacts(meter.gateway, "e", "", 0, meter.ct, meter.pt, meter.max_power_w, roles, {kind: dated})
 
@@ -63,17 +65,16 @@ def replayed(folder: Path, key: Key, facts: MeterFacts, known: Known, span: Span
     return found
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(streams(size=25), changes(), st.integers(0, 60), st.integers(1, 200))
-def test_what_a_pack_takes_gives_back_the_ledger(
-    tmp_path_factory: pytest.TempPathFactory,
-    parts: list[list[Record]],
-    changed: dict[str, dict[str, object]],
+def expect_the_ledger_again(
+    folder: Path,
+    records: Iterable[Record],
+    changed: Mapping[str, dict[str, object]],
     first: int,
     length: int,
 ) -> None:
-    folder, registry = tmp_path_factory.mktemp("run"), park("Asia/Shanghai", **changed)
-    write_journal(folder / "journal", [*births(), *(record for part in parts for record in part)], 50)
+    """`first` and `length` of the span are in intervals after T0."""
+    registry = park("Asia/Shanghai", **changed)
+    write_journal(folder / "journal", [*births(), *records], 50)
     run_through(folder / "journal", folder / "ledger", context(registry))
     span = Span(T0 + first * QUARTER_MS, T0 + (first + length) * QUARTER_MS)
     with LedgerReader(folder / "ledger") as ledger:
@@ -91,3 +92,33 @@ def test_what_a_pack_takes_gives_back_the_ledger(
                     e for e in total.told.events if e.kind in TOLD and span.start_ms <= e.t < span.end_ms
                 )
                 assert found == told(mine, span)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(streams(size=25), changes(), st.integers(0, 60), st.integers(1, 200))
+def test_what_a_pack_takes_gives_back_the_ledger(
+    tmp_path_factory: pytest.TempPathFactory,
+    parts: list[list[Record]],
+    changed: dict[str, dict[str, object]],
+    first: int,
+    length: int,
+) -> None:
+    records = (record for part in parts for record in part)
+    expect_the_ledger_again(tmp_path_factory.mktemp("run"), records, changed, first, length)
+
+
+def test_of_the_frames_of_one_time_after_the_month_a_pack_takes_all(tmp_path: Path) -> None:
+    """The second frame of its time shows less: by it the first one does not count, and the pack has to go on to the next."""
+    end_ms = 3 * QUARTER_MS
+    heat = readings(
+        "heat", (905_000, 47), (907_000, 1_107), (944_000, 1_111), (end_ms - 1, 3_652),
+        (end_ms + 5, 208), (end_ms + 5, 29), (end_ms + 4_000, 3_688),
+    )  # fmt: skip
+    expect_the_ledger_again(tmp_path, heat, {}, 0, 3)
+
+
+def test_of_the_frames_of_one_time_before_the_month_a_pack_takes_all(tmp_path: Path) -> None:
+    """More of them than it looks at first."""
+    begins = [(60_000, 100 + n) for n in range(2 * WARM_UP)]
+    heat = readings("heat", *begins, (QUARTER_MS + 1_000, 140), (2 * QUARTER_MS + 1_000, 150))
+    expect_the_ledger_again(tmp_path, heat, {}, 1, 1)

@@ -9,6 +9,7 @@ from factors.table import Factor
 from metering.intervals import previous_month
 from verification.accounting.books import Books
 from verification.accounting.electricity import emission
+from verification.accounting.reported import PURCHASED
 from verification.completeness import total_of
 from verification.document import MonthDocument, count_text, exact_decimal, ratio_text
 from verification.lines import BudgetLine, Comparison, EmissionTotals, YearMonth
@@ -61,10 +62,16 @@ def _comparison(name: Literal["previous_month", "last_year"], month: str, closed
         month=month,
         revision=document.revision,
         digest=digest,
-        purchased_wh=document.energy.purchased_wh,
+        purchased_wh=purchased_of(document),
         standard_coal_kgce=coal_of(document),
         emission_ug=emission_of(document),
     )
+
+
+def purchased_of(document: MonthDocument) -> str | None:
+    """Purchased electricity of a closed month as reported; of older documents as measured."""
+    line = next((line for line in document.reported if line.id == PURCHASED), None)
+    return document.energy.purchased_wh if line is None else line.reported
 
 
 def coal_of(document: MonthDocument) -> str | None:
@@ -104,7 +111,7 @@ def _year_month(at: str, month: str, own: Own, closed: Closed) -> YearMonth:
     return YearMonth(
         month=at,
         revision=document.revision,
-        purchased_wh=document.energy.purchased_wh,
+        purchased_wh=purchased_of(document),
         standard_coal_kgce=coal_of(document),
         emission_ug=emission_of(document),
         restated_emission_ug=count_text(_restated(document, own)),
@@ -115,7 +122,8 @@ def _restated(document: MonthDocument, own: Own) -> int | None:
     """A closed month's total with this document's electricity factor."""
     if own.factor is None:
         return None
-    purchased = None if document.energy.purchased_wh is None else int(document.energy.purchased_wh)
+    reported = purchased_of(document)
+    purchased = None if reported is None else int(reported)
     if own.leading.use == "standard" and purchased is not None:
         purchased -= sum(int(line.accepted_wh) for line in document.certificates)
     leading = next((line for line in document.totals if line.primary), None)

@@ -3,13 +3,15 @@
 from collections.abc import Iterable, Sequence
 
 from metering.roles import Role
-from verification.completeness import MonthTotal, total_of
+from verification.completeness import MonthTotal, Of, as_measured, total_of
 from verification.document import ParentLine, count_text
 
 _SOURCES = frozenset({Role.PV_GENERATION})
 
 
-def parent_lines(scope: Iterable[MonthTotal], everything: Iterable[MonthTotal]) -> tuple[ParentLine, ...]:
+def parent_lines(
+    scope: Iterable[MonthTotal], everything: Iterable[MonthTotal], of: Of = as_measured
+) -> tuple[ParentLine, ...]:
     """Each meter of a scope that has children: the sum of what flows into its node, out of it, and the rest.
 
     PV generation and what a child exports flow in, like the parent's own import.
@@ -22,16 +24,16 @@ def parent_lines(scope: Iterable[MonthTotal], everything: Iterable[MonthTotal]) 
             if total.meter.parent is not None:
                 by_parent.setdefault(total.meter.parent, []).append(total)
     names = {t.meter.id: t.meter.name for t in scope if t.electric}
-    return tuple(_parent_line(p, names[p], own[p], by_parent[p]) for p in names if p in by_parent)
+    return tuple(_parent_line(p, names[p], own[p], by_parent[p], of) for p in names if p in by_parent)
 
 
 def _parent_line(
-    parent: str, name: str, mine: Sequence[MonthTotal], below: Sequence[MonthTotal]
+    parent: str, name: str, mine: Sequence[MonthTotal], below: Sequence[MonthTotal], of: Of
 ) -> ParentLine:
     own = [(t, not _is_export(t)) for t in mine if t.role not in _SOURCES]
     children = [(t, _is_export(t) or t.role in _SOURCES) for t in below]
-    inflow = total_of(t.energy for t, flows_in in [*own, *children] if flows_in)
-    outflow = total_of(t.energy for t, flows_in in [*own, *children] if not flows_in)
+    inflow = total_of(of(t) for t, flows_in in [*own, *children] if flows_in)
+    outflow = total_of(of(t) for t, flows_in in [*own, *children] if not flows_in)
     rest = None if inflow is None or outflow is None else inflow - outflow
     return ParentLine(
         parent=parent,

@@ -18,10 +18,11 @@ def check(case: Case) -> CheckLine:
     low = [t for t in totals if t.share_read < limit("V01_target")]
     lowest = min((t.share_read for t in totals), default=Fraction(0))
     outcome: CheckOutcome = "FINDING" if low else "PASS"
-    if not totals or any(total.behind for total in totals):
+    if not totals or any(total.behind and not total.filled for total in totals):
         outcome = "INSUFFICIENT_DATA"
-    # A total that has not been read to the end may still become complete: it does not fail yet.
-    if any(t.share_read < limit("V01_official") for t in totals if not t.behind):
+    # A total that has not been read to the end may still become complete: it does not fail yet. What two people substituted
+    # is never counted as read, and asks for an explanation instead (ours).
+    if any(t.share_read < limit("V01_official") for t in totals if not (t.behind or t.filled)):
         outcome = "FAIL"
     return RULE.line(
         outcome,

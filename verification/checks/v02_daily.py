@@ -15,13 +15,13 @@ RULE = Rule(
 
 def check(case: Case) -> CheckLine:
     """FAIL above the official deviation, FINDING above ours."""
-    shares = {total: _deviation(total) for total in case.meters}
+    shares = {total: _deviation(total) for total in case.meters if not total.filled}
     unknown = [total for total, share in shares.items() if share is None]
     known = {total: share for total, share in shares.items() if share is not None}
     wide = [total for total, share in known.items() if share > limit("V02_target")]
     largest = max(known.values(), default=Fraction(0))
     outcome: CheckOutcome = "FINDING" if wide else "PASS"
-    if unknown or not shares:
+    if unknown or not case.meters:
         outcome = "INSUFFICIENT_DATA"
     if largest > limit("V02_official"):
         outcome = "FAIL"

@@ -16,14 +16,15 @@ _MS = 1000
 
 
 def check(case: Case) -> CheckLine:
-    """FINDING beyond a minute, FAIL beyond a day, INSUFFICIENT_DATA without readings on both sides."""
+    """FINDING beyond a minute or where a substitution reaches the edge, FAIL beyond a day, INSUFFICIENT_DATA without either."""
     distances = {total: _distance_ms(total) for total in case.meters}
-    none = [t for t, distance in distances.items() if distance is None]
+    none = [t for t, distance in distances.items() if distance is None and not t.filled]
+    filled = [t for t, distance in distances.items() if distance is None and t.filled]
     late = [
         t for t, distance in distances.items() if distance is not None and distance > limit("V03_day") * _MS
     ]
     furthest = max((d for d in distances.values() if d is not None), default=0)
-    outcome: CheckOutcome = "FINDING" if late else "PASS"
+    outcome: CheckOutcome = "FINDING" if late or filled else "PASS"
     if furthest > limit("V03_month") * _MS:
         outcome = "FAIL"
     if none or not distances:
@@ -31,10 +32,16 @@ def check(case: Case) -> CheckLine:
     return RULE.line(
         outcome,
         f"{half_up(Fraction(furthest, _MS), 1)} s",
-        f"{len(late)} 个计量量的读数距月界超过 60 s，{len(none)} 个无可夹逼的读数",
-        f"{len(late)} totals read more than 60 s from an edge, {len(none)} without readings around it",
-        meters=ids([*none, *late]),
-        inputs={"totals": len(distances), "late": len(late), "not_enclosed": len(none)},
+        f"{len(late)} 个计量量的读数距月界超过 60 s，{len(none)} 个无可夹逼的读数，{len(filled)} 个的月界由数据替代补足",
+        f"{len(late)} totals read more than 60 s from an edge, {len(none)} without readings around it, "
+        f"{len(filled)} with a substitution there",
+        meters=ids([*none, *late, *filled]),
+        inputs={
+            "totals": len(distances),
+            "late": len(late),
+            "not_enclosed": len(none),
+            "substituted": len(filled),
+        },
         evidence=[_evidence(total) for total in late],
     )
 

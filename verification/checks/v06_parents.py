@@ -4,7 +4,7 @@ from fractions import Fraction
 
 from verification.checks.case import Case, Rule
 from verification.checks.thresholds import limit
-from verification.completeness import pv_self_use
+from verification.completeness import as_reported, pv_self_use
 from verification.document import CheckLine, CheckOutcome, ParentLine, half_up
 from verification.lines import Evidence
 
@@ -16,7 +16,7 @@ RULE = Rule(
 
 def check(case: Case) -> CheckLine:
     """FINDING beyond the band, or when more is exported than generated."""
-    exceeds = (pv_self_use(case.boundary) or 0) < 0
+    exceeds = (pv_self_use(case.boundary, as_reported) or 0) < 0
     shares = {line.parent: _unmetered_share(line) for line in case.parents}
     wide = [parent for parent, share in shares.items() if share is not None and abs(share) > limit("V06")]
     unknown = [parent for parent, share in shares.items() if share is None]

@@ -14,7 +14,7 @@ RULE = Rule(
 def check(case: Case) -> CheckLine:
     """FINDING when a claim was refused, INSUFFICIENT_DATA when self-generated power was not recorded to the end."""
     refused = [line for line in case.certificates if line.refused_en]
-    blind = [t.meter.id for t in case.boundary.of_role(Role.PV_GENERATION) if t.energy is None]
+    blind = [t.meter.id for t in case.boundary.of_role(Role.PV_GENERATION) if t.reported is None]
     outcome: CheckOutcome = "FINDING" if refused else "PASS"
     if blind:
         outcome = "INSUFFICIENT_DATA"

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from metering.intervals import previous_month
-from verification.accounting.history import last_year
+from verification.accounting.history import last_year, purchased_of
 from verification.checks.case import Case, Rule
 from verification.checks.thresholds import limit
+from verification.completeness import as_reported
 from verification.document import CheckLine, CheckOutcome, MonthDocument, half_up
 from verification.lines import Evidence
 
@@ -22,7 +23,7 @@ ENOUGH = 6
 
 def check(case: Case) -> CheckLine:
     """FINDING beyond either limit; NOT_DUE while there is nothing to compare with."""
-    own = case.boundary.formula_energy()
+    own = case.boundary.formula_energy(as_reported)
     others = {document.month: document for document in case.before}
     near = [others[m] for m in (previous_month(case.books.month), last_year(case.books.month)) if m in others]
     output = next((line.amount for line in case.production if line.id == "output"), None)
@@ -57,7 +58,7 @@ _DAY_MS = 86_400_000
 def _change(own: int, output: str | None, days: Fraction, other: MonthDocument) -> Fraction | None:
     """How much more than in the other month; per output where both have it."""
     theirs = next((line.amount for line in other.production if line.id == "output"), None)
-    energy = other.energy.purchased_wh
+    energy = purchased_of(other)
     if energy is None or int(energy) <= 0:
         return None
     if output is not None and theirs is not None and Fraction(output) > 0 and Fraction(theirs) > 0:
@@ -66,7 +67,7 @@ def _change(own: int, output: str | None, days: Fraction, other: MonthDocument) 
 
 
 def _per_day(document: MonthDocument) -> Fraction | None:
-    energy = document.energy.purchased_wh
+    energy = purchased_of(document)
     days = Fraction(document.end_ms - document.start_ms, _DAY_MS)
     return None if energy is None else int(energy) / days
 

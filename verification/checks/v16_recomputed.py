@@ -16,8 +16,8 @@ RULE = Rule(
 def check(case: Case) -> CheckLine:
     """FAIL when one differs by a single base unit."""
     totals = case.meters
-    unknown = [total for total in totals if total.journal.energy is None or total.behind]
-    unequal = [t for t in totals if t not in unknown and t.journal.energy != t.stored]
+    unknown = [t for t in totals if not t.filled and (t.journal.energy is None or t.behind)]
+    unequal = [t for t in totals if t not in unknown and _recount(t) != t.counted]
     outcome: CheckOutcome = "INSUFFICIENT_DATA" if unknown or not totals else "PASS"
     if unequal:
         outcome = "FAIL"
@@ -33,6 +33,11 @@ def check(case: Case) -> CheckLine:
     )
 
 
+def _recount(total: MonthTotal) -> int | None:
+    """By the frames; of what was measured, where substitutions stand for the rest."""
+    return total.recounted if total.filled else total.journal.energy
+
+
 def _evidence(totals: list[MonthTotal]) -> Iterator[Evidence]:
     """The frames that the recount rests on."""
     for total in totals:
@@ -40,5 +45,5 @@ def _evidence(totals: list[MonthTotal]) -> Iterator[Evidence]:
             if edge is not None:
                 yield Evidence(
                     meter=total.meter.id, reading_type=total.reading_type, start_ms=edge.before.t_ms, end_ms=edge.after.t_ms,
-                    segment=edge.before.segment, index=edge.before.index, found=str(total.stored), expected=str(total.journal.energy),
+                    segment=edge.before.segment, index=edge.before.index, found=str(total.counted), expected=str(_recount(total)),
                 )  # fmt: skip

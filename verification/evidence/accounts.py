@@ -12,11 +12,13 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from factors.policy import MissingFactor, Why
+from factors.series import series_of
 from factors.table import Factor
 from metering.intervals import Span, local_day
 from metering.reading_types import READING_TYPES
 from metering.roles import Role
 from storage.facts.kinds import BillFact
+from storage.facts.series import SeriesFact
 from verification.accounting.bills import BillKey, bill_lines
 from verification.accounting.books import enterprise_facts
 from verification.accounting.certificates import accepted_wh, certificate_lines
@@ -24,16 +26,18 @@ from verification.accounting.coal import energy_lines, energy_total
 from verification.accounting.fuels import fuel_lines, heat_lines
 from verification.accounting.intensity import intensity_lines, production_lines
 from verification.accounting.power import power_lines, renewable_line
-from verification.accounting.substitutions import substitution_lines
+from verification.accounting.reported import TotalFill, reported_lines
+from verification.accounting.substitutions import Holes, substitution_lines
 from verification.accounting.totals import total_lines
 from verification.completeness import total_of
-from verification.document import MonthDocument
+from verification.document import Energy, MonthDocument
 from verification.evidence import manifest as names
 from verification.evidence.books import Packed, span_of
 from verification.evidence.facts import Difference, Facts, unlike
 from verification.evidence.figures import Recount
 from verification.evidence.replay import Key
-from verification.lines import CertificateLine, HeatLine, IntensityLine
+from verification.lines import EmissionTotals, EnergyLine, EnergyTotal, HeatLine, IntensityLine
+from verification.substitution_line import SubstitutionLine
 
 _NOT_HERE = frozenset({"missing_zh", "missing_en", "previous_month", "last_year"})
 """Words, and figures of other months: their own packs have them."""
@@ -47,10 +51,15 @@ class Accounts:
         self._document, self._facts, self._packed, self._recount = document, facts, packed, recount
         self._zone = ZoneInfo(document.zone)
 
+    def substitutions(self, holes: Holes) -> tuple[SubstitutionLine, ...]:
+        """What was written down for the month."""
+        span = Span(self._document.start_ms, self._document.end_ms)
+        return substitution_lines(self._packed.books.facts, span, self._zone, holes)
+
     def differences(self) -> Iterator[Difference]:
-        """Every difference, in the order in which one figure needs the other."""
+        """Every difference, in the order in which one figure needs the other; all of them rest on what is reported."""
         document, books = self._document, self._packed.books
-        energy = document.energy
+        energy = self._recount.boundaries.reported()
         purchased = None if energy.purchased_wh is None else int(energy.purchased_wh)
         certificates = certificate_lines(books, purchased)
         fuels = fuel_lines(books, self._packed.fuels)
@@ -66,24 +75,41 @@ class Accounts:
         yield from _lines("power", document.power, power_lines(energy, ordinary, certificates))
         yield from _lines("renewable", document.renewable, renewable_line(energy, certificates))
         yield from _lines("totals", document.totals, totals)
-        yield from self._of_coal(purchased, heat, certificates)
+        coal = self._coal(purchased, heat)
+        total = energy_total(coal, dict(self._packed.coal), _nonfossil(energy, accepted))
+        yield from _lines("energy_types", document.energy_types, coal)
+        yield from _lines("energy_total", document.energy_total, total)
+        yield from self._of_reported(energy, total, totals, accepted)
         yield from self._of_production()
         yield from self._of_bills()
+        yield from _lines("substitutions", document.substitutions, self.substitutions(self._recount.holes))
         span = Span(document.start_ms, document.end_ms)
-        found = substitution_lines(books.facts, span, self._zone, self._recount.holes)
-        yield from _lines("substitutions", document.substitutions, found)
+        mine = books.facts.of(SeriesFact, document.scope.id)
+        yield from _lines("series", document.series, series_of(mine, span))
 
-    def _of_coal(
-        self, purchased: int | None, heat: Sequence[HeatLine], certificates: tuple[CertificateLine, ...]
-    ) -> Iterator[Difference]:
-        document, coal = self._document, dict(self._packed.coal)
+    def _coal(self, purchased: int | None, heat: Sequence[HeatLine]) -> tuple[EnergyLine, ...]:
         litres = self._metered("L", "fresh_water")
         water = total_of(litres.values()) if litres else None
-        own = document.energy.pv_self_use_wh
-        nonfossil = total_of((None if own is None else int(own), accepted_wh(certificates)))
-        types = energy_lines(self._packed.books, coal, purchased, heat, water)
-        yield from _lines("energy_types", document.energy_types, types)
-        yield from _lines("energy_total", document.energy_total, energy_total(types, coal, nonfossil))
+        return energy_lines(self._packed.books, dict(self._packed.coal), purchased, heat, water)
+
+    def _of_reported(
+        self, energy: Energy, coal: EnergyTotal, totals: Sequence[EmissionTotals], accepted: int
+    ) -> Iterator[Difference]:
+        """Measured + substituted = reported."""
+        fills = [
+            TotalFill(
+                meter=line.meter,
+                reading_type=line.reading_type,
+                unit=line.unit,
+                substituted=self._recount.substituted((line.meter, line.reading_type)),
+                reported=self._recount.reported((line.meter, line.reading_type)),
+            )
+            for line in self._document.meters
+            if self._recount.substituted((line.meter, line.reading_type))
+        ]
+        substituted = self._recount.boundaries.substituted()
+        found = reported_lines(energy, substituted, coal, totals, accepted, fills)
+        yield from _lines("reported", self._document.reported, found)
 
     def _of_production(self) -> Iterator[Difference]:
         document, books = self._document, self._packed.books
@@ -132,7 +158,7 @@ class Accounts:
             record = self._packed.books.meter(line.meter)
             mine = READING_TYPES[line.reading_type].unit == unit and line.role == Role.GRID_BOUNDARY
             if mine and record is not None and record.energy == energy:
-                found[line.meter] = self._recount.energy((line.meter, line.reading_type))
+                found[line.meter] = self._recount.reported((line.meter, line.reading_type))
         return found
 
     def _factor(self, use: str) -> Factor | MissingFactor:
@@ -150,6 +176,10 @@ class Accounts:
             id=name, scope_code="", data_year=None, kind="", num=num, den=den, value_text="", notice="", published=None,
             verified="unverified", label_zh="", label_en="",
         )  # fmt: skip
+
+
+def _nonfossil(energy: Energy, accepted: int) -> int | None:
+    return total_of((None if energy.pv_self_use_wh is None else int(energy.pv_self_use_wh), accepted))
 
 
 def _lines(place: str, said: object, found: object) -> Iterator[Difference]:

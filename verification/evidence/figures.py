@@ -1,86 +1,34 @@
 """The document's figures again, from replayed totals: every one that differs, by its place."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
-from itertools import groupby
 from math import floor
-from operator import itemgetter
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from factors.series import Part
 from metering.dated import transformer_ratio
 from metering.intervals import QUARTER_MS, Span, iso, local_day
-from metering.quality import Quality
 from metering.reading_types import READING_TYPES
 from metering.roles import Role
+from verification.accounting.substitutions import Holes
 from verification.document import Bracket, FactorLine, MeterLine, MonthDocument, count_text
 from verification.evidence.boundaries import Boundaries
+from verification.evidence.declared import DeclaredRecount
 from verification.evidence.facts import ELECTRIC, Difference, Facts, unlike
+from verification.evidence.filling import Filling
 from verification.evidence.frozen import frozen_spans, marked
 from verification.evidence.judge import Event
 from verification.evidence.periods import PeriodRecount
+from verification.evidence.powers import PowerTotal
 from verification.evidence.replay import Key, Replay, Where
-from verification.evidence.total import ADJUSTING, TOLD, Reading, Row, Told
-from verification.intervals import PeriodSum
+from verification.evidence.stored import NOTHING_STORED, Stored
+from verification.evidence.sums import Sums
+from verification.evidence.total import ADJUSTING, TOLD, Reading, Told
+from verification.intervals import PeriodSum, holes_between
+from verification.substitution_line import SubstitutionLine
 
 _PLACES = 10_000
-_COMPARED = (
-    "start_ms",
-    "end_ms",
-    "opening",
-    "closing",
-    "coverage_ms",
-    "edge_read",
-    "quality",
-    "closed",
-    "emission_ug",
-)
-_compared = itemgetter(*_COMPARED)
-
-
-@dataclass(slots=True)
-class Sums:
-    """What the intervals of one total add up to."""
-
-    first: Row | None = None
-    last: Row | None = None
-    energy: int = 0
-    estimated: int = 0
-    points: int = 0
-    whole: bool = True
-    days: dict[int, tuple[int, int]] = field(default_factory=dict)
-    """Start of a local day → (base units, milliseconds) of its closed intervals."""
-
-    runs: list[Span] = field(default_factory=list)
-    """Stretches that closed intervals cover, one after another."""
-
-    def _cover(self, start_ms: int, end_ms: int) -> None:
-        if self.runs and self.runs[-1].end_ms == start_ms:
-            self.runs[-1] = Span(self.runs[-1].start_ms, end_ms)
-        else:
-            self.runs.append(Span(start_ms, end_ms))
-
-    def add(self, row: Row, day_ms: int) -> None:
-        if self.first is None:
-            self.first = row
-        self.last = row
-        self.whole &= row.closed
-        energy = row.closing - row.opening
-        self.energy += energy
-        self.estimated += energy if row.quality >= Quality.ESTIMATED else 0
-        self.points += row.edge_read and row.closed
-        if row.closed:
-            self._cover(row.start_ms, row.start_ms + QUARTER_MS)
-            known = self.days.get(day_ms, (0, 0))
-            self.days[day_ms] = known[0] + energy, known[1] + QUARTER_MS
-
-
-def holes_between(runs: Sequence[Span], span: Span) -> list[Span]:
-    """What lies before, between and after some runs."""
-    edges = [span.start_ms, *(edge for run in runs for edge in run), span.end_ms]
-    pairs = zip(edges[::2], edges[1::2], strict=True)
-    return [Span(start, end) for start, end in pairs if start < end]
 
 
 class Share(NamedTuple):
@@ -93,6 +41,7 @@ class Share(NamedTuple):
     frames: int
     intervals: int
     periods: dict[Key, dict[int, PeriodSum]]
+    declared: dict[Key, dict[int, Part]]
 
 
 class Recount:
@@ -102,7 +51,7 @@ class Recount:
     """
 
     def __init__(
-        self, document: MonthDocument, facts: Facts, replay: Replay, ledger: Iterable[Mapping[str, str]]
+        self, document: MonthDocument, facts: Facts, replay: Replay, ledger: Iterable[tuple[Key, Stored]]
     ) -> None:
         self._document, self._facts, self._replay, self._ledger = document, facts, replay, ledger
         self._span = Span(document.start_ms, document.end_ms)
@@ -110,7 +59,9 @@ class Recount:
         self._days = list(_days(self._span, self._zone))
         self._sums: dict[Key, Sums] = {}
         self._periods = PeriodRecount(document, facts)
+        self._declared = DeclaredRecount(document, facts)
         self._ratios = {factor_id: ratio.as_integer_ratio() for factor_id, ratio in facts.ratios.items()}
+        self._filling = Filling(self._span, ())
         self.intervals = 0
         """How many stored intervals were held against the frames."""
 
@@ -126,6 +77,7 @@ class Recount:
             self._replay.frames,
             self.intervals,
             self._periods.parts(told),
+            self._declared.parts(told),
         )
 
     def _join(self, share: Share) -> None:
@@ -133,9 +85,17 @@ class Recount:
         self._replay.join(share.told, share.cited, share.frames)
         self.intervals += share.intervals
         self._periods.join(share.periods)
+        self._declared.join(share.declared)
 
-    def differences(self, rest: Callable[[], Share | None] = lambda: None) -> Iterator[Difference]:
-        """The first difference: registry, then intervals, then what is made of them. `rest` waits for the other process."""
+    def differences(
+        self,
+        rest: Callable[[], Share | None] = lambda: None,
+        written: Callable[[Holes], Sequence[SubstitutionLine]] = lambda _holes: (),
+    ) -> Iterator[Difference]:
+        """The first difference: registry, then intervals, then what is made of them.
+
+        `rest` waits for the other process; `written` gives the substitutions of the month.
+        """
         yield from self._of_registry()
         first = next(self._of_ledger(), None)
         if (share := rest()) is not None:
@@ -145,11 +105,20 @@ class Recount:
         if first is not None:
             yield first
             return
+        self._filling = Filling(self._span, written(self.holes))
         for line in self._document.meters:
             yield from self._of_meter(line)
             yield from self._of_balance(line)
         yield from self._periods.differences(self.energy, lambda key: self._sums[key].estimated)
-        yield from Boundaries(self._document, self._facts, self._days, self.energy).differences()
+        yield from self._declared.differences(self.energy)
+        yield from self.boundaries.differences()
+
+    @property
+    def boundaries(self) -> Boundaries:
+        """The sums over meters."""
+        return Boundaries(
+            self._document, self._facts, self._days, self.energy, self.reported, self.substituted
+        )
 
     def _of_registry(self) -> Iterator[Difference]:
         listed = {(line.meter, line.reading_type) for line in self._document.meters}
@@ -181,42 +150,30 @@ class Recount:
         lines = {
             key: line for line in self._document.meters if (key := (line.meter, line.reading_type)) in mine
         }
-        groups = groupby(self._ledger, key=lambda row: (row["meter"], row["reading_type"]))
-        for key, rows in groups:
+        for key, stored in self._ledger:
             if key not in lines or key in self._sums:
                 yield Difference("ledger.csv", _named(key), "—")
                 return
-            yield from self._of_total(key, rows, determined=lines[key].energy_wh is not None)
+            yield from self._of_total(key, stored, determined=lines[key].energy_wh is not None)
         for key, line in lines.items():
             if key not in self._sums:
-                yield from self._of_total(key, (), determined=line.energy_wh is not None)
+                yield from self._of_total(key, NOTHING_STORED, determined=line.energy_wh is not None)
             yield from self._of_events(key, determined=line.energy_wh is not None)
 
-    def _of_total(
-        self, key: Key, rows: Iterable[Mapping[str, str]], *, determined: bool
-    ) -> Iterator[Difference]:
+    def _of_total(self, key: Key, stored: Stored, *, determined: bool) -> Iterator[Difference]:
         """Stored rows against replayed ones. A total without a figure may have been stored less far than its frames go."""
-        sums = self._sums[key] = Sums()
-        stored, days = iter(rows), iter(self._days)
-        day = next(days)
-        frozen = frozen_spans(self._facts.events.get(key, ()))
-        for judged in self._replay.totals[key].rows():
-            row = marked(judged, frozen)
-            while row.start_ms >= day.end_ms:
-                day = next(days)
-            told = next(stored, None)
-            if told is None and not determined:
-                return
-            compared = told is None or determined or (row.closed and told["closed"] == "1")
-            if compared and not self._is_as_told(row, told):
-                yield from self._of_row(key, row, told)
-            sums.add(row, day.start_ms)
-            self._periods.add(key, row)
-            self.intervals += told is not None
-        if (more := next(stored, None)) is not None:
-            yield Difference(
-                f"ledger.csv {_named(key)} {self._time(int(more['start_ms']))}", more["closing"], "—"
-            )
+        total = self._replay.totals[key]
+        if isinstance(total, PowerTotal):
+            total.anchor(stored.stood())
+        judged = marked(total.rows(), frozen_spans(self._facts.events.get(key, ())))
+        found = judged if determined else judged.until(len(stored))
+        for start_ms, name, said, replayed in stored.unlike(found, self._ratios, all_of_them=determined):
+            place = f"ledger.csv {_named(key)} {self._time(start_ms)}"
+            yield Difference(f"{place} {name}".rstrip(), said, replayed)
+        self._sums[key] = Sums.of(found, self._days)
+        self._periods.add(key, found)
+        self._declared.add(key, found)
+        self.intervals += min(len(found), len(stored))
 
     def _of_events(self, key: Key, *, determined: bool) -> Iterator[Difference]:
         """The ledger's events of the month against those of the replay. A total without a figure may know fewer."""
@@ -230,25 +187,6 @@ class Recount:
 
     def _is_told(self, event: Event) -> bool:
         return event.kind in TOLD and self._span.start_ms <= event.t < self._span.end_ms
-
-    def _of_row(self, key: Key, row: Row, told: Mapping[str, str] | None) -> Iterator[Difference]:
-        place = f"ledger.csv {_named(key)} {self._time(row.start_ms)}"
-        if told is None:
-            yield Difference(place, "—", str(row.closing))
-            return
-        columns = zip(_COMPARED, _compared(told), self._columns(row, told["factor_id"]), strict=True)
-        for name, said, found in columns:
-            yield from unlike(f"{place} {name}", said, found)
-
-    def _is_as_told(self, row: Row, told: Mapping[str, str] | None) -> bool:
-        return told is not None and _compared(told) == self._columns(row, told["factor_id"])
-
-    def _columns(self, row: Row, factor_id: str) -> tuple[str, ...]:
-        """The row as the ledger's table should have it, in the order of _COMPARED. A factor that is not listed gives no emission."""
-        num, den = self._ratios.get(factor_id, (None, 1))
-        emission = "" if num is None else str(row.closing * num // den - row.opening * num // den)
-        figures = (row.start_ms, row.start_ms + QUARTER_MS, row.opening, row.closing, row.coverage_ms)
-        return *map(str, figures), str(int(row.edge_read)), str(row.quality), str(int(row.closed)), emission
 
     def _of_meter(self, line: MeterLine) -> Iterator[Difference]:
         key = line.meter, line.reading_type
@@ -299,8 +237,11 @@ class Recount:
 
     def energy(self, key: Key, day: Span | None = None) -> int | None:
         """Base units of a total's month or of one day of it; None unless it is covered."""
-        sums, near = self._sums[key], self._replay.totals[key].told.nearest
-        if sums.first is None:
+        sums, told = self._sums[key], self._replay.totals[key].told
+        asked, near = day or self._span, told.nearest
+        if sums.first is None or any(
+            g.start_ms < asked.end_ms and g.end_ms > asked.start_ms for g in told.gaps
+        ):
             return None
         if day is not None:
             starts_here = near[0] is None and day.start_ms <= sums.first.start_ms < day.end_ms
@@ -318,6 +259,22 @@ class Recount:
         """Base units of a local day whose intervals are all there and closed."""
         energy, covered = self._sums[key].days.get(day.start_ms, (0, 0)) if key in self._sums else (0, 0)
         return energy if covered == day.end_ms - day.start_ms else None
+
+    def substituted(self, key: Key) -> int:
+        """Base units of the accepted substitutions."""
+        return self._filling.substituted(key)
+
+    def reported(self, key: Key) -> int | None:
+        """Measured + substituted; None unless they cover the month together."""
+        energy = self.energy(key)
+        return self._filled(key) if energy is None else energy
+
+    def _filled(self, key: Key) -> int | None:
+        sums, nearest = self._sums[key], self._replay.totals[key].told.nearest
+        enclosed = nearest[0] is not None, nearest[3] is not None
+        if not self._filling.fills(key, sums.runs, *enclosed):
+            return None
+        return _measured(sums) + self.substituted(key)
 
     def holes(self, meter: str, reading_type: str) -> list[Span] | None:
         """What no closed interval covers; None for a total that is not here."""
@@ -351,6 +308,9 @@ class Recount:
         if line.energy_wh is not None:
             yield from unlike(f"{place}.journal_wh", balance.journal_wh, str(sums.energy))
             yield from unlike(f"{place}.ledger_wh", balance.ledger_wh, str(sums.energy))
+        elif self.reported(key) is not None:
+            for name in ("journal_wh", "ledger_wh"):
+                yield from unlike(f"{place}.{name}", getattr(balance, name), str(_measured(sums)))
 
     def _of_adjustments(self, key: Key, line: MeterLine, place: str) -> Iterator[Difference]:
         """What changed the register besides energy; a total without a figure lists what the ledger knew."""
@@ -377,6 +337,11 @@ def _days(span: Span, zone: ZoneInfo) -> Iterator[Span]:
         at = day.end_ms
 
 
+def _measured(sums: Sums) -> int:
+    """Base units of the closed intervals."""
+    return sum(energy for energy, _covered in sums.days.values())
+
+
 def _named(key: Key) -> str:
     return "/".join(key)
 
@@ -386,7 +351,7 @@ def _said(bracket: Bracket) -> tuple[object, ...]:
 
 
 def _read(reading: Reading | None) -> tuple[object, ...] | None:
-    return None if reading is None else (reading.t_ms, repr(reading.raw), reading.counts, reading.register)
+    return None if reading is None else (reading.t_ms, repr(reading.raw), reading.counts, reading.shown)
 
 
 def _event(events: Sequence[Event]) -> str:

@@ -1,11 +1,14 @@
 """Frozen meters in a pack: which quarter hours are in question because a meter stood still is the ledger's word, not the frames'."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from metering.intervals import QUARTER_MS, Span
 from storage.shifts import FROZEN
 from verification.evidence.judge import Event
-from verification.evidence.total import QUESTIONABLE, Row
+from verification.evidence.track import QUESTIONABLE, Rows
 
 _FOREVER = 1 << 62
 
@@ -21,8 +24,10 @@ def frozen_spans(events: Iterable[Event]) -> list[Span]:
     return spans
 
 
-def marked(row: Row, frozen: Sequence[Span]) -> Row:
-    """A row that is in question where the meter was frozen."""
-    if any(span.start_ms <= row.start_ms < span.end_ms for span in frozen):
-        return row._replace(quality=max(row.quality, QUESTIONABLE))
-    return row
+def marked(rows: Rows, frozen: Sequence[Span]) -> Rows:
+    """Those in question where the meter was frozen."""
+    if not frozen:
+        return rows
+    spans = [(span.start_ms <= rows.start) & (rows.start < span.end_ms) for span in frozen]
+    worst = np.where(np.any(spans, axis=0), np.maximum(rows.quality, QUESTIONABLE), rows.quality)
+    return replace(rows, quality=worst)

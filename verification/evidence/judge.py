@@ -29,6 +29,8 @@ class Unit(NamedTuple):
     """Base units per count."""
     modulus: int = 0
     """Counts at which it rolls over; 0: unknown."""
+    sign: int = 1
+    """Of a power, −1: what the meter calls positive flows the other way."""
 
 
 class Swap(NamedTuple):
@@ -47,6 +49,8 @@ class Dated(NamedTuple):
     swaps: tuple[Swap, ...] = ()
     per_hour: int = 0
     """Base units per hour at rated power; 0: unknown."""
+    gap_ms: int = 0
+    """Of a total that is integrated from power: powers further apart do not tell what flowed between."""
 
     def segment_at(self, t: int) -> int:
         """The segment of a reading; one of the very moment of a change belongs to the segment before."""

@@ -22,6 +22,8 @@ RATIOS, EXCHANGES = "registry/ratios.csv", "registry/exchanges.csv"
 FACTS, FUELS, COAL, BILL_LEDGER = "facts/", "factors/fuels.csv", "factors/coal.csv", "bill-intervals.csv"
 TARIFFS = "registry/tariffs.csv"
 """Only where a time-of-use calendar is declared: which period every stretch of the month belongs to."""
+PREVIOUS = "previous.json"
+"""The document of the revision before, from the second on: the table of differences is made from both."""
 CONFIGURATION = "configuration.json"
 
 

@@ -1,5 +1,6 @@
 """Making an evidence pack: the frames of a closed month, what they are read with, and what was made of them."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,16 +18,15 @@ from metering.dated import DeclaredTotal, Segment, Swap, declared_total
 from metering.i18n import _
 from metering.intervals import QUARTER_MS, Span
 from metering.quality import Quality
-from metering.reading_types import INTEGRATED
 from metering.registry import Meter, Park
 from storage.facts.state import Facts
 from storage.journal import Offset
 from storage.ledger import FOREVER, EventRow, IntervalRow, LedgerReader
-from storage.months import MonthRow
+from storage.months import MonthRow, MonthStore
 from storage.slices import JournalSlice
 from verification.accounting.books import Books
 from verification.document import MeterLine, MonthDocument, parse
-from verification.evidence import books, judge, periods, replay, signing, tables, total
+from verification.evidence import books, judge, periods, replay, signing, tables, track
 from verification.evidence import manifest as names
 from verification.evidence.container import ContainerWriter
 from verification.evidence.errors import PackError
@@ -37,9 +37,8 @@ from verification.evidence.selection import DECIDING, Selection, Selector, known
 from verification.formats import RENDERERS, report_name
 from verification.lines import DatedLine, LedgerEnd
 
-_IMPORT = (
-    b"from verification.evidence.judge import BEYOND, Begins, Dated, Entry, Judge, Swap, Unit, position_at\n"
-)
+_IMPORT = re.compile(rb"^from verification\.evidence\.(\w+) import (?:\([^)]*\)|.*)\n", re.MULTILINE)
+"""Lines of the script that stand for another module's text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +57,7 @@ class Sources:
     facts: Callable[[int], Facts]
     """Revision of the registry of facts → what held then."""
     fuels: FuelTable
+    months: MonthStore
 
 
 def pack_name(row: MonthRow) -> str:
@@ -156,7 +156,10 @@ class _Content:
             meter.pt,
             meter.max_power_w,
             {line.reading_type: line.role for line in lines},
-            {kind: replay.dated_of(self.declared[of, kind], kind, meter.max_power_w) for of, kind in keys},
+            {
+                kind: replay.dated_of(self.declared[of, kind], kind, meter.max_power_w, meter.power_gap_s)
+                for of, kind in keys
+            },
         )
         known = {key: known_of(self.events.get(key, ())) for key in keys}
         return Selector(self.journal, meter.id, facts, known, self.span)
@@ -217,15 +220,6 @@ class _Content:
         """Every record of the pack, in journal order."""
         return sorted({place for selection in self.selections for place in selection.places})
 
-    def _readable(self) -> None:
-        integrated = [line.meter for line in self.document.meters if line.reading_type in INTEGRATED.values()]
-        if integrated:
-            text = _(
-                "no pack: the energy of {meters} is integrated from power, which a pack's reader cannot recompute yet; "
-                "the month's document and report stand, and the journal holds every power"
-            )
-            raise PackError(text.format(meters=", ".join(integrated)))
-
     def check(self) -> None:
         """PackError when journal or ledger are no longer what the month was closed on."""
         said = self.document.journal
@@ -236,10 +230,11 @@ class _Content:
             raise PackError(
                 _("this journal is not the one that {month} was closed on").format(month=self.document.month)
             )
-        self._readable()
+        filled = {r.id for r in self.document.reported if r.kind == "total" and r.reported is not None}
         for line in self.document.meters:
-            rows = self._rows(line)
-            stored = str(sum(row.energy for row in rows)) if rows else None
+            rows, partly = self._rows(line), f"{line.meter}/{line.reading_type}" in filled
+            counted = [row.energy for row in rows if row.closed or not partly]
+            stored = str(sum(counted)) if rows or partly else None
             if stored != line.balance.ledger_wh:
                 text = _(
                     "the ledger has moved on since {month} was closed ({meter} {reading_type}: {old} then, {new} now); "
@@ -268,11 +263,22 @@ class _Content:
             **tables.dated_tables(self.declared, self.events, self.span),
         }
         found |= {f"reports/{report_name(self.row, kind)}": _rendered(self.row, kind) for kind in RENDERERS}
+        if self.row.revision > 1:
+            found[names.PREVIOUS] = [self._before().document]
         if self.document.tariffs:
             found[names.TARIFFS] = tables.csv_chunks(periods.COLUMNS, periods.rows(self.document))
         profiles = {meter.profile for meter in self.meters} & set(self.sources.profiles)
         found |= {f"configuration/profiles/{name}.toml": [self.sources.profiles[name]] for name in profiles}
         return iter(sorted(found.items()))
+
+    def _before(self) -> MonthRow:
+        """The revision before: the differences were made from it."""
+        row = self.row
+        found = self.sources.months.get(row.month, row.scope_kind, row.scope_id, row.revision - 1)
+        if found is None:
+            text = _("{scope} {month}: revision {revision} is not in this store of months")
+            raise PackError(text.format(scope=row.scope_id, month=row.month, revision=row.revision - 1))
+        return found
 
     def manifest(self, files: tuple[FileLine, ...]) -> Manifest:
         public = self.sources.key.public_key()
@@ -341,8 +347,8 @@ class _Content:
     def _configuration(self) -> dict[str, object]:
         return {
             "grid_ms": QUARTER_MS,
-            "edge_tolerance_ms": total.EDGE_TOLERANCE_MS,
-            "longest_measured_ms": total.MAX_GAP_MS,
+            "edge_tolerance_ms": track.EDGE_TOLERANCE_MS,
+            "longest_measured_ms": track.MAX_GAP_MS,
             "plausible_rise_of_rated_power": f"{judge.MARGIN_OF_TENTHS}/10",
             "totals_that_settle": judge.WITNESSES,
             "zone": self.document.zone,
@@ -363,12 +369,17 @@ def _declared(line: DatedLine) -> DeclaredTotal:
 
 
 def _recompute() -> bytes:
-    """The script of the pack: one file, the judge in the place where it is imported."""
-    script, judge_text = _resource("recompute_stdlib.py"), _resource("judge.py")
-    before, line, after = script.partition(_IMPORT)
-    if not line:
-        raise PackError(_("recompute_stdlib.py does not import its judge where it is expected"))
-    return before + judge_text + after
+    """The script of the pack: one file, each module of ours in the place where it is first imported."""
+    there: set[bytes] = set()
+
+    def text(found: re.Match[bytes]) -> bytes:
+        name = found[1]
+        if name in there:
+            return b""
+        there.add(name)
+        return _IMPORT.sub(text, _resource(f"{name.decode()}.py"))
+
+    return _IMPORT.sub(text, _resource("recompute_stdlib.py"))
 
 
 def _resource(name: str) -> bytes:

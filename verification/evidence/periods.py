@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import zip_longest
 from zoneinfo import ZoneInfo
 
+import numpy as np
+
 from metering.intervals import QUARTER_MS, Span, iso
 from metering.periods import CODES
 from metering.quality import Quality
@@ -13,8 +15,8 @@ from verification.document import MonthDocument
 from verification.evidence import manifest as names
 from verification.evidence.facts import ELECTRIC, Difference, Facts, unlike
 from verification.evidence.replay import Key
-from verification.evidence.total import Row
-from verification.intervals import PeriodSum
+from verification.evidence.track import Column, Rows
+from verification.intervals import Odd, PeriodSum
 from verification.tariffs import Calendars
 
 COLUMNS = ("enterprise", "meter", "start_ms", "end_ms", "start", "period")
@@ -43,6 +45,14 @@ def _calendars(document: MonthDocument) -> tuple[Calendars, Span, ZoneInfo]:
     return Calendars(document.tariffs, span, zone), span, zone
 
 
+def _peak(start: Column, energy: Column) -> Odd | None:
+    """The first of the largest."""
+    if not len(start):
+        return None
+    best = int(np.argmax(energy))
+    return Odd(int(start[best]), int(start[best]) + QUARTER_MS, int(energy[best]))
+
+
 class PeriodRecount:
     """Feed it every replayed interval; then `differences`."""
 
@@ -68,13 +78,20 @@ class PeriodRecount:
         facts = self._facts.meters.get(meter)
         return None if facts is None else self._calendars.codes(facts.enterprise, meter)
 
-    def add(self, key: Key, row: Row) -> None:
-        """A replayed interval: a quarter hour."""
-        if (parts := self._parts.get(key)) is not None and (codes := self._codes[key]) is not None:
-            energy, guessed = row.closing - row.opening, row.quality >= Quality.ESTIMATED
-            code = codes[(row.start_ms - self._span.start_ms) // QUARTER_MS]
-            known = row.closed and not guessed
-            parts[code].add(row.start_ms, energy, energy if guessed else 0, known=known)
+    def add(self, key: Key, rows: Rows) -> None:
+        """The replayed intervals of a total: quarter hours."""
+        codes = self._codes.get(key)
+        if codes is None:
+            return
+        of = np.frombuffer(codes, np.uint8)[(rows.start - self._span.start_ms) // QUARTER_MS]
+        energy, guessed = rows.closing - rows.opening, rows.quality >= Quality.ESTIMATED
+        for code in self._parts[key]:
+            known = np.flatnonzero((of == code) & rows.closed & ~guessed)
+            self._parts[key][code] = PeriodSum(
+                int(energy[of == code].sum()),
+                int(energy[(of == code) & guessed].sum()),
+                _peak(rows.start[known], energy[known]),
+            )
 
     def parts(self, keys: Iterable[Key]) -> dict[Key, dict[int, PeriodSum]]:
         """What was fed of some totals."""

@@ -1,15 +1,16 @@
 """Recompute a month from its evidence pack with Python's standard library alone.
 
-Run it as: python -I -S recompute.py PACK.zip
+Run it as: python -I -S recompute.py PACK.zip [PACK-of-the-revision-before.zip]
 
 Reads the frames in journal/records.bin with its own small protobuf reader, judges every total reading by reading, works
 out where it stood at the month's edges, and compares opening, closing, energy, emission and adjustments (roll-over, reset,
-step back, exchange, change of ratio) of every meter, and energy by time-of-use period, with document.json. It also checks
-the SHA-256 of every file, the Merkle proofs and the journal's chain. The signature needs another tool: see README.txt.
-Exit code 0: equal; 1: different; 2: wrong usage.
+step back, exchange, change of ratio) of every meter, and energy by time-of-use period, with document.json. From these energies
+and the tables it does the books: electricity and emissions of the scope, fuels, heat, certificates, totals, standard coal; and
+of a restated month the table of differences. It also checks the SHA-256 of every file, the Merkle proofs and the journal's
+chain. The signature needs another tool: see README.txt. Exit code 0: equal; 1: different; 2: wrong usage.
 """
 
-# ruff: noqa: PLR2004  Field numbers, wire types and data types of Sparkplug B, named in the comments beside.
+# ruff: noqa: PLR2004  Field numbers of Sparkplug B, named in the comments beside.
 import csv
 import hashlib
 import io
@@ -20,161 +21,57 @@ import zipfile
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator
+from datetime import datetime
 from fractions import Fraction
-from math import ceil, floor, isfinite
+from math import ceil, floor
 from typing import Any
 
-# In a pack this line is that module's text.
+# In a pack each of these lines is that module's text.
+from verification.evidence.integral import Integral
 from verification.evidence.judge import BEYOND, Begins, Dated, Entry, Judge, Swap, Unit, position_at
+from verification.evidence.recompute_books import Books, table_of_differences
+from verification.evidence.recompute_wire import (
+    FLOATS,
+    Journal,
+    fields,
+    metrics,
+    number_of,
+    properties,
+    sha,
+    text,
+)
 
+PREVIOUS = "previous.json"
 ADJUSTING = ("rollover", "reset", "step_back", "exchange", "ratio_change")
-FLOATS = {9: "<f", 10: "<d"}
-SIGNED = {1: 8, 2: 16, 3: 32, 4: 64}
-UNSIGNED = {5: 8, 6: 16, 7: 32, 8: 64, 13: 64}
 KILO = {"": 0, "k": 3, "M": 6, "G": 9}
 UNITS = {
     **{prefix + "Wh": ("Wh", Fraction(10) ** power) for prefix, power in KILO.items() if prefix != "G"},
     **{prefix + "varh": ("varh", Fraction(10) ** power) for prefix, power in KILO.items() if prefix != "G"},
     "L": ("L", Fraction(1)), "m3": ("L", Fraction(1000)),
+    "W": ("W", Fraction(1)), "kW": ("W", Fraction(1000)), "MW": ("W", Fraction(10**6)),
     "kJ": ("kJ", Fraction(1)), "MJ": ("kJ", Fraction(1000)), "GJ": ("kJ", Fraction(1_000_000)),
 }  # fmt: skip
 """Declared unit: base unit, base units in one."""
 WATT_HOUR = {"Wh": Fraction(1), "varh": Fraction(1), "kJ": Fraction(18, 5)}
 """Base units that 1 W makes in an hour."""
 
+INTEGRATED = {"power_active": "energy_integrated_total"}
+"""A power, and the total that is integrated from it where a meter has none."""
+
 Key = tuple[str, str]
-Field = tuple[int, int, int, int]
 
 
 def say(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
-def varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            return value & (1 << 64) - 1, at
-
-
-def fields(data: bytes, at: int, end: int) -> Iterator[Field]:
-    """(number, wire type, value or start, end) of every field of a protobuf message."""
-    while at < end:
-        key, at = varint(data, at)
-        wire = key & 7
-        if wire == 0:
-            value, at = varint(data, at)
-            yield key >> 3, wire, value, at
-            continue
-        size = {1: 8, 5: 4}.get(wire, 0)
-        if wire == 2:
-            size, at = varint(data, at)
-        yield key >> 3, wire, at, at + size
-        at += size
-
-
-def metrics(payload: bytes) -> Iterator[dict[int, Field]]:
-    """Sparkplug B: field 2 of a payload is a metric; of its fields the last of a number holds (field 0: the value)."""
-    for number, wire, at, end in fields(payload, 0, len(payload)):
-        if number == 2 and wire == 2:
-            metric: dict[int, Field] = {}
-            for field in fields(payload, at, end):
-                metric[0 if field[0] >= 10 else field[0]] = field
-            yield metric
-
-
-def text(data: bytes, field: Field | None) -> str:
-    return data[field[2] : field[3]].decode() if field else ""
-
-
-def properties(data: bytes, field: Field | None) -> dict[str, Any]:
-    """Field 9 of a metric: keys (1) and values (2) side by side; a value's type is its field 1."""
-    keys: list[str] = []
-    values: list[Any] = []
-    for number, wire, at, end in fields(data, field[2], field[3]) if field else ():
-        if number == 1 and wire == 2:
-            keys.append(data[at:end].decode())
-        elif number == 2 and wire == 2:
-            parts = {part[0]: part for part in fields(data, at, end)}
-            kind = parts[1][2] if 1 in parts else 0
-            value = next((part for number, part in parts.items() if number >= 3), None)
-            values.append(
-                None
-                if value is None
-                else number_of(data, value, kind)
-                if value[1] != 2
-                else text(data, value)
-            )
-    return dict(zip(keys, values, strict=True))
-
-
-def number_of(data: bytes, field: Field, kind: int) -> Any:
-    """An integer or float as its Sparkplug data type says; None for everything else."""
-    wire, at = field[1], field[2]
-    if kind in FLOATS and wire in (1, 5):
-        value = struct.unpack_from("<d" if wire == 1 else "<f", data, at)[0]
-        return value if isfinite(value) else None
-    if wire != 0 or field[0] not in (3, 4, 10, 11):
-        return None
-    if kind in UNSIGNED:
-        return at if not at >> min(UNSIGNED[kind], 63) else None
-    if kind not in SIGNED:
-        return None
-    bits = SIGNED[kind]
-    for width in (64 if bits == 64 or at >> 32 else 32, bits):
-        low = at - (1 << width) if at >> width - 1 else at
-        if at >> width == 0 and -(1 << bits - 1) <= low < 1 << bits - 1:
-            return low
-    return None
+def time_of(text: str) -> int:
+    """UTC milliseconds."""
+    return round(datetime.fromisoformat(text).timestamp() * 1000)
 
 
 def of(row: dict[str, str]) -> Key:
     return row["meter"], row["reading_type"]
-
-
-def sha(*parts: bytes) -> bytes:
-    return hashlib.sha256(b"".join(parts)).digest()
-
-
-class Journal:
-    """The segments of journal/records.bin: number and count (uint64, uint32), then a pruned tree (0 hash, 1 record, 2 node)."""
-
-    def __init__(self, file: Any) -> None:
-        self.file = file
-        self.records: list[bytes] = []
-
-    def take(self, size: int) -> bytes:
-        data: bytes = self.file.read(size)
-        if len(data) != size:
-            raise ValueError("journal/records.bin ends too early")
-        return data
-
-    def segments(self) -> Iterator[tuple[int, bytes]]:
-        """(segment, root); `records` holds its records."""
-        while True:
-            head = self.file.read(12)
-            if not head:
-                return
-            segment, count = struct.unpack(">QI", head)
-            self.records = []
-            yield segment, self.tree(0, count)
-
-    def tree(self, low: int, high: int) -> bytes:
-        """RFC 6962: leaf = SHA-256(00 record), node = SHA-256(01 left right), the larger power of two on the left."""
-        tag = self.take(1)[0]
-        if tag == 0:
-            return self.take(32)
-        if tag == 1:
-            record = self.take(struct.unpack(">I", self.take(4))[0])
-            self.records.append(record)
-            return sha(b"\0", record)
-        middle = low + (1 << (high - low - 1).bit_length() - 1)
-        left = self.tree(low, middle)
-        return sha(b"\1", left, self.tree(middle, high))
 
 
 class Total:
@@ -189,14 +86,26 @@ class Total:
         worth = unit.base * self.dated.segments[self.dated.segment_at(t)][1]
         register = count * worth.numerator // worth.denominator
         first = (self.begins.t, self.begins.register) if self.begins else (-1, 0)
-        if abs(register) < BEYOND and (t, register) > first:
+        # Of powers the first one is needed itself: energy lies between it and the next.
+        kept = (t, register) >= first if self.dated.gap_ms else (t, register) > first
+        if abs(register) < BEYOND and kept:
             self.entries.append(Entry(t, register, unit))
 
-    def judged(self) -> Judge:
-        """They count in the order of their time, of equal times the smaller first."""
-        judge = Judge(self.dated, self.begins)
+    def judged(self, ledger: Iterator[dict[str, str]]) -> Judge | Integral:
+        """They count in the order of their time, of equal times the smaller first; powers from where the ledger stood."""
+        judge = Integral(self.dated) if self.dated.gap_ms else Judge(self.dated, self.begins)
         judge.take(sorted(self.entries, key=lambda entry: entry[:2]))
+        if isinstance(judge, Integral):
+            ends = ("start_ms", "opening"), ("end_ms", "closing")
+            judge.anchor((int(row[time]), int(row[position])) for row in ledger for time, position in ends)
         return judge
+
+
+def stood(judge: Judge | Integral, t: int) -> int | None:
+    """Where a total stood; None where no two readings that count enclose the time."""
+    if isinstance(judge, Judge):
+        return position_at(judge.points, t)
+    return judge.at(t) if judge.points and judge.points[0].t <= t <= judge.points[-1].t else None
 
 
 class Pack:
@@ -218,12 +127,18 @@ class Pack:
         for row in self.table("registry/roles.csv"):
             watts = int(self.meters[row["meter"]]["max_power_w"] or 0)
             per_hour = ceil(WATT_HOUR.get(row["unit"], Fraction(0)) * watts)
-            dated = Dated(tuple(ratios[of(row)]), tuple(swaps[of(row)]), per_hour)
+            gap = int(self.meters[row["meter"]]["power_gap_s"]) * 1000
+            gap_ms = gap if row["reading_type"] in INTEGRATED.values() else 0
+            dated = Dated(tuple(ratios[of(row)]), tuple(swaps[of(row)]), per_hour, gap_ms)
             self.totals[of(row)] = Total(dated, opening.get(of(row)))
         self.known: dict[str, dict[Any, tuple[Key, int, Unit, float]]] = defaultdict(dict)
+        self.energy: dict[Key, int | None] = {}
+        """Base units of every total's month, as recomputed."""
         self.frames = 0
 
     def table(self, name: str) -> list[dict[str, str]]:
+        if name not in self.archive.namelist():
+            return []
         return list(csv.DictReader(io.StringIO(self.archive.read(name).decode("utf-8-sig"), newline="")))
 
     def feed(self, record: bytes) -> None:
@@ -241,16 +156,21 @@ class Pack:
     def births(self, meter: str, payload: bytes) -> Iterator[tuple[Any, tuple[Key, int, Unit, float]]]:
         """What the birth declares of each total: alias, data type, what a count is worth, counts per raw unit."""
         for metric in metrics(payload):
-            key, said = (meter, text(payload, metric.get(1))), properties(payload, metric.get(9))
+            name, said = text(payload, metric.get(1)), properties(payload, metric.get(9))
+            key = meter, INTEGRATED.get(name, name)
             if key not in self.totals or said.get("engUnit") not in UNITS:
                 continue
             _base, factor = UNITS[said["engUnit"]]
             kind, modulus = metric[4][2], str(said.get("modulus", ""))
             count = Fraction(10) ** said.get("resolution", 0) if kind in FLOATS else Fraction(1)
             worth = factor * Fraction(10) ** said.get("scale", 0) * count
+            if name in INTEGRATED:  # whole mW: of a float, rounded on the meter's own side
+                count = count / (1000 * worth) if kind in FLOATS else Fraction(1)
+                worth = Fraction(1) if kind in FLOATS else 1000 * worth
             turn = int(modulus) if modulus.isdecimal() and int(modulus) < BEYOND else 0
-            alias = metric[2][2] if 2 in metric else key[1]
-            yield alias, (key, kind, Unit(worth, turn), float(1 / count))
+            alias = metric[2][2] if 2 in metric else name
+            sign = -1 if name in INTEGRATED and said.get("sign") == -1 else 1
+            yield alias, (key, kind, Unit(worth, turn, sign), float(1 / count))
 
     def readings(self, meter: str, payload: bytes) -> None:
         sent = next((field[2] for field in fields(payload, 0, len(payload)) if field[0] == 1), None)
@@ -293,12 +213,14 @@ class Pack:
         roles = {(row["meter"], row["reading_type"]): row for row in self.table("registry/roles.csv")}
         for line in self.document["meters"]:
             key = line["meter"], line["reading_type"]
+            self.energy[key] = None
             if line["energy_wh"] is None:
                 say(f"{'/'.join(key)}: not determined")
                 continue
-            judge = self.totals[key].judged()
-            start, end = (position_at(judge.points, edge) for edge in self.span)
-            energy = None if start is None or end is None else end - start
+            judge = self.judged(key)
+            start, end = (stood(judge, edge) for edge in self.span)
+            unknown = isinstance(judge, Integral) and any(judge.gaps(*self.span))
+            energy = self.energy[key] = None if start is None or end is None or unknown else end - start
             role = roles[key]["role"]
             use = role if role in ("pv_generation", "export") else self.document["scope"]["kind"]
             ratio = ratios.get(use) if roles[key]["unit"] == "Wh" else None
@@ -313,7 +235,7 @@ class Pack:
                 say(f"  {kind} at {t} ms: register {register}, position gains {gained}")
             yield from self.period_differences(key, judge)
 
-    def period_differences(self, key: Key, judge: Judge) -> Iterator[str]:
+    def period_differences(self, key: Key, judge: Judge | Integral) -> Iterator[str]:
         """Energy by time-of-use period: what the total gained over the stretches of registry/tariffs.csv."""
         lines = [
             line for line in self.document.get("periods", ()) if (line["meter"], line["reading_type"]) == key
@@ -323,14 +245,14 @@ class Pack:
         found: dict[str, int] = defaultdict(int)
         for row in rows:
             if (row["enterprise"], row["meter"]) == (self.meters[key[0]]["enterprise"], whose):
-                start, end = (position_at(judge.points, int(row[name])) for name in ("start_ms", "end_ms"))
+                start, end = (stood(judge, int(row[name])) for name in ("start_ms", "end_ms"))
                 found[row["period"]] += (end or 0) - (start or 0)
         for line in lines:
             if line["energy_wh"] != str(found[line["period"]]):
                 yield f"{'/'.join(key)} {line['period']}: document {line['energy_wh']}, recomputed {found[line['period']]}"
             say(f"  {line['period']}: {found[line['period']]} Wh")
 
-    def adjustments(self, judge: Judge) -> list[tuple[int, str, int, int]]:
+    def adjustments(self, judge: Judge | Integral) -> list[tuple[int, str, int, int]]:
         """What changed the register within the month besides energy: closing − opening register + these = energy."""
         start, end = self.span
         return sorted(
@@ -339,13 +261,67 @@ class Pack:
             if event.kind in ADJUSTING and start <= event.t < end
         )
 
-    def adjustment_differences(self, line: dict[str, Any], judge: Judge) -> Iterator[str]:
+    def adjustment_differences(self, line: dict[str, Any], judge: Judge | Integral) -> Iterator[str]:
         said = sorted(
             (a["t_ms"], a["kind"], int(a["register_wh"]), int(a["wh"]))
             for a in line["balance"]["adjustments"]
         )
         if said != (found := self.adjustments(judge)):
             yield f"{line['meter']}/{line['reading_type']} adjustments: document {said}, recomputed {found}"
+
+    def reported(self) -> dict[Key, int | None]:
+        """Energies with the accepted substitutions where the frames leave holes; that one is accepted is the document's word."""
+        found, written = dict(self.energy), defaultdict(list)
+        for line in self.document["substitutions"]:
+            if line["accepted"]:
+                written[line["meter"], line["reading_type"]].append(line)
+        for key, lines in written.items():
+            if found[key] is None:
+                beside = self.beside(key, [(time_of(line["start"]), time_of(line["end"])) for line in lines])
+                found[key] = None if beside is None else beside + sum(int(line["amount"]) for line in lines)
+        return found
+
+    def judged(self, key: Key) -> Judge | Integral:
+        return self.totals[key].judged(row for row in self.table("ledger.csv") if of(row) == key)
+
+    def beside(self, key: Key, holes: list[tuple[int, int]]) -> int | None:
+        """What the frames give of the month outside some times, which are in order; None where they do not reach."""
+        judge = self.judged(key)
+        edges = [self.span[0], *(edge for hole in holes for edge in hole), self.span[1]]
+        whole = 0
+        for start, end in zip(edges[::2], edges[1::2]):  # noqa: B905  two lists of one length
+            before, after = stood(judge, start), stood(judge, end)
+            if start < end and (before is None or after is None):
+                return None
+            whole += (after or 0) - (before or 0) if start < end else 0
+        return whole
+
+    def book_differences(self) -> Iterator[str]:
+        """What adds meters up, and what facts and factors add to it."""
+        for place, said, found in Books(self.document, self.table, self.energy, self.reported()).figures():
+            for name, value in found.items():
+                told = (said or {}).get(name)
+                if said is None or (None if told is None else Fraction(told)) != value:
+                    yield f"document.json {place}.{name}: document {told}, recomputed {value}"
+                say(f"{place}.{name} = {'not determined' if value is None else value}")
+
+    def revision_differences(self) -> Iterator[str]:
+        """The table of differences from the revision before, whose document the pack carries."""
+        said = {line["path"]: (line["old"], line["new"]) for line in self.document["changes"]}
+        if self.document["revision"] == 1:
+            return
+        before = json.loads(self.archive.read(PREVIOUS))
+        for name in ("scope", "month"):
+            if before[name] != self.document[name]:
+                yield f"{PREVIOUS} {name}: {before[name]}, this month {self.document[name]}"
+        found = table_of_differences(before, self.document)
+        say(
+            f"revision {self.document['revision']} ({self.document['reason']}) differs in {len(found)} figures"
+        )
+        for path in dict.fromkeys([*said, *found]):
+            if said.get(path) != found.get(path):
+                yield f"changes {path}: document {said.get(path)}, recomputed {found.get(path)}"
+            say(f"  {path}: {' -> '.join(text or '-' for text in found[path])}")
 
     def file_differences(self) -> Iterator[str]:
         """Every file against the manifest."""
@@ -358,21 +334,29 @@ class Pack:
                 yield f"{line['name']}: SHA-256 {digest.hexdigest()}, manifest {line['sha256']}"
 
 
-def differences(path: str) -> Iterator[str]:
+def differences(path: str, older: str | None = None) -> Iterator[str]:
+    """Of a pack, and of the one of the revision before, whose document has to be the one that the first carries."""
+    if older is not None:
+        yield from differences(older)
+        with zipfile.ZipFile(path) as archive, zipfile.ZipFile(older) as before:
+            if before.read("document.json") != archive.read(PREVIOUS):
+                yield f"{PREVIOUS} is not the document of {older}"
     with zipfile.ZipFile(path) as archive:
         pack = Pack(archive)
         yield from pack.file_differences()
         yield from pack.journal_differences()
         yield from pack.figure_differences()
+        yield from pack.book_differences()
+        yield from pack.revision_differences()
         say(f"{pack.frames} frames, {len(pack.totals)} totals")
 
 
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 1:
+    if len(arguments) not in (1, 2):
         say((__doc__ or "").strip())
         return 2
     try:
-        found = next(differences(arguments[0]), None)
+        found = next(differences(*arguments), None)
     except (
         ValueError,
         KeyError,

@@ -12,10 +12,16 @@ from math import ceil, isfinite
 from typing import NamedTuple
 
 from metering.dated import DeclaredTotal
-from metering.frames import PROPERTY_MODULUS, PROPERTY_RESOLUTION, PROPERTY_SCALE, PROPERTY_UNIT
+from metering.frames import (
+    PROPERTY_MODULUS,
+    PROPERTY_RESOLUTION,
+    PROPERTY_SCALE,
+    PROPERTY_SIGN,
+    PROPERTY_UNIT,
+)
 from metering.intervals import Span
 from metering.protobuf_wire import DecodeError
-from metering.reading_types import READING_TYPES
+from metering.reading_types import INTEGRATED, READING_TYPES
 from metering.sparkplug import (
     FLOATS,
     SIGNED_BITS,
@@ -31,6 +37,7 @@ from metering.units import UNITS
 from storage.segment import unpack_all
 from verification.evidence import lean
 from verification.evidence.judge import BEYOND, Begins, Dated, Swap, Unit
+from verification.evidence.powers import PowerTotal
 from verification.evidence.total import Reading, Told, Total
 
 _PER_HOUR = {"Wh": Fraction(1), "varh": Fraction(1), "kJ": Fraction(18, 5)}
@@ -61,12 +68,17 @@ class MeterFacts(NamedTuple):
     dated: Mapping[str, Dated]
     """By reading type: ratios and exchanges."""
 
+    def total_of(self, metric: str) -> str:
+        """The total that a metric stands for: itself, or what is integrated from a power."""
+        return INTEGRATED.get(metric, metric)
 
-def dated_of(declared: DeclaredTotal, reading_type: str, max_power_w: int | None) -> Dated:
+
+def dated_of(declared: DeclaredTotal, reading_type: str, max_power_w: int | None, power_gap_s: int) -> Dated:
     """What the registry declares of a total, as the judge takes it."""
     swaps = tuple(Swap(*swap) for swap in declared.swaps)
     per_hour = ceil(_PER_HOUR.get(READING_TYPES[reading_type].unit, Fraction(0)) * (max_power_w or 0))
-    return Dated(tuple((s.since_ms, s.ratio) for s in declared.segments), swaps, per_hour)
+    gap_ms = power_gap_s * 1000 if reading_type in INTEGRATED.values() else 0
+    return Dated(tuple((s.since_ms, s.ratio) for s in declared.segments), swaps, per_hour, gap_ms)
 
 
 class Declared(NamedTuple):
@@ -101,7 +113,31 @@ class Declared(NamedTuple):
         register = count * num // den
         if raw >> 63 > 0 if isinstance(raw, int) else abs(count) >= BEYOND:
             return None
-        return Reading(time, raw, count, register, grain) if abs(register) < BEYOND else None
+        if abs(register) >= BEYOND:
+            return None
+        return Reading(time, raw, count, register, grain, register)
+
+
+class Power(NamedTuple):
+    """The same of a power, which is taken in whole mW."""
+
+    key: Key
+    total: Declared
+    """As a balance reads it: in W."""
+    exact: Declared
+    """In mW: a float is rounded to whole ones on the meter's own side."""
+
+    def read(self, value: Value, time: int | None) -> Reading | None:
+        """The reading in a wire value; None when it carries no number that counts."""
+        said, found = self.total.read(value, time), self.exact.read(value, time)
+        if said is None or found is None:
+            return None
+        return found._replace(counts=said.counts, shown=said.register)
+
+    @property
+    def unit(self) -> Unit:
+        """Of its readings."""
+        return self.exact.unit
 
 
 class Reader:
@@ -111,7 +147,7 @@ class Reader:
         self, meters: Mapping[str, MeterFacts], take: Callable[[Key, Where, Reading, Unit], None]
     ) -> None:
         self._meters, self._take_reading = meters, take
-        self._declared: dict[str, dict[int | str, Declared]] = {}
+        self._declared: dict[str, dict[int | str, Declared | Power]] = {}
         self._shapes: dict[str, lean.Shapes] = {}
         self._routes: dict[bytes, tuple[MessageType | None, str]] = {}
         self.frames = 0
@@ -145,7 +181,7 @@ class Reader:
         return found.type, found.meter
 
     def _data(
-        self, where: Where, payload: bytes, known: Mapping[int | str, Declared], shapes: lean.Shapes
+        self, where: Where, payload: bytes, known: Mapping[int | str, Declared | Power], shapes: lean.Shapes
     ) -> None:
         usual = shapes.read(payload)
         if usual is not None:
@@ -163,7 +199,7 @@ class Reader:
                     time = whole.timestamp if metric.timestamp is None else metric.timestamp
                     self._take(where, declared, time, metric.value)
 
-    def _take(self, where: Where, declared: Declared, t_ms: int | None, value: Value) -> None:
+    def _take(self, where: Where, declared: Declared | Power, t_ms: int | None, value: Value) -> None:
         reading = declared.read(value, t_ms)
         if reading is not None:
             self._take_reading(declared.key, where, reading, declared.unit)
@@ -174,7 +210,9 @@ class Replay:
 
     def __init__(self, span: Span, meters: Mapping[str, MeterFacts], opening: Mapping[Key, Begins]) -> None:
         self.totals = {
-            (meter, kind): Total(span, facts.dated[kind], opening.get((meter, kind)))
+            (meter, kind): (PowerTotal if facts.dated[kind].gap_ms else Total)(
+                span, facts.dated[kind], opening.get((meter, kind))
+            )
             for meter, facts in meters.items()
             for kind in facts.roles
         }
@@ -210,17 +248,17 @@ class Replay:
 
 def _declarations(
     meter: str, facts: MeterFacts, metrics: tuple[Metric, ...]
-) -> Iterator[tuple[int | str, Declared]]:
+) -> Iterator[tuple[int | str, Declared | Power]]:
     for metric in metrics:
         declared = _declaration(meter, facts, metric)
         if declared is not None:
             yield metric.name or "" if metric.alias is None else metric.alias, declared
 
 
-def _declaration(meter: str, facts: MeterFacts, metric: Metric) -> Declared | None:
-    kind, properties, datatype = metric.name or "", metric.properties or {}, metric.datatype or 0
-    unit = UNITS.get(str(properties.get(PROPERTY_UNIT, "")))
-    if kind not in facts.roles or unit is None or unit.base != READING_TYPES[kind].unit:
+def _declaration(meter: str, facts: MeterFacts, metric: Metric) -> Declared | Power | None:
+    name, properties, datatype = metric.name or "", metric.properties or {}, metric.datatype or 0
+    kind, unit = facts.total_of(name), UNITS.get(str(properties.get(PROPERTY_UNIT, "")))
+    if kind not in facts.roles or unit is None or unit.base != READING_TYPES[name].unit:
         return None
     scale, resolution = (properties.get(name, 0) for name in (PROPERTY_SCALE, PROPERTY_RESOLUTION))
     if (
@@ -231,13 +269,28 @@ def _declaration(meter: str, facts: MeterFacts, metric: Metric) -> Declared | No
         return None
     if datatype not in FLOATS and datatype not in SIGNED_BITS and datatype not in UNSIGNED_BITS:
         return None
-    count = Fraction(10) ** resolution if datatype in FLOATS else Fraction(1)
-    base, dated = unit.factor * Fraction(10) ** scale * count, facts.dated[kind]
-    worth = tuple(base * ratio for _since, ratio in dated.segments)
-    if any(max(value.as_integer_ratio()) >= BEYOND for value in (base, *worth)):
+    per_raw, count = (
+        unit.factor * Fraction(10) ** scale,
+        Fraction(10) ** resolution if datatype in FLOATS else Fraction(1),
+    )
+    said = _worth(
+        (meter, kind), datatype, facts.dated[kind], count, Unit(per_raw * count, _modulus(properties))
+    )
+    if kind == name:
+        return said
+    sign = -1 if properties.get(PROPERTY_SIGN) == -1 else 1
+    whole = 1 / (1000 * per_raw) if datatype in FLOATS else Fraction(1)  # of a float: raw units in 1 mW
+    exact = _worth((meter, kind), datatype, facts.dated[kind], whole, Unit(1000 * per_raw * whole, sign=sign))
+    return None if said is None or exact is None else Power((meter, kind), said, exact)
+
+
+def _worth(key: Key, datatype: int, dated: Dated, count: Fraction, unit: Unit) -> Declared | None:
+    """`count` is how many raw units one count is."""
+    worth = tuple(unit.base * ratio for _since, ratio in dated.segments)
+    if any(max(value.as_integer_ratio()) >= BEYOND for value in (unit.base, *worth)):
         return None
     return Declared(
-        (meter, kind), datatype, Unit(base, _modulus(properties)), float(1 / count),
+        key, datatype, unit, float(1 / count),
         tuple(since for since, _ratio in dated.segments),
         tuple((*value.as_integer_ratio(), ceil(value)) for value in worth),
     )  # fmt: skip

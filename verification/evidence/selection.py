@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import NamedTuple
 
 from metering.intervals import Span
 from storage.ledger import EventRow
 from storage.shifts import FROZEN, SETTLED, SHIFTING, Shifts, shifts_of
 from storage.slices import JournalSlice, Place
+from verification.evidence.integral import Integral
 from verification.evidence.judge import WITNESSES, Begins, Entry, Judge, Unit
 from verification.evidence.replay import Key, MeterFacts, Reader, Where
 from verification.evidence.total import Reading
@@ -111,65 +113,82 @@ class Selector:
         found: dict[Key, tuple[Where, Begins]] = {}
         for chunk in self._backwards(at_ms):
             for key, said in self._said(chunk).items():
-                best = self.known[key].begins(said, at_ms) if key not in found else None
+                best = self._last(key, said, at_ms) if key not in found else None
                 if best is not None:
-                    found[key] = best.where, self.known[key].beginning(best)
+                    found[key] = best.where, self._beginning(key, best)
             if len(found) == len(self.known):
                 break
         return found
 
+    def _last(self, key: Key, said: Sequence[Said], at_ms: int) -> Said | None:
+        """The last reading at or before a time that counts."""
+        if not self.facts.dated[key[1]].gap_ms:
+            return self.known[key].begins(said, at_ms)
+        counting = []
+        for _t_ms, group in groupby(sorted(s for s in said if s.t <= at_ms), key=lambda s: s.t):
+            smallest, integral = next(group), Integral(self.facts.dated[key[1]])
+            integral.take([Entry(smallest.t, smallest.register, smallest.unit)])
+            counting += [smallest] if integral.points else []
+        return counting[-1] if counting else None
+
+    def _beginning(self, key: Key, said: Said) -> Begins:
+        """Where the total stands with a reading; what was integrated before a power, only the ledger knows."""
+        if self.facts.dated[key[1]].gap_ms:
+            return Begins(said.t, said.register, said.register, 0)
+        return self.known[key].beginning(said)
+
     def _backwards(self, at_ms: int) -> Iterator[Sequence[Place]]:
-        """Frames beside an edge, the first one after it too: it bears the time of its last block."""
-        gateway, limit = self.facts.gateway, WARM_UP
-        chunk = self.journal.before(gateway, self.meter, at_ms + 1, limit)
-        yield [*self.journal.after(gateway, self.meter, at_ms + 1, 1), *chunk]
-        while len(chunk) == limit:
-            limit *= 2
-            chunk = self.journal.before(gateway, self.meter, chunk[-1].t_ms, limit)
-            yield chunk
+        """Frames beside an edge, those of one time together; the first one after it too: it bears the time of its last block."""
+        gateway, until_ms, limit = self.facts.gateway, at_ms + 1, WARM_UP
+        beside: Sequence[Place] = self.journal.after(gateway, self.meter, until_ms, 1)
+        while chunk := self.journal.before(gateway, self.meter, until_ms, limit):
+            first_ms = chunk[-1].t_ms
+            yield [*beside, *self.journal.between(gateway, self.meter, first_ms, until_ms)]
+            beside, until_ms, limit = (), first_ms, limit * 2
+        yield beside
 
     def _closing(self) -> list[Place]:
         """The frames after the month up to the one that carries every total past its end."""
         end = self.span.end_ms
         begins = self._begins(end)
         judges = {
-            key: Judge(self.facts.dated[key[1]], begins[key][1] if key in begins else None)
+            key: Integral(dated)
+            if (dated := self.facts.dated[key[1]]).gap_ms
+            else Judge(dated, begins[key][1] if key in begins else None)
             for key in self.known
         }
         first_ms = min((b.t for _where, b in begins.values()), default=end)
         before = self.journal.between(self.facts.gateway, self.meter, first_ms, end)
-        self._judge(judges, before)
+        _judge(judges, self._said(before))
         taken: list[Place] = []
-        for place, said in self._forwards(end):
-            taken.append(place)
-            for key, readings in said.items():
-                judges[key].take(Entry(s.t, s.register, s.unit) for s in sorted(readings))
+        for places, said in self._forwards(end):
+            taken += places
+            _judge(judges, said)
             waiting = [key for key in judges if not judges[key].points or judges[key].points[-1].t < end]
-            undecided = all(not judges[key].points or self._is_pending(key, place.t_ms) for key in waiting)
+            undecided = all(
+                not judges[key].points or self._is_pending(key, places[-1].t_ms) for key in waiting
+            )
             if not waiting or (undecided and len(taken) >= WARM_UP):
                 break
         return taken
-
-    def _judge(self, judges: Mapping[Key, Judge], places: Sequence[Place]) -> None:
-        for key, said in self._said(places).items():
-            judges[key].take(Entry(s.t, s.register, s.unit) for s in sorted(said))
 
     def _is_pending(self, key: Key, t_ms: int) -> bool:
         """Whether no frame after a time decides what happened to a total."""
         pending_ms = self.known[key].pending_ms
         return pending_ms is not None and pending_ms <= t_ms
 
-    def _forwards(self, at_ms: int) -> Iterator[tuple[Place, dict[Key, list[Said]]]]:
-        limit, seen = WARM_UP, 0
-        while True:
-            chunk = self.journal.after(self.facts.gateway, self.meter, at_ms, limit)
-            said = self._said(chunk)
-            for place in chunk[seen:]:
-                where = _where(place)
-                yield place, {key: [s for s in known if s.where == where] for key, known in said.items()}
-            if len(chunk) < limit:
-                return
-            seen, limit = limit, limit * 2
+    def _forwards(self, at_ms: int) -> Iterator[tuple[list[Place], dict[Key, list[Said]]]]:
+        """The frames from a time on, those of one time together: the smaller of their readings counts, whichever came first."""
+        limit = WARM_UP
+        while chunk := self.journal.after(self.facts.gateway, self.meter, at_ms, limit):
+            last_ms = chunk[-1].t_ms
+            whole = self.journal.between(self.facts.gateway, self.meter, at_ms, last_ms + 1)
+            said = self._said(whole)
+            for _t_ms, group in groupby(whole, key=lambda place: place.t_ms):
+                places = list(group)
+                of = set(map(_where, places))
+                yield places, {key: [s for s in known if s.where in of] for key, known in said.items()}
+            at_ms, limit = last_ms + 1, limit * 2
 
     def _said(self, places: Sequence[Place]) -> dict[Key, list[Said]]:
         """The readings in frames, by total."""
@@ -187,6 +206,11 @@ class Selector:
         return [
             (offset.segment, offset.index) for offset in self.journal.births(self.facts.gateway, self.meter)
         ]
+
+
+def _judge(judges: Mapping[Key, Judge | Integral], said: Mapping[Key, Sequence[Said]]) -> None:
+    for key, readings in said.items():
+        judges[key].take(Entry(s.t, s.register, s.unit) for s in sorted(readings))
 
 
 def _where(place: Place) -> Where:

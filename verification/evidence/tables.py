@@ -4,7 +4,6 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
-from itertools import chain
 
 from factors.policy import NOT_APPLICABLE, ZERO_SELF_GENERATED
 from factors.table import Factor, FactorTable
@@ -36,7 +35,7 @@ FACTOR_COLUMNS = (
     "label_zh", "label_en",
 )  # fmt: skip
 METER_COLUMNS = (
-    "meter", "gateway", "enterprise", "name", "profile", "parent", "children_elsewhere", "ct", "pt", "max_power_w",
+    "meter", "gateway", "enterprise", "name", "profile", "parent", "children_elsewhere", "ct", "pt", "max_power_w", "power_gap_s",
 )  # fmt: skip
 _ROWS_PER_CHUNK = 2_000
 _MARK = "\ufeff"
@@ -59,16 +58,13 @@ def csv_chunks(head: Iterable[str], rows: Iterable[Iterable[Cell]]) -> Iterator[
     yield text.getvalue().encode()
 
 
-def read_csv(
-    chunks: Iterable[bytes], keep: Callable[[str], bool] = lambda _first: True
-) -> Iterator[dict[str, str]]:
-    """Rows of a CSV file as we write it: no cell holds a line break but a quoted one. `keep` is asked of first cells."""
-    lines = _lines(chunks)
-    head = next(lines, "")
-    return csv.DictReader(chain([head], (line for line in lines if keep(line.partition(",")[0]))))
+def read_csv(chunks: Iterable[bytes]) -> Iterator[dict[str, str]]:
+    """Rows of a CSV file as we write it: no cell holds a line break but a quoted one."""
+    return csv.DictReader(lines(chunks))
 
 
-def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
+def lines(chunks: Iterable[bytes]) -> Iterator[str]:
+    """Of a CSV file as we write it."""
     rest = b""
     first = True
     for chunk in chunks:
@@ -113,7 +109,19 @@ def registry_tables(
 def _meter_cells(park: Park, m: Meter, here: set[str]) -> tuple[Cell, ...]:
     elsewhere = sum(child.parent == m.id and child.id not in here for child in park.meters)
     owner = park.enterprise_of(m)
-    return m.id, m.gateway, owner, m.name, m.profile, m.parent, elsewhere, str(m.ct), str(m.pt), m.max_power_w
+    return (
+        m.id,
+        m.gateway,
+        owner,
+        m.name,
+        m.profile,
+        m.parent,
+        elsewhere,
+        str(m.ct),
+        str(m.pt),
+        m.max_power_w,
+        m.power_gap_s,
+    )
 
 
 def _formula_rows(
@@ -198,10 +206,10 @@ def read_meters(meters: Rows, roles: Rows, ratios: Rows, exchanges: Rows) -> dic
     found = {}
     for row in meters:
         meter, power = row["meter"], int(row["max_power_w"]) if row["max_power_w"] else None
-        kinds = of_meter.get(meter, {})
+        kinds, gap = of_meter.get(meter, {}), int(row["power_gap_s"])
         found[meter] = MeterFacts(
             row["gateway"], row["enterprise"], row["parent"], int(row["children_elsewhere"]), Fraction(row["ct"]), Fraction(row["pt"]),
-            power, kinds, {kind: dated_of(declared[meter, kind], kind, power) for kind in kinds},
+            power, kinds, {kind: dated_of(declared[meter, kind], kind, power, gap) for kind in kinds},
         )  # fmt: skip
     return found
 

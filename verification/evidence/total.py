@@ -3,33 +3,19 @@
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
-from metering.intervals import MINUTE_MS, QUARTER_MS, Span
-from metering.quality import Quality
-from storage.shifts import CUTS, SETTLED, SHIFTING
-from verification.evidence.judge import Begins, Dated, Entry, Event, Judge, Point, Unit, position_at
+import numpy as np
 
-EDGE_TOLERANCE_MS = MINUTE_MS
-MAX_GAP_MS = QUARTER_MS + EDGE_TOLERANCE_MS
-ESTIMATED, QUESTIONABLE = Quality.ESTIMATED.value, Quality.QUESTIONABLE.value
+from metering.intervals import Span
+from storage.shifts import CUTS, SETTLED, SHIFTING
+from verification.evidence.judge import HOUR_IN_MS, MARGIN_OF_TENTHS, Begins, Dated, Entry, Event, Judge, Unit
+from verification.evidence.track import LARGEST, NO_ROWS, Column, Rows, Track
+
 ADJUSTING = SETTLED | CUTS
 """Kinds of events that the balance lists."""
 TOLD = SHIFTING | {"unexplained"}
 """Kinds of events that a pack lists and a replay has to find again."""
-
-
-class Row(NamedTuple):
-    """A closed interval, or the running one."""
-
-    start_ms: int
-    opening: int
-    closing: int
-    coverage_ms: int
-    edge_read: bool
-    quality: int
-    closed: bool
 
 
 class Reading(NamedTuple):
@@ -42,6 +28,8 @@ class Reading(NamedTuple):
     """Base units under the ratio of its time."""
     grain: int
     """Base units of one count, rounded up."""
+    shown: int
+    """Base units as a balance shows them: of a power W, while its register has mW."""
 
 
 class Told(NamedTuple):
@@ -57,6 +45,11 @@ class Told(NamedTuple):
     """Position at the month's start; None where no two totals that count enclose it."""
     closing: int | None
     """At its end."""
+    gaps: tuple[Span, ...] = ()
+    """Of a total that is integrated from power: what of the month nobody knows."""
+
+
+NOTHING_TOLD = Told((), (None, None, None, None), None, None)
 
 
 class Total:
@@ -92,61 +85,64 @@ class Total:
         for t, register, unit in sorted(columns):
             yield Entry(t, register, self._known[unit])
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Rows:
         """The intervals of the month, the running one last."""
+        track = self._plain()
+        if track is not None:
+            self._told = _told(track, track.t.tolist(), (), self._span)
+            return track.rows(self._span)
         judge = Judge(self._dated, self._begins)
         judge.take(self._entries())
-        self._told = _told(judge, self._span)
-        if judge.points:
-            yield from drawn(judge.points, judge.conflicts, self._span)
+        if not judge.points:
+            self._told = NOTHING_TOLD
+            return NO_ROWS
+        times = [point.t for point in judge.points if point.in_frame]
+        times += [candidate.t for candidate in judge.candidates]
+        track = Track.through(judge.points)
+        self._told = _told(track, times, judge.events, self._span)
+        return track.rows(self._span, judge.conflicts)
+
+    def _plain(self) -> Track | None:
+        """The points of a usual month, in which nothing has to be judged: each reading newer, none lower, none above the rated power."""
+        t, register = np.array(self._times, np.int64), np.array(self._registers, np.int64)
+        begins = self._begins
+        if self._dated.swaps or len(self._dated.segments) > 1 or not len(t):
+            return None
+        if begins is None:
+            return Track.read(t, register) if self._rises(t, register) else None
+        t, register = np.append(begins.t, t), np.append(begins.position, register + begins.offset)
+        return Track.read(t, register) if self._rises(t, register) else None
+
+    def _rises(self, t: Column, position: Column) -> bool:
+        elapsed, rise, per_hour = np.diff(t), np.diff(position), self._dated.per_hour * MARGIN_OF_TENTHS
+        if (elapsed <= 0).any() or (rise < 0).any():
+            return False
+        if not per_hour or not len(t):
+            return True
+        if int(elapsed.max(initial=0)) * per_hour >= LARGEST:
+            return False
+        return bool((rise <= per_hour * elapsed // (10 * HOUR_IN_MS)).all())
 
     @property
     def told(self) -> Told:
         """What else came out."""
         if self._told is None:
-            next(self.rows(), None)
-        assert self._told is not None  # noqa: S101  rows sets it before its first one
+            self.rows()
+        assert self._told is not None  # noqa: S101  rows sets it
         return self._told
 
 
-def _told(judge: Judge, span: Span) -> Told:
-    times = [point.t for point in judge.points if point.in_frame]
-    times += [candidate.t for candidate in judge.candidates]
+def _told(track: Track, times: Sequence[int], events: Sequence[Event], span: Span) -> Told:
+    return Told(tuple(events), nearest(times, span), track.at(span.start_ms), track.at(span.end_ms))
+
+
+def nearest(times: Sequence[int], span: Span) -> tuple[int | None, int | None, int | None, int | None]:
+    """The last of some times at or before, and the first at or after, a span's start; the same for its end."""
     start, end = (
         (_at(times, bisect_right(times, edge) - 1), _at(times, bisect_left(times, edge))) for edge in span
     )
-    positions = (position_at(judge.points, edge) for edge in span)
-    return Told(tuple(judge.events), (*start, *end), *positions)
+    return *start, *end
 
 
 def _at(times: Sequence[int], place: int) -> int | None:
     return times[place] if 0 <= place < len(times) else None
-
-
-def drawn(points: Sequence[Point], conflicts: Sequence[int], span: Span) -> Iterator[Row]:
-    """The intervals of a span through points; one in which two readings contradicted each other is questionable."""
-    marks = {t - t % QUARTER_MS for t in conflicts}
-    start, opening = points[0].t - points[0].t % QUARTER_MS, points[0].position
-    coverage = quality = 0
-    for (t0, p0, *_), (t, p, before, after, doubt, _) in pairwise(points):
-        measured = after - before <= MAX_GAP_MS
-        worst = doubt if measured else max(doubt, ESTIMATED)
-        while (edge := start + QUARTER_MS) <= t:
-            at_edge = p0 + (p - p0) * (edge - t0) // (t - t0)
-            if start >= span.end_ms:
-                return
-            if start >= span.start_ms:
-                covered = coverage + (edge - max(t0, start)) * measured
-                near = min(edge - before, after - edge) <= EDGE_TOLERANCE_MS
-                mark = QUESTIONABLE if start in marks else 0
-                yield Row(
-                    start, opening, at_edge, covered, near, max(quality, worst, mark), closed=True
-                )  # fmt: skip
-            start, opening, coverage, quality = edge, at_edge, 0, 0
-        if t > start:
-            coverage += (t - max(t0, start)) * measured
-            quality = max(quality, worst)
-    last = points[-1]
-    if last.t > start and span.start_ms <= start < span.end_ms:
-        mark = QUESTIONABLE if start in marks else 0
-        yield Row(start, opening, last.position, coverage, False, max(quality, mark), closed=False)

@@ -13,17 +13,19 @@ from metering.intervals import Span
 from storage.errors import CorruptError
 from storage.merkle import chain_next
 from storage.months import digest_of
+from verification.changes import differences
 from verification.document import Bracket, MonthDocument, parse
 from verification.evidence import manifest as names
 from verification.evidence import parallel, periods, signing, tables
 from verification.evidence.accounts import Accounts
 from verification.evidence.books import Packed, read_books
 from verification.evidence.container import DEFLATED, STORED, Container
-from verification.evidence.facts import Difference, Facts, Formula
+from verification.evidence.facts import Difference, Facts, Formula, unlike
 from verification.evidence.figures import Recount, Share
 from verification.evidence.manifest import ChainPart, FileLine, Manifest
 from verification.evidence.proof import ProofError, blocks
 from verification.evidence.replay import Key, Replay, Where
+from verification.evidence.stored import read_stored
 
 _NEEDED = (
     names.DOCUMENT, names.RECORDS, names.ROOTS, names.CHAIN, names.LEDGER, names.OPENING, names.METERS, names.ROLES,
@@ -204,7 +206,7 @@ class _Check:
             {key: begins for key, (_where, begins) in facts.opening.items()},
         )
         replay.cited = dict.fromkeys(_cited(document, facts))
-        ledger = tables.read_csv(self._container.chunks(names.LEDGER), mine)
+        ledger = read_stored(self._container.chunks(names.LEDGER), mine)
         return Recount(document, facts, replay, ledger), replay
 
     def share(self, meters: frozenset[str]) -> Share:
@@ -227,21 +229,45 @@ class _Check:
         yield from self._journal(document, replay)
         try:
             yield from periods.unlike_rows(document, self._rows_or_none(names.TARIFFS))
-            yield from recount.differences(rest)
             if self._manifest.schema == names.SCHEMA:
-                packed = self._read_books(document)
-                yield from Accounts(document, facts, packed, recount).differences()
+                accounts = Accounts(document, facts, self._read_books(document), recount)
+                yield from recount.differences(rest, accounts.substitutions)
+                yield from accounts.differences()
                 self._verdict.accounts = True
+            else:
+                yield from recount.differences(rest)
         except (ValueError, KeyError, ArithmeticError) as error:
             raise _Unreadable(names.LEDGER, error) from error
+        if self._manifest.schema == names.SCHEMA:
+            yield from self._of_revision(document)
         self._verdict.frames, self._verdict.totals = replay.frames, len(replay.totals)
         self._verdict.intervals = recount.intervals
 
+    def _of_revision(self, document: MonthDocument) -> Iterator[Difference]:
+        """The table of differences, from the document of the revision before."""
+        if document.revision == 1:
+            yield from unlike("document.json changes", document.changes, ())
+            return
+        if names.PREVIOUS not in self._container.members:
+            yield Difference(names.PREVIOUS, _("missing"), _("a file of the pack"))
+            return
+        before = self._parsed(names.PREVIOUS)
+        said = before.scope.kind, before.scope.id, before.month, before.revision
+        scope = document.scope
+        yield from unlike(names.PREVIOUS, said, (scope.kind, scope.id, document.month, document.revision - 1))
+        told = {change.path: change for change in document.changes}
+        found = {change.path: change for change in differences(before, document)}
+        for path in dict.fromkeys([*told, *found]):
+            yield from unlike(f"document.json changes[{path}]", told.get(path), found.get(path))
+
     def _read_document(self) -> MonthDocument:
+        return self._parsed(names.DOCUMENT)
+
+    def _parsed(self, name: str) -> MonthDocument:
         try:
-            return parse(self._container.read(names.DOCUMENT))
+            return parse(self._container.read(name))
         except msgspec.MsgspecError as error:
-            raise _Unreadable(names.DOCUMENT, error) from error
+            raise _Unreadable(name, error) from error
 
     def _rows(self, name: str) -> Iterator[Mapping[str, str]]:
         return tables.read_csv(self._container.chunks(name))

@@ -6,17 +6,21 @@ from fractions import Fraction
 from functools import cached_property
 
 from storage.months import MonthRow, verification_code
+from verification.accounting.history import purchased_of
+from verification.accounting.reported import PURCHASED
 from verification.document import EmissionLine, MonthDocument, half_up, parse
 from verification.formats import tables_carbon, tables_energy, tables_quality
 from verification.formats.cells import (
     NONE,
     Number,
     Table,
+    moment,
     tce,
     tonnes,
     wan_kwh,
 )
 from verification.lines import EmissionTotals
+from verification.restate import reason_text
 
 TITLE_ZH, TITLE_EN = "月度动态核查报告", "Monthly dynamic verification report"
 NOTE_ZH = (
@@ -76,12 +80,12 @@ class Report:
             ("园区", "park", f"{d.park.name} {d.park.name_en}".strip()),
             *self._who(),
             ("核算期", "period", f"{d.start[:10]} 00:00 — {d.end[:10]} 00:00（{d.zone}）"),
-            ("版次", "revision", f"第 {d.revision} 版" + (f"；{d.reason}" if d.reason else "")),
+            ("版次", "revision", f"第 {d.revision} 版" + (f"；{reason_text(d.reason)}" if d.reason else "")),
             ("核算边界", "boundary", d.facts.boundary or self.formula()),
             ("核算标准", "standard", d.facts.standard or NONE),
             ("因子口径", "factor policy", "；".join(self._policies())),
             ("联系人", "contact", f"{d.facts.contact} {d.facts.phone}".strip() or NONE),
-            ("生成时刻", "generated at", f"{d.closed_at}（关账时刻 time of the close）"),
+            ("生成时刻", "generated at", f"{moment(d.closed_at)}（关账时刻，{d.zone} time of the close）"),
             ("数据摘要", "data hash, SHA-256", self.row.digest),
         ]
 
@@ -109,8 +113,9 @@ class Report:
         """The figures that a reader looks for first: label, English, figure, unit."""
         d = self.document
         energy = d.energy_total.standard_coal_kgce if d.energy_total else d.energy.standard_coal_kgce
+        bought, more = wan_kwh(purchased_of(d)), self._substituted()
         first: list[tuple[str, str, Number, str]] = [
-            ("购入电量", "Purchased electricity", wan_kwh(d.energy.purchased_wh), "万kWh"),
+            (f"购入电量{more and '（含数据替代）'}", f"Purchased electricity{more}", bought, "万kWh"),
             ("综合能源消费量（当量值）", "Energy, calorific value", tce(energy), "tce"),
         ]
         if d.totals:
@@ -118,6 +123,11 @@ class Report:
             return first + [(t.label_zh, t.label_en, tonnes(t.including_ug), "tCO2") for t in chosen]
         lines = sorted(d.emissions, key=lambda line: not line.primary)
         return first + [(e.label_zh, e.label_en, tonnes(e.emission_ug), "tCO2") for e in lines]
+
+    def _substituted(self) -> str:
+        """That some of the purchased electricity was; empty where none was."""
+        line = next((line for line in self.document.reported if line.id == PURCHASED), None)
+        return ", with substitutions" if line is not None and line.substituted != "0" else ""
 
     def composition(self) -> list[tuple[str, str, Fraction, str]]:
         """Parts of the primary total: label, English, µg, share as text; empty when one is not determined."""

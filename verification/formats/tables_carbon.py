@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from verification.document import MonthDocument
+from verification.formats import tables_declared
 from verification.formats.cells import (
     BASES,
     KG_PER_T,
@@ -46,6 +47,7 @@ def tables(document: MonthDocument) -> Iterator[Table]:
     yield _t5(document)
     if document.enterprises:
         yield _t5_enterprises(document)
+    yield from tables_declared.tables(document)
     yield _t6_production(document)
     yield _t6(document)
     yield _t6_grades(document)
@@ -168,15 +170,17 @@ def _simple(document: MonthDocument) -> Iterator[tuple[Cell, ...]]:
 def _t5_enterprises(document: MonthDocument) -> Table:
     columns = (
         Column("企业", "Enterprise"),
-        Column("购入电量 万kWh", "Purchased", 32, "right"),
-        Column("全国平均 tCO2", "National", 32, "right"),
-        Column("省级平均 tCO2", "Provincial", 32, "right"),
-        Column("结论", "Outcome", 40),
+        Column("购入电量 万kWh", "Purchased, reported", 30, "right"),
+        Column("其中替代 万kWh", "of which substituted", 27, "right"),
+        Column("全国平均 tCO2", "National", 26, "right"),
+        Column("省级平均 tCO2", "Provincial", 26, "right"),
+        Column("结论", "Outcome", 36),
     )
     found = [
         (
             text(e.name, e.id),
-            wan_kwh(e.purchased_wh),
+            wan_kwh(e.reported_wh or e.purchased_wh),
+            wan_kwh(e.substituted_wh),
             tonnes(e.emission_ug),
             tonnes(e.provincial_emission_ug),
             Badge(e.outcome),

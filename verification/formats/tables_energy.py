@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from metering.reading_types import READING_TYPES
 from verification.document import MeterLine, MonthDocument
-from verification.formats import tables_tariff
+from verification.formats import tables_reported, tables_tariff
 from verification.formats.cells import (
     BASES,
     NONE,
@@ -17,6 +17,7 @@ from verification.formats.cells import (
     Text,
     factor,
     kwh,
+    moment,
     number,
     percent,
     rows,
@@ -33,6 +34,8 @@ def tables(document: MonthDocument) -> Iterator[Table]:
     yield _t1(document)
     yield _t1_uses(document)
     yield _t1_year(document)
+    if document.reported:
+        yield tables_reported.reported(document)
     yield _t2(document)
     yield _t2_boundary(document)
     yield _t2_meters(document)
@@ -228,6 +231,8 @@ def _t2_boundary(document: MonthDocument) -> Table:
         "Electricity at the boundary",
         columns,
         rows([(text(zh, en), wan_kwh(wh), kwh(wh)) for zh, en, wh in found]),
+        "计量值，不含数据替代；上报值见 T1.4。",
+        "As measured, without substitutions; what is reported stands in T1.4.",
     )
 
 
@@ -287,7 +292,7 @@ def _t2_demand(document: MonthDocument) -> Table:
         Column("功率因数", "cosφ", 30, "right"),
     )
     found = [
-        (text(m.meter), number(m.max_demand_w, 1000), text(m.max_demand_at), number(m.power_factor))
+        (text(m.meter), number(m.max_demand_w, 1000), text(moment(m.max_demand_at)), number(m.power_factor))
         for m in document.meter_facts
         if m.max_demand_w is not None or m.power_factor is not None
     ]

@@ -41,7 +41,7 @@ def closed_months(template: MonthDocument, energies: dict[str, int]) -> Closed:
         assert template.energy_total is not None
         total = msgspec.structs.replace(template.energy_total, standard_coal_kgce=str(wh))
         return msgspec.structs.replace(
-            template, month=month, energy=energy, totals=totals, energy_total=total
+            template, month=month, energy=energy, totals=totals, energy_total=total, reported=()
         ), f"digest {month}"
 
     return closed
@@ -80,7 +80,7 @@ def test_the_annual_view_puts_every_month_under_this_documents_factor(template: 
             leading, direct_ug="30", electricity_ug="536600000", heat_ug="4", including_ug="536600034"
         )
         return msgspec.structs.replace(
-            template, month=month, energy=energy, totals=(old,), certificates=()
+            template, month=month, energy=energy, totals=(old,), certificates=(), reported=()
         ), ""
 
     line = year_lines(MONTH, own(7), with_old_factor)[1]
@@ -132,7 +132,7 @@ def test_a_jump_against_a_closed_month_is_asked_about(plant: Plant) -> None:
         document.energy, purchased_wh=str(int(document.energy.purchased_wh or 0) * 30 // 31 * 2 // 3)
     )
     span = {"start_ms": document.start_ms, "end_ms": document.end_ms - 86_400_000}
-    before = canonical(msgspec.structs.replace(document, month="2026-09", energy=half, **span))
+    before = canonical(msgspec.structs.replace(document, month="2026-09", energy=half, reported=(), **span))
     with MonthStore(plant.folder / "months.sqlite") as months:
         months.add([MonthRow("2026-09", "enterprise", "guangdian", 1, "PASS", 1, None, before, "d")])
     (checked,) = [doc for doc in plant.check(CLOSED_AT_MS) if doc.scope.id == "guangdian"]

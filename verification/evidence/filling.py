@@ -1,0 +1,32 @@
+"""Substitutions again: what they amount to, and whether they stand for all that the frames leave open."""
+
+from collections.abc import Iterable, Sequence
+
+from metering.intervals import Span
+from metering.reading_types import INTEGRATED
+from verification.accounting.substitutions import accepted_amount, fills
+from verification.evidence.replay import Key
+from verification.intervals import holes_between
+from verification.substitution_line import SubstitutionLine
+
+
+class Filling:
+    """The month's substitutions by total."""
+
+    def __init__(self, span: Span, written: Iterable[SubstitutionLine]) -> None:
+        self._span = span
+        self._written: dict[Key, list[SubstitutionLine]] = {}
+        for line in written:
+            self._written.setdefault((line.meter, line.reading_type), []).append(line)
+
+    def substituted(self, key: Key) -> int:
+        """Base units of the accepted ones."""
+        return accepted_amount(self._written.get(key, ()))
+
+    def fills(self, key: Key, runs: Sequence[Span], opened: bool, ended: bool) -> bool:
+        """Whether they stand for every hole between the runs; `opened` and `ended`: readings enclose the month's edges."""
+        holes = holes_between(runs, self._span)
+        if key[1] in INTEGRATED.values() or not fills(self._written.get(key, ()), holes):
+            return False
+        begins, ends = holes[0].start_ms == self._span.start_ms, holes[-1].end_ms == self._span.end_ms
+        return (begins or opened) and (ends or ended)

@@ -1,0 +1,112 @@
+"""The ledger's intervals in a pack, held against replayed ones: whole columns at once, single rows only to name what differs."""
+
+import csv
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby, zip_longest
+from operator import itemgetter
+
+import numpy as np
+
+from metering.intervals import QUARTER_MS
+from verification.evidence import tables
+from verification.evidence.replay import Key
+from verification.evidence.track import LARGEST, Column, Rows
+
+COMPARED = (
+    "start_ms", "end_ms", "opening", "closing", "coverage_ms", "edge_read", "quality", "closed", "emission_ug"
+)  # fmt: skip
+_PLACES = tuple(map(tables.LEDGER_COLUMNS.index, COMPARED))
+_FACTOR = tables.LEDGER_COLUMNS.index("factor_id")
+_START, _CLOSING, _CLOSED = map(COMPARED.index, ("start_ms", "closing", "closed"))
+
+Ratios = Mapping[str, tuple[int, int]]
+"""Factor id → µg per base unit, numerator and denominator."""
+Unlike = tuple[int, str, str, str]
+"""Start of the interval, column, what the table says, what the frames say."""
+Texts = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The intervals of one total as the table has them, in the order of COMPARED."""
+
+    columns: tuple[Texts, ...]
+    factors: Texts
+
+    @classmethod
+    def of(cls, rows: Iterable[Sequence[str]]) -> "Stored":
+        """ValueError when a row has more or fewer cells than the table has columns."""
+        columns = tuple(zip(tables.LEDGER_COLUMNS, *rows, strict=True))
+        return cls(tuple(columns[place][1:] for place in _PLACES), columns[_FACTOR][1:])
+
+    def __len__(self) -> int:
+        return len(self.factors)
+
+    def stood(self) -> Iterator[tuple[int, int]]:
+        """(time, position) at both ends of every interval."""
+        for start, end, opening, closing, *_ in zip(*self.columns, strict=True):
+            yield int(start), int(opening)
+            yield int(end), int(closing)
+
+    def unlike(self, found: Rows, ratios: Ratios, *, all_of_them: bool) -> Iterator[Unlike]:
+        """Every cell that is not as replayed; or else only those of intervals that both have as closed."""
+        replayed = _texts(found, self.factors, ratios)
+        if replayed == self.columns:
+            return
+        for said, row in zip_longest(zip(*self.columns, strict=True), zip(*replayed, strict=True)):
+            if said is None or row is None:
+                one, (told, cell) = said or row, (cells[_CLOSING] if cells else "—" for cells in (said, row))
+                yield int(one[_START]), "", told, cell
+            elif all_of_them or (said[_CLOSED] == row[_CLOSED] == "1"):
+                for name, told, cell in zip(COMPARED, said, row, strict=True):
+                    if told != cell:
+                        yield int(row[_START]), name, told, cell
+
+
+NOTHING_STORED = Stored(((),) * len(COMPARED), ())
+
+
+def read_stored(
+    chunks: Iterable[bytes], keep: Callable[[str], bool] = lambda _meter: True
+) -> Iterator[tuple[Key, Stored]]:
+    """The totals of ledger.csv, in its order; ValueError when it is no such table. `keep` is asked of meters."""
+    lines = tables.lines(chunks)
+    head = next(csv.reader([next(lines, "")]), [])
+    if tuple(head) != tables.LEDGER_COLUMNS:
+        raise ValueError(f"columns {', '.join(head)}")
+    rows = csv.reader(line for line in lines if keep(line.partition(",")[0]))
+    for (meter, kind), group in groupby(rows, key=itemgetter(0, 1)):
+        yield (meter, kind), Stored.of(group)
+
+
+def _texts(rows: Rows, factors: Texts, ratios: Ratios) -> tuple[Texts, ...]:
+    """Intervals as the ledger's table should have them. Without a stored row there is no factor to look up."""
+    figures = (rows.start, rows.start + QUARTER_MS, rows.opening, rows.closing, rows.coverage)
+    marks = rows.edge_read.astype(np.int64), rows.quality, rows.closed.astype(np.int64)
+    known = factors[: len(rows)] + ("",) * (len(rows) - len(factors))
+    emissions = tuple(_emissions(rows, known, ratios))
+    return *(tuple(map(str, column.tolist())) for column in (*figures, *marks)), emissions
+
+
+def _emissions(rows: Rows, factors: Texts, ratios: Ratios) -> Iterable[str]:
+    """µg CO2; a factor that is not listed gives none."""
+    if len(set(factors)) == 1:
+        num, den = ratios.get(factors[0], (0, 0))
+        if not den:
+            return [""] * len(rows)
+        if (
+            int(np.abs(rows.closing).max()) * num < LARGEST
+            and int(np.abs(rows.opening).max()) * num < LARGEST
+        ):
+            return map(str, (_part(rows.closing, num, den) - _part(rows.opening, num, den)).tolist())
+    ends = zip(rows.opening.tolist(), rows.closing.tolist(), factors, strict=True)
+    return (_emission(opening, closing, ratios.get(factor)) for opening, closing, factor in ends)
+
+
+def _part(position: Column, num: int, den: int) -> Column:
+    return position * num // den
+
+
+def _emission(opening: int, closing: int, ratio: tuple[int, int] | None) -> str:
+    return "" if ratio is None else str(closing * ratio[0] // ratio[1] - opening * ratio[0] // ratio[1])
