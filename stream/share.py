@@ -74,11 +74,12 @@ class Share:
     def _account(self, entries: Entries) -> Results:
         """Account entries, a day after the other, so that a checkpoint of every day is kept."""
         state, context, results = self._state, self._context, Results()
-        rows = [np.zeros((0, c.ROW_COLUMNS), np.int64)]
+        rows, channels = [np.zeros((0, c.ROW_COLUMNS), np.int64)], [np.zeros(0, np.int64)]
         for day in by_day(entries):
             before = days_heard(state.arrays)
             found = follow(state, day, context)
             rows.append(found.rows)
+            channels.append(found.channels)
             closed = closed_rows(state, found.rows, context)
             results.intervals += closed
             results.events += found.events + without_factor(closed, context)
@@ -86,8 +87,8 @@ class Share:
             results.checkpoints += checkpoints(state, found.channels.tolist(), before, context)
             keep_earliest(self._late, found.late.items())
         seen, known = self._heard.asked()
-        channels = np.unique(entries.channel)
-        again = to_compute_again(state, seen, channels, np.concatenate(rows), known, context)
+        of_rows = np.unique(np.concatenate(channels)), np.concatenate(rows)
+        again = to_compute_again(state, seen, *of_rows, known, context)
         keep_earliest(self._asked, again)
         return results
 

@@ -67,8 +67,14 @@ class Heard:
 
 def step(state: State, records: Sequence[Record], context: Context) -> Results:
     """Advance `state` over journal records, in order; the rows that changed. Cutting the records elsewhere changes no final row."""
+    return step_through(state, [records], context)
+
+
+def step_through(state: State, batches: Iterable[Sequence[Record]], context: Context) -> Results:
+    """The step over several batches at once: their readings are decoded batch by batch, their totals accounted together."""
     heard = Heard(state, context)
-    heard.hear(records, context)
+    for records in batches:
+        heard.hear(records, context)
     return account(state, heard, context)
 
 
