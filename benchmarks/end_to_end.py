@@ -31,9 +31,9 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from benchmarks._fleet import _CONNECT, Gateway, _string, packet
+from benchmarks._park import NAMES, TOTALS
 from benchmarks._process import cpu_s
 from benchmarks.load import Bench
-from benchmarks.stream import NAMES, TOTALS
 from edge_agent.births import frame_aliases
 from edge_agent.device import Device, make_device
 from edge_agent.outbox import Frame, Outbox

@@ -22,7 +22,7 @@ from time import process_time
 import numpy as np
 
 from benchmarks import _journal as _files
-from benchmarks import _recompute
+from benchmarks import _recompute, end_to_end
 from benchmarks._park import NAMES, TOTALS, births, park, polls
 from factors.policy import enterprise_policy
 from factors.table import FactorTable
@@ -178,8 +178,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         result |= _files.measure(Path(folder), declared, records, world)
         result |= _recompute.measure(Path(folder), world)
-    from benchmarks import end_to_end  # noqa: PLC0415  it takes its messages from here
-
     print(json.dumps(result | end_to_end.figures()))
 
 
