@@ -1,6 +1,13 @@
-"""Notices that the registry's file says something else, so that the server's roles can be started again with it."""
+"""Notices that the registry's file says something else.
+
+A role that read it at its start ends then, and whoever keeps it running (`tanyun serve`, systemd, a container engine) starts it again.
+"""
 
 import logging
+import os
+import signal
+import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,6 +16,19 @@ from metering.registry import load_registry
 
 log = logging.getLogger(__name__)
 _Stamp = tuple[int, int, int]
+LOOK_S = 1.0
+
+
+def end_when_changed(watch: "RegistryWatch") -> None:
+    """From now on this process ends as by SIGTERM when the registry has another valid content."""
+
+    def look() -> None:
+        while not watch.changed():
+            time.sleep(LOOK_S)
+        log.info("registry_changed: this role ends, to be started again with it")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=look, name="registry-watch", daemon=True).start()
 
 
 @dataclass(slots=True)

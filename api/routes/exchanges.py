@@ -48,7 +48,7 @@ def declare(
 ) -> dict[str, str]:
     """Back-dated: when, both displays, the new serial number, the photo. Only for a meter that waits; 409 with every reason.
 
-    It goes into the registry's file; `tanyun serve` then starts its roles again, which compute from that moment on. Nothing that is
+    It goes into the registry's file; the roles notice it, and compute from that moment on. Nothing that is
     closed changes.
     """
     known, who = sources.meter(meter), access.principal.name

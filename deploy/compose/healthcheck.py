@@ -1,12 +1,14 @@
-"""Whether a role in its container works: `healthcheck.py ingest|stream|projector|api`. Exit code 0 or 1, and one sentence.
+"""Whether a role in its container works: `healthcheck.py ingest|stream|checks|projector|delivery|api`. Exit code 0 or 1, and one sentence.
 
-Ingest and the projector hold a connection to their server; the stream's ledger can be read; the API answers.
+Ingest and the projector hold a connection to their server; the stream's ledger and the store of deliveries can be read;
+the open month was checked within three hours; the API answers.
 """
 
 # ruff: noqa: INP001  a script of the image, in no package
 
 import sqlite3
 import sys
+import time
 import tomllib
 import urllib.error
 import urllib.request
@@ -18,6 +20,8 @@ from urllib.parse import urlsplit
 CONFIG = Path("/config/server.toml")
 _ESTABLISHED = "01"
 _SOCKETS = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+CHECKED_S = 3 * 3600
+"""The open month is checked every hour."""
 Config = dict[str, Any]
 
 
@@ -36,13 +40,35 @@ def ingest(config: Config) -> str | None:
 
 def stream(config: Config) -> str | None:
     """The ledger can be read."""
+    return _asked(config, "ledger.db", "SELECT count(*) FROM sqlite_master")[1]
+
+
+def checks(config: Config) -> str | None:
+    """The open month was checked lately. Before there is a ledger nothing can be."""
+    if not Path(config["data"], "checks.db").exists():
+        return None
+    newest, fault = _asked(config, "checks.db", "SELECT max(at_ms) FROM daily")
+    if fault is None and newest and time.time() - newest / 1000 > CHECKED_S:
+        return f"the open month was not checked for {CHECKED_S // 3600} hours"
+    return fault
+
+
+def delivery(config: Config) -> str | None:
+    """What was delivered can be read, once there is anything."""
+    if not Path(config["data"], "deliveries.db").exists():
+        return None
+    return _asked(config, "deliveries.db", "SELECT count(*) FROM sqlite_master")[1]
+
+
+def _asked(config: Config, store: str, query: str) -> tuple[Any, str | None]:
+    """The answer of a store, or what is wrong with it."""
     try:
-        ledger = sqlite3.connect(f"file:{config['data']}/ledger.db?mode=ro", uri=True, timeout=5)
-        ledger.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        ledger.close()
+        opened = sqlite3.connect(f"file:{config['data']}/{store}?mode=ro", uri=True, timeout=5)
+        answer = opened.execute(query).fetchone()[0]
+        opened.close()
     except sqlite3.Error as error:
-        return f"the ledger cannot be read: {error}"
-    return None
+        return None, f"{store} cannot be read: {error}"
+    return answer, None
 
 
 def projector(config: Config) -> str | None:
@@ -70,7 +96,9 @@ def _answers(url: str) -> str | None:
 ROLES: dict[str, Callable[[Config], str | None]] = {
     "ingest": ingest,
     "stream": stream,
+    "checks": checks,
     "projector": projector,
+    "delivery": delivery,
     "api": api,
 }
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs Tanyun's server on Debian 12 or 13: broker with TLS, ingest, stream, API, and the projector when InfluxDB is configured.
+# Installs Tanyun's server on Debian 12 or 13: broker with TLS, ingest, stream, API and the checks of the open month;
+# the projector when InfluxDB is configured, the deliveries when they are.
 # Run it again after an upgrade, or after a change of park.toml: it changes only what has to change, and no configuration.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -10,7 +11,7 @@ usage() {
   cat <<'TEXT'
 sudo deploy/server/install.sh --park park.toml --name mqtt.park.example [--name 10.0.0.5]
 
-  --park FILE    the registry, copied to /etc/tanyun/park.toml when there is none yet
+  --park FILE    the registry, copied to /etc/tanyun/registry/park.toml when there is none yet
   --name HOST    what gateways connect to: host name or address, for the certificate (repeatable; kept from then on)
   --bundle DIR   install from this bundle (scripts/bundle) without a network; by default the one this script lies in
   --no-start     enable the services, do not start them
@@ -36,8 +37,10 @@ while [[ $# -gt 0 ]]; do
 done
 
 etc=/etc/tanyun
-roles=(tanyun-ingest tanyun-stream tanyun-api)
+roles=(tanyun-ingest tanyun-stream tanyun-api tanyun-checks)
+park_file="$etc/registry/park.toml"
 has_influx() { grep -Eqs '^[[:space:]]*\[influx\]' "$etc/server.toml"; }
+has_delivery() { grep -Eqs '^[[:space:]]*delivery[[:space:]]*=' "$etc/server.toml"; }
 
 broker_package() {
   local had=""
@@ -50,13 +53,15 @@ broker_package() {
 configuration() {
   folder 0755 root "$etc"
   folder 0700 tanyun "$etc/secrets"
+  # The page's form for an exchanged meter writes here; nothing else of the configuration is a role's to write.
+  folder 0750 tanyun "$etc/registry"
   folder 0755 root "$etc/broker"
   folder 0700 mosquitto "$etc/broker/broker"
   folder 0700 tanyun "$etc/broker/host"
   folder 0700 root "$etc/broker/gateways"
   folder 0700 tanyun "$etc/broker/api"
   config_once "$here/server.toml" "$etc/server.toml" 0640 root tanyun
-  if [[ -n "$park" ]]; then config_once "$park" "$etc/park.toml" 0640 root tanyun; fi
+  if [[ -n "$park" ]]; then config_once "$park" "$park_file" 0640 tanyun tanyun; fi
 }
 
 checksum() { { cat "$@" 2>/dev/null || true; } | sha256sum; }
@@ -66,7 +71,7 @@ broker_files() {
   local folder="$etc/broker/broker" before certificate
   before="$(checksum "$folder/acl" "$folder/passwords")"
   certificate="$(checksum "$folder/server.crt" "$folder/mosquitto.conf" "$etc/broker/api/server.crt")"
-  run "$prefix/venv/bin/tanyun" broker init --data "$etc/broker" --registry "$etc/park.toml" --tls --api "${names[@]}" >&2 ||
+  run "$prefix/venv/bin/tanyun" broker init --data "$etc/broker" --registry "$park_file" --tls --api "${names[@]}" >&2 ||
     die "the broker's files were not written, see above; correct that and run this again"
   if [[ "$(checksum "$folder/acl" "$folder/passwords")" != "$before" ]]; then reload=yes; fi
   # The rest is read at a start only.
@@ -76,10 +81,11 @@ broker_files() {
 services() {
   local wanted=(tanyun.target tanyun-mosquitto.service "${roles[@]/%/.service}")
   if has_influx; then wanted+=(tanyun-projector.service); fi
-  units tanyun.target tanyun-mosquitto.service tanyun-ingest.service tanyun-stream.service tanyun-api.service tanyun-projector.service
+  if has_delivery; then wanted+=(tanyun-delivery.service); fi
+  units tanyun.target tanyun-mosquitto.service "${roles[@]/%/.service}" tanyun-projector.service tanyun-delivery.service
   enable_units "${wanted[@]}"
   local seen="$prefix/share/configuration.sha256" now
-  now="$(checksum "$etc/server.toml" "$etc/park.toml")"
+  now="$(checksum "$etc/server.toml" "$park_file")"
   if [[ ! -f "$seen" || "$(<"$seen")" != "$now" ]]; then changed=yes; fi
   if [[ -z "$start" ]] || ! is_booted; then say "services are enabled, not started"; return; fi
   if [[ -n "$reload" ]] && systemctl --quiet is-active tanyun-mosquitto; then run systemctl reload tanyun-mosquitto; fi
@@ -94,7 +100,7 @@ environment requirements.lock venv
 run ln -sfn "$prefix/venv/bin/tanyun" /usr/local/bin/tanyun
 documents
 configuration
-if [[ ! -e "$etc/park.toml" && -z "$dry_run" ]]; then
+if [[ ! -e "$park_file" && -z "$dry_run" ]]; then
   die "everything is installed; what is missing is the registry. Write it (docs/go-to-production.md), then run:" \
     "sudo $0 --park park.toml --name HOST"
 fi

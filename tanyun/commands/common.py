@@ -20,6 +20,7 @@ from metering.registry import Park, load_registry
 from storage.errors import StoreError
 from tanyun.commands.text import padded, width
 from tanyun.config import ServerConfig, load_server_config
+from tanyun.registry_watch import RegistryWatch, end_when_changed
 from tanyun.supervisor import EX_CONFIG
 
 EX_FAILED = 1
@@ -79,6 +80,15 @@ def load_server(config_file: Path) -> tuple[ServerConfig, Park]:
     """The server's configuration and its registry, both checked."""
     config = load_server_config(config_file)
     return config, load_registry(config.registry)
+
+
+def load_role(config_file: Path) -> tuple[ServerConfig, Park]:
+    """The same for a role that goes on with what it has read: it ends when the registry's file says something else."""
+    config, _park = load_server(config_file)
+    watch = RegistryWatch(config.registry)
+    park = load_registry(config.registry)  # not before the watch has seen it
+    end_when_changed(watch)
+    return config, park
 
 
 def stop_event() -> threading.Event:

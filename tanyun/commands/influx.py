@@ -17,6 +17,7 @@ from tanyun.commands.common import (
     errors_as_sentences,
     fail,
     json_option,
+    load_role,
     load_server,
     print_json,
     print_table,
@@ -66,7 +67,7 @@ def run_projector(config_file: Path, rebuild: bool) -> None:
     start_logging()
     logging.getLogger("httpx").setLevel(logging.WARNING)
     with errors_as_sentences():
-        config, park = load_server(config_file)
+        config, park = load_role(config_file)
         target = target_of(_section(config))
         warm_once()
         stop = stop_event()

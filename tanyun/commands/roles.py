@@ -10,11 +10,11 @@ from pydantic import SecretStr
 
 from api.settings import ApiSettings, OidcSettings
 from metering.i18n import _
-from metering.intervals import MINUTE_MS
 from tanyun.commands.common import (
     config_option,
     errors_as_sentences,
     fail,
+    load_role,
     load_server,
     start_logging,
     stop_event,
@@ -22,7 +22,6 @@ from tanyun.commands.common import (
 from tanyun.commands.restate import restate
 from tanyun.commands.text import example
 from tanyun.config import ServerConfig
-from tanyun.registry_watch import RegistryWatch
 from tanyun.supervisor import EX_CONFIG, Child, ChildConfigError, Supervisor
 
 _CONNECTIONS = 500
@@ -55,7 +54,7 @@ def run_ingest(config_file: Path) -> None:
 
     start_logging()
     with errors_as_sentences():
-        config, park = load_server(config_file)
+        config, park = load_role(config_file)
         if time.time_ns() // 1_000_000 < _FIRST_SANE_MS:
             fail(
                 _("The clock of this machine says {time}. Set it (NTP), then start again.").format(
@@ -91,7 +90,7 @@ def run_stream(config_file: Path) -> None:
 
     start_logging()
     with errors_as_sentences():
-        config, park = load_server(config_file)
+        config, park = load_role(config_file)
         warm_once()
         try:
             runner.run(
@@ -138,7 +137,7 @@ def run_api(config_file: Path) -> None:
 
     start_logging()
     with errors_as_sentences():
-        config, _park = load_server(config_file)
+        config, _park = load_role(config_file)
         settings = ApiSettings(
             park=config.registry, ledger=config.ledger, journal=config.journal, months=config.months,
             reports=config.reports, users=config.users, audit=config.audit, facts=config.facts, daily_checks=config.daily_checks,
@@ -214,11 +213,8 @@ def serve(config_file: Path) -> None:
         try:
             with supervisor:
                 click.echo(_("{park}: page and API at {url}").format(park=park.name, url=api_url(config)))
-                watch = RegistryWatch(config.registry)
-                while not stop.wait(MINUTE_MS / 600_000):
+                while not stop.wait(0.1):
                     supervisor.poll()
-                    if watch.changed():
-                        supervisor.renew()
         except ChildConfigError as error:
             fail(str(error), EX_CONFIG)
 

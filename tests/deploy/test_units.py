@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tanyun.commands.roles import server_children
 from tanyun.supervisor import EX_CONFIG
 
 UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
@@ -37,7 +38,8 @@ def ids(unit: Path) -> str:
 def test_there_is_a_unit_for_every_role() -> None:
     names = {unit.stem for unit in SERVICES}
     assert names == {
-        f"tanyun-{role}" for role in ("ingest", "stream", "api", "projector", "edge", "mosquitto")
+        f"tanyun-{role}"
+        for role in ("ingest", "stream", "api", "checks", "projector", "delivery", "edge", "mosquitto")
     }
 
 
@@ -87,7 +89,21 @@ def test_a_unit_starts_a_command_that_there_is(unit: Path) -> None:
     program, *words = parsed(unit)["Service"]["ExecStart"].split()
     config = parsed(unit)["Unit"]["ConditionPathExists"]
     assert program in {"/opt/tanyun/venv/bin/tanyun", "/opt/tanyun/edge/bin/tanyun"}
-    assert words == [unit.stem.removeprefix("tanyun-"), "run", "--config", config]
+    role = unit.stem.removeprefix("tanyun-")
+    command = {"checks": ["month", "watch"]}.get(role, [role, "run"])
+    more = {"delivery": ["--every", "300"]}.get(role, [])
+    assert words == [*command, "--config", config, *more]
+
+
+def test_everything_that_serve_runs_has_a_unit(tmp_path: Path) -> None:
+    children = server_children(tmp_path / "server.toml", tmp_path, projector=True, delivery=True)
+    assert {f"tanyun-{child.name}" for child in children} <= {unit.stem for unit in SERVICES}
+
+
+def test_only_the_page_may_write_configuration_and_only_the_registry() -> None:
+    writers = {unit.stem: parsed(unit)["Service"].get("ReadWritePaths") for unit in ROLES}
+    found = {name: paths for name, paths in writers.items() if paths and "/etc/" in paths}
+    assert found == {"tanyun-api": "-/etc/tanyun/registry"}
 
 
 def test_the_agent_says_when_it_is_ready_and_is_started_again_when_it_hangs() -> None:
@@ -96,7 +112,8 @@ def test_the_agent_says_when_it_is_ready_and_is_started_again_when_it_hangs() ->
     assert "AF_UNIX" in service["RestrictAddressFamilies"]
 
 
-def test_only_the_stream_may_make_code_and_it_has_no_network() -> None:
+def test_only_the_stream_may_make_code_and_what_needs_no_network_has_none() -> None:
     writable = [unit.stem for unit in SERVICES if parsed(unit)["Service"]["MemoryDenyWriteExecute"] != "yes"]
     assert writable == ["tanyun-stream"]
-    assert parsed(UNITS / "tanyun-stream.service")["Service"]["PrivateNetwork"] == "yes"
+    for role in ("stream", "checks"):
+        assert parsed(UNITS / f"tanyun-{role}.service")["Service"]["PrivateNetwork"] == "yes"
