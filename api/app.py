@@ -13,6 +13,7 @@ from api import errors, queries
 from api.access import Limits, insist_on_rules, require
 from api.body_limit import BodyLimit
 from api.desk import Desk
+from api.exchanges import Exchanges
 from api.headers import SecurityHeaders
 from api.inventory import Inventory
 from api.metrics import ParkCollector, RequestMetrics, metrics_router
@@ -21,6 +22,7 @@ from api.oidc import Oidc
 from api.rights import Permission, Scope
 from api.routes import (
     admin,
+    declared,
     emissions,
     enrolment,
     events,
@@ -36,6 +38,9 @@ from api.routes import (
     registry,
     session,
     sign_in_elsewhere,
+)
+from api.routes import (
+    exchanges as exchange_routes,
 )
 from api.settings import ApiSettings
 from api.sources import Sources, system_clock
@@ -58,7 +63,10 @@ PROBLEMS = (401, 403, 404, 413, 422, 429, 503)
 
 
 def create_app(
-    settings: ApiSettings, clock: Callable[[], int] = system_clock, desk: Desk | None = None
+    settings: ApiSettings,
+    clock: Callable[[], int] = system_clock,
+    desk: Desk | None = None,
+    exchanges: Exchanges | None = None,
 ) -> FastAPI:
     """The application; without a desk it shows months, and nothing can be done to them.
 
@@ -73,7 +81,7 @@ def create_app(
         responses={status: {"model": ProblemDocument} for status in PROBLEMS},
     )  # fmt: skip
     app.state.settings, app.state.sources, app.state.feed, app.state.clock = settings, sources, feed, clock
-    app.state.desk = desk
+    app.state.desk, app.state.exchanges = desk, exchanges
     app.state.limits, app.state.guard, app.state.uploads = Limits(settings), LoginGuard(), Uploads()
     app.state.oidc = Oidc(settings.oidc) if settings.oidc is not None else None
     metrics = CollectorRegistry()
@@ -90,7 +98,8 @@ def create_app(
 def _include(app: FastAPI, metrics: CollectorRegistry) -> None:
     routes = APIRouter(prefix=API)
     for module in (
-        registry, facts, readings, emissions, periods, months, life, forms, events, live, session, sign_in_elsewhere, admin,
+        registry, facts, readings, emissions, periods, declared, months, life, forms, exchange_routes,
+        events, live, session, sign_in_elsewhere, admin,
         enrolment, health,
     ):  # fmt: skip
         routes.include_router(module.router)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from api.rights import Role
+
 
 class OidcSettings(BaseModel):
     """An OpenID provider at which users may sign in."""
@@ -49,6 +51,8 @@ class ApiSettings(BaseModel):
     ca: Path | None = None
     """Certificate of the private CA, for gateways that enrol."""
     oidc: OidcSettings | None = None
+    second_factor_roles: frozenset[Role] = frozenset()
+    """Who holds one of these signs in with a password only beside a second factor."""
     silent_after_s: int = Field(default=300, gt=0)
     """A meter without a reading for this long is shown as silent."""
     burst: float = Field(default=300, gt=0)

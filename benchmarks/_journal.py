@@ -16,6 +16,7 @@ from factors.policy import MissingFactor, enterprise_policy, factor_for
 from factors.table import FactorTable
 from metering.intervals import QUARTER_MS, month_of
 from metering.registry import Park
+from metering.sparkplug import body_digest, decode
 from storage.journal import BirthIndex, Commit, Entry, FrameIndex, JournalReader, Offset
 from storage.journal_writer import JournalWriter
 from storage.ledger import LedgerReader
@@ -90,7 +91,7 @@ def write(path: Path, declared: Sequence[Record], records: Sequence[Record]) -> 
     commits = []
     for at in range(0, len(records), SEGMENT):
         entries = [
-            Entry(record, FrameIndex(*_of(record), 1, at + i + 1, record.received_ms - 40, os.urandom(16)))
+            Entry(record, FrameIndex(*_of(record), 1, at + i + 1, record.received_ms - 40, body_digest(decode(record.payload))))
             for i, record in enumerate(records[at : at + SEGMENT])
         ]  # fmt: skip
         commits.append((Commit(entries), entries[-1].record.received_ms))

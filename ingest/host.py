@@ -4,14 +4,9 @@ Frames of one outbox are taken in number order only (go-back-N): whatever comes 
 to send again, so the journal holds every meter's readings in the order they were read.
 """
 
-from collections.abc import Mapping
-
-import msgspec
-
 from ingest.admission import (
     Admitted,
     Declarations,
-    Declared,
     Reason,
     Refused,
     admit,
@@ -21,7 +16,8 @@ from ingest.admission import (
     read_payload,
     serial_in,
 )
-from ingest.quick import Rules, quick
+from ingest.quick import quick
+from ingest.session import REBIRTH_PAUSE_MS, Answer, Session, Stored
 from metering import frames
 from metering.dated import current_serial
 from metering.registry import Park
@@ -30,73 +26,10 @@ from metering.topics import MessageType, Topic, parse_topic
 from storage.journal import BirthIndex, Commit, Entry, FrameIndex, GatewayState, NewEvent, Quarantined
 from storage.segment import Record
 
-REBIRTH_PAUSE_MS = 2_000
+FRAMES_FOUND = "frames_found"
+"""Frames of a lost range that turned up after all."""
 SERIAL_CHANGED = "serial_changed"
 """换表待确认: another meter answers than the registry, or the last frame, says."""
-
-
-class Answer(msgspec.Struct):
-    """What to send once the commit is on disk. Acks name (gateway, epoch); the number is looked up then."""
-
-    acks: set[tuple[str, int]]
-    rebirths: set[str]
-    new_epochs: set[str]
-    times: dict[str, tuple[int, int]] = {}
-    """Gateway → (its epoch, the number of its newest time request)."""
-
-
-class Session(msgspec.Struct):
-    """A gateway as this host knows it: its births and whether it is there."""
-
-    online: bool = False
-    since_ms: int = 0
-    last_received_ms: int = 0
-    bdseq: int | None = None
-    births: dict[str, Declarations] = {}
-    """Meter (empty: the gateway itself) → what its birth declared."""
-    rules: dict[str, Rules] = {}
-    """The same for the short way."""
-    by_epoch: dict[tuple[str, int], dict[int, Declared]] = {}
-    """(Meter, epoch) → what the aliases of that outbox mean."""
-    verified: dict[int, int] = {}
-    """Epoch → up to which number the frames of this session's outbox are those of the journal. That is what is acked: an old
-    copy of an outbox has other frames than the journal behind the last one that they share."""
-    asked_ms: int = -REBIRTH_PAUSE_MS
-    doubted: dict[str, bool] = {}
-    """Meters whose frames have metrics that their birth lacks → whether a birth has come since."""
-
-    def learn(self, meter: str, birth: Declarations) -> None:
-        """Take in a birth."""
-        self.births[meter], self.rules[meter] = birth, Rules(birth)
-        self.by_epoch[meter, birth.epoch] = birth.by_alias
-
-    def forget(self) -> None:
-        """The births of another session do not count in this one."""
-        self.births.clear()
-        self.rules.clear()
-
-    def decodes(self, meter: str, epoch: int, birth: Declarations) -> bool:
-        """True when frames of an epoch mean what this birth declares."""
-        return epoch == birth.epoch or self.by_epoch.get((meter, epoch)) == birth.by_alias
-
-
-class Stored:
-    """What the journal holds already: the highest number of each outbox, and what a stored frame said."""
-
-    def __init__(self, progress: Mapping[tuple[str, int], int]) -> None:
-        self.progress = dict(progress)
-        self.fresh: dict[tuple[str, int, int], bytes] = {}
-        """Digests of frames in the commit being built."""
-        self.losses: set[tuple[str, int, int]] = set()
-        """Of them, those that are declared lost."""
-
-    def digest_of(self, gateway: str, epoch: int, number: int) -> bytes | None:
-        """Digest of a frame, or None when it fell into a lost range. Overridden to ask the journal."""
-        return self.fresh.get((gateway, epoch, number))
-
-    def is_loss(self, gateway: str, epoch: int, number: int) -> bool:
-        """Whether under a number stands the word that its frame is lost. Overridden likewise."""
-        return (gateway, epoch, number) in self.losses
 
 
 class Host:
@@ -116,8 +49,7 @@ class Host:
         """Begin a new commit."""
         self.commit = Commit([], [], [], [])
         self.answer = Answer(set(), set(), set(), {})
-        self._stored.fresh.clear()
-        self._stored.losses.clear()
+        self._stored.begin()
         self._touched: set[str] = set()
 
     def restore(self, births: list[Record], sessions: list[GatewayState]) -> None:
@@ -204,7 +136,7 @@ class Host:
             session.doubted[topic.meter] = True
         index = BirthIndex(topic.gateway, topic.meter, found.epoch)
         self.commit.entries.append(Entry(record, index))
-        self._hear_serial(record, topic, serial_in(payload, found))
+        self._hear_serial(record, topic.gateway, topic.meter, serial_in(payload, found))
 
     def _death(self, record: Record, topic: Topic, payload: Payload, session: Session) -> None:
         if topic.type is MessageType.DDEATH:
@@ -329,7 +261,7 @@ class Host:
             self._session(topic.gateway).verified[found.epoch] = max(done, found.number)
             self.answer.acks.add((topic.gateway, found.epoch))
         elif found.number < expected:
-            self._repeated(record, topic, index)
+            self._repeated(record, topic, index, found)
         else:
             if expected == 1:
                 self._event(
@@ -343,7 +275,7 @@ class Host:
                 self._missing(record, topic.gateway, found, expected)
             self.commit.entries.append(Entry(record, index))
             self._store(index)
-            self._hear_serial(record, topic, found.serial)
+            self._hear_serial(record, topic.gateway, topic.meter, found.serial)
 
     def _missing(self, record: Record, gateway: str, found: Admitted, first: int) -> None:
         """An event; thinned ranges of one commit, which come by the hundred, are one."""
@@ -362,37 +294,63 @@ class Host:
     def _epochs(self, gateway: str) -> list[int]:
         return sorted(epoch for known, epoch in self._stored.progress if known == gateway)
 
-    def _repeated(self, record: Record, topic: Topic, index: FrameIndex) -> None:
+    def _repeated(
+        self, record: Record, topic: Topic, index: FrameIndex, found: Admitted | None = None
+    ) -> None:
+        """A number that the journal has passed. `found`: the frame, where it is sound."""
         where = (index.gateway, index.epoch, index.number)
         known, done = self._stored.digest_of(*where), self.acked(index.gateway, index.epoch)
-        # Asked for again, a frame may turn up that was withheld under this number.
-        again = bool(index.meter) and index.number <= done and self._stored.is_loss(*where)
-        if known is not None and known != index.digest and not again:
-            detail = f"epoch {index.epoch} number {index.number} is stored with another body"
-            self._quarantine(record, topic, Refused(Reason.NUMBER_CONFLICT, detail))
-            self._event(record, topic.gateway, "number_conflict", epoch=index.epoch, number=index.number)
-            self.answer.new_epochs.add(topic.gateway)
-        else:
+        # What stands for a frame that was given up or withheld makes room for the frame, whichever copy of a card it comes from.
+        lost = known is None or (
+            known != index.digest
+            and bool(index.meter)
+            and where not in self._stored.found
+            and self._stored.is_loss(*where)
+        )
+        if lost or known == index.digest:
+            if lost and found is not None and index.meter:
+                self._turned_up(record, index, found, instead=known is not None)
             self._session(index.gateway).verified[index.epoch] = max(done, index.number)
             self.answer.acks.add((index.gateway, index.epoch))
+            return
+        detail = f"epoch {index.epoch} number {index.number} is stored with another body"
+        self._quarantine(record, topic, Refused(Reason.NUMBER_CONFLICT, detail))
+        self._event(record, topic.gateway, "number_conflict", epoch=index.epoch, number=index.number)
+        self.answer.new_epochs.add(topic.gateway)
+
+    def _turned_up(self, record: Record, index: FrameIndex, found: Admitted, *, instead: bool) -> None:
+        """Store a frame that was declared lost, and take that word back in part. The stream takes late readings."""
+        self.commit.entries.append(Entry(record, index, instead))
+        where = (index.gateway, index.epoch, index.number)
+        self._stored.fresh[where] = index.digest
+        self._stored.found.add(where)
+        self._hear_serial(record, index.gateway, index.meter, found.serial)
+        for event in self.commit.events:
+            if (event.kind, event.gateway, event.detail.get("epoch")) == (FRAMES_FOUND, *where[:2]):
+                event.detail["first"] = min(event.detail["first"], index.number)
+                event.detail["last"] = max(event.detail["last"], index.number)
+                event.detail["frames"] += 1
+                return
+        detail = {"epoch": index.epoch, "first": index.number, "last": index.number, "frames": 1}
+        self._event(record, index.gateway, FRAMES_FOUND, **detail)
 
     def _append_unsequenced(self, record: Record, topic: Topic, found: Admitted) -> None:
         self._unsequenced = max(self._unsequenced, self._stored.progress.get((topic.gateway, 0), 0)) + 1
         index = FrameIndex(topic.gateway, topic.meter, 0, self._unsequenced, found.t_ms, found.digest)
         self._stored.progress[topic.gateway, 0] = self._unsequenced
         self.commit.entries.append(Entry(record, index))
-        self._hear_serial(record, topic, found.serial)
+        self._hear_serial(record, topic.gateway, topic.meter, found.serial)
 
-    def _hear_serial(self, record: Record, topic: Topic, said: str) -> None:
+    def _hear_serial(self, record: Record, gateway: str, meter: str, said: str) -> None:
         """An event when another meter answers than the registry names, or than the one before where it names none."""
-        before = self._serials.get(topic.meter, "")
+        before = self._serials.get(meter, "")
         if not said or said == before:
             return
-        self._serials[topic.meter] = said
-        expected = self._declared_serials.get(topic.meter) or before
+        self._serials[meter] = said
+        expected = self._declared_serials.get(meter) or before
         if expected and said != expected:
-            detail = {"meter": topic.meter, "serial": said, "expected": expected, "before": before}
-            self._event(record, topic.gateway, SERIAL_CHANGED, **detail)
+            detail = {"meter": meter, "serial": said, "expected": expected, "before": before}
+            self._event(record, gateway, SERIAL_CHANGED, **detail)
 
 
 def _bdseq(payload: Payload) -> int | None:

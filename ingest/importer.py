@@ -1,18 +1,18 @@
 """Frames from a gateway's export file, judged and stored exactly as if the gateway had sent them now."""
 
 import gzip
-import json
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, Literal
 
 import msgspec
 
 from ingest.host import Host
 from ingest.sole import sole_writer
 from ingest.writer import MAX_COMMIT, StoredInJournal
+from metering.mqtt import MESSAGE_BYTES
 from metering.registry import Park
 from metering.topics import parse_topic
 from storage.errors import StoreError
@@ -20,8 +20,21 @@ from storage.journal import BirthIndex, Commit, Entry, FrameIndex
 from storage.journal_writer import JournalWriter
 from storage.segment import HEAD_BYTES, Record, unpack_all, whole_size
 
-FORMAT: Final = "tanyun frames 1"
 _CHUNK: Final = 1 << 20
+_LONGEST_HEAD: Final = 10_000
+_LONGEST_RECORD: Final = MESSAGE_BYTES + (1 << 17)
+"""A message and its topic: nothing that unpacks to more is held in memory."""
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The first line of a file: what it says it is."""
+
+    format: Literal["tanyun frames 1"]
+    park: str
+    gateway: str
+    epoch: int
+    first: int
+    last: int
 
 
 class Imported(msgspec.Struct):
@@ -60,7 +73,7 @@ def _import(file: Path, park: Park, journal: JournalWriter, now_ms: Callable[[],
     stored = StoredInJournal(journal)
     host = Host(park, stored)
     host.restore(journal.births(), journal.gateways())
-    done = Imported(head["gateway"], head["epoch"], head["first"], head["last"])
+    done = Imported(head.gateway, head.epoch, head.first, head.last)
     births = _Births()
     frames = 0
     for batch in _batches(records):
@@ -119,18 +132,18 @@ def _batches(records: Iterator[Record]) -> Iterator[list[Record]]:
         yield batch
 
 
-def _open(file: Path, park: Park) -> tuple[dict[str, Any], Iterator[Record]]:
+def _open(file: Path, park: Park) -> tuple[Head, Iterator[Record]]:
     """What the file says it is, and its records."""
     source = gzip.open(file, "rb")  # noqa: SIM115  the records are read later, and close it
     try:
-        head = json.loads(source.readline(10_000))
-        if not isinstance(head, dict) or head.get("format") != FORMAT:
-            raise StoreError(f"{file}: not a file of `tanyun edge export`")
-    except (OSError, EOFError, ValueError, zlib.error) as error:
+        head = msgspec.json.decode(source.readline(_LONGEST_HEAD), type=Head)
+    except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:
+        source.close()
         raise StoreError(f"{file}: not a file of `tanyun edge export` ({error})") from error
-    if head.get("park") != park.id:
-        raise StoreError(f"{file}: of park {head.get('park')!r}, this server's is {park.id!r}")
-    return head, _records(file, source, str(head.get("gateway")))
+    if head.park != park.id:
+        source.close()
+        raise StoreError(f"{file}: of park {head.park!r}, this server's is {park.id!r}")
+    return head, _records(file, source, head.gateway)
 
 
 def _records(file: Path, source: gzip.GzipFile, gateway: str) -> Iterator[Record]:
@@ -151,6 +164,10 @@ def _records(file: Path, source: gzip.GzipFile, gateway: str) -> Iterator[Record
             left = left[whole:]
             if not chunk:
                 break
+            if len(left) > _LONGEST_RECORD:
+                raise StoreError(
+                    f"{file}: damaged (a record of more than {_LONGEST_RECORD} bytes); copy it again"
+                )
     if left:
         raise StoreError(f"{file}: damaged or cut off (ends inside a record); copy it again")
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from ingest.host import Host, Stored
+from ingest.host import Host
+from ingest.session import Stored
 from metering import frames
 from metering.sparkplug import Payload
 from storage.journal import NewEvent

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from storage import sealed_index
 from storage.errors import CorruptError
 from storage.merkle import CHAIN_START, chain_next, merkle_root
 from storage.sealed import opened
+from storage.sealed_index import Where
 from storage.segment import Record, packed, unpack_all
 from storage.sqlite import Store, open_reader
 
@@ -81,6 +83,8 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
     record: Record
     index: FrameIndex | BirthIndex | None = None
+    instead_of_loss: bool = False
+    """Under its number stands, so far, the word that the frame is lost; that record stays in its segment."""
 
 
 class Quarantined(msgspec.Struct, frozen=True, gc=False):
@@ -269,27 +273,25 @@ class JournalReader(Store):
 
     def frame_before(self, gateway: str, meter: str, t_ms: int) -> StoredFrame | None:
         """The last frame at or before `t_ms`."""
-        return self._one("t_ms <= ? ORDER BY t_ms DESC, epoch DESC, number DESC", gateway, meter, t_ms)
+        return self._one(gateway, meter, sealed_index.before(self._db, gateway, meter, t_ms + 1))
 
     def frame_after(self, gateway: str, meter: str, t_ms: int) -> StoredFrame | None:
         """The first frame at or after `t_ms`."""
-        return self._one("t_ms >= ? ORDER BY t_ms, epoch, number", gateway, meter, t_ms)
+        return self._one(gateway, meter, sealed_index.at_or_after(self._db, gateway, meter, t_ms))
 
-    def _one(self, where: str, gateway: str, meter: str, t_ms: int) -> StoredFrame | None:
-        query = f"{_FRAME} WHERE gateway=? AND meter=? AND segment > 0 AND {where} LIMIT 1"
-        row = self._db.execute(query, (gateway, meter, t_ms)).fetchone()
-        return self._stored(row) if row else None
+    def _one(self, gateway: str, meter: str, rows: Iterator[Where]) -> StoredFrame | None:
+        row = next(rows, None)
+        return None if row is None else self._stored(gateway, meter, row)
 
     def frames(self, gateway: str, meter: str, start_ms: int, end_ms: int) -> Iterator[StoredFrame]:
         """The frames of a meter in `[start_ms, end_ms)`, in time order."""
-        query = f"{_FRAME} WHERE gateway=? AND meter=? AND segment > 0 AND t_ms >= ? AND t_ms < ? ORDER BY t_ms, epoch, number"
-        for row in self._db.execute(query, (gateway, meter, start_ms, end_ms)).fetchall():
-            yield self._stored(row)
+        for row in list(sealed_index.between(self._db, gateway, meter, start_ms, end_ms)):
+            yield self._stored(gateway, meter, row)
 
     def records(self, meters: Iterable[tuple[str, str]], start_ms: int, end_ms: int) -> list[Record]:
         """The frames of some meters, each by (gateway, meter), in `[start_ms, end_ms)`, in journal order; a segment is opened once."""
-        query = "SELECT segment, idx FROM frame WHERE gateway=? AND meter=? AND segment > 0 AND t_ms >= ? AND t_ms < ?"
-        places = [place for pair in meters for place in self._db.execute(query, (*pair, start_ms, end_ms))]
+        found = (sealed_index.between(self._db, *pair, start_ms, end_ms) for pair in meters)
+        places = [(row.segment, row.idx) for rows in found for row in rows]
         out: list[Record] = []
         for segment, group in groupby(sorted(places), itemgetter(0)):
             body = records_of(self._db, segment)
@@ -309,19 +311,24 @@ class JournalReader(Store):
           FROM frame WHERE gateway=? AND epoch=? AND segment > 0 AND meter <> ''"""
         first, last = self._db.execute(query, (start_ms, end_ms, gateway, newest)).fetchone()
         last = HIGHEST if last is None else last
+        for row in sealed_index.of_gateway(self._db, gateway):
+            if row.epoch == newest and row.t_ms < start_ms:
+                first = max(first, row.number + 1)
+            elif row.epoch == newest and row.t_ms >= end_ms:
+                last = min(last, row.number - 1)
         return None if not newest or first > last else (newest, first, last)
 
     def births(self, gateway: str, meter: str, epoch: int) -> Iterator[StoredFrame]:
         """The births that frames of this epoch decode with, newest first. An alias keeps its meaning within an epoch."""
         query = (
-            "SELECT gateway, meter, epoch, 0, 0, segment, idx FROM birth "
+            "SELECT 0, epoch, 0, segment, idx FROM birth "
             "WHERE gateway=? AND meter=? AND epoch=? ORDER BY segment DESC, idx DESC"
         )
         for row in self._db.execute(query, (gateway, meter, epoch)).fetchall():
-            yield self._stored(row)
+            yield self._stored(gateway, meter, Where(*row))
 
-    def _stored(self, row: tuple[str, str, int, int, int, int, int]) -> StoredFrame:
-        gateway, meter, epoch, number, t_ms, segment, index = row
+    def _stored(self, gateway: str, meter: str, where: Where) -> StoredFrame:
+        t_ms, epoch, number, segment, index = where
         record = self._records(segment)[index]
         return StoredFrame(
             Offset(segment, index),
@@ -355,9 +362,6 @@ class JournalReader(Store):
             JournalEvent(i, t_ms, gateway, kind, json.loads(detail))
             for i, t_ms, gateway, kind, detail in rows
         ]
-
-
-_FRAME = "SELECT gateway, meter, epoch, number, t_ms, segment, idx FROM frame"
 
 
 def record_at(db: sqlite3.Connection, segment: int, index: int) -> Record:

@@ -4,6 +4,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from metering.sparkplug import body_digest, decode
+from storage import sealed_index
 from storage.journal import (
     NEW_ID,
     REFUSED,
@@ -15,6 +17,7 @@ from storage.journal import (
     FrameIndex,
     GatewayState,
     Quarantined,
+    record_at,
     records_at,
 )
 from storage.merkle import CHAIN_START, chain_next, merkle_root
@@ -70,6 +73,10 @@ class JournalWriter:
             (segment, now_ms, len(leaves), root, chain, b"".join(leaves)),
         )
         self._db.executemany(
+            "DELETE FROM frame WHERE gateway=? AND epoch=? AND number=? AND meter=''",
+            [(f.gateway, f.epoch, f.number) for i, f in frames if entries[i].instead_of_loss],
+        )
+        self._db.executemany(
             "INSERT INTO frame VALUES(?,?,?,?,?,?,?,?)",
             [(f.gateway, f.epoch, f.number, f.meter, f.t_ms, f.digest, segment, i) for i, f in frames],
         )
@@ -99,7 +106,14 @@ class JournalWriter:
         """What the stored frame of that number said, or None when the number fell into a lost range."""
         query = "SELECT digest FROM frame WHERE gateway=? AND epoch=? AND number=?"
         row = self._db.execute(query, (gateway, epoch, number)).fetchone()
-        return bytes(row[0]) if row else None
+        return bytes(row[0]) if row else self._digest_of_sealed(gateway, epoch, number)
+
+    def _digest_of_sealed(self, gateway: str, epoch: int, number: int) -> bytes | None:
+        """A sealed frame's index has no digest: it follows from what the frame says."""
+        where = sealed_index.numbered(self._db, gateway, epoch, number)
+        if where is None:
+            return None
+        return body_digest(decode(record_at(self._db, where.segment, where.idx).payload))
 
     def is_loss(self, gateway: str, epoch: int, number: int) -> bool:
         """Whether under that number stands the word that its frame is lost (an NDATA), not a frame."""

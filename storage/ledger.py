@@ -162,6 +162,17 @@ class Results(msgspec.Struct, gc=False):
     """Those of them that only a meter that froze, or moves again, asks for. Not stored."""
 
 
+def joined_results(*parts: Results) -> Results:
+    """What several batches of different totals changed."""
+    joined = Results()
+    for part in parts:
+        for name in ("intervals", "latest", "progress", "events", "checkpoints", "withdrawn", "outdated"):
+            getattr(joined, name).extend(getattr(part, name))
+        joined.late |= part.late
+        joined.frozen |= part.frozen
+    return joined
+
+
 def detail_text(detail: dict[str, Any]) -> str:
     """An event's evidence as stored."""
     return json.dumps(detail, ensure_ascii=False)

@@ -64,12 +64,27 @@ class LedgerWriter(Store):
         with transaction(self._db):
             self._write(snapshot, results)
 
+    def fill(self, results: Results, seq: int) -> None:
+        """Results of a ledger that has no snapshot yet: until it has one, nothing in it is final. It gets one with the last of them."""
+        with transaction(self._db):
+            self._write_results(results, seq)
+
+    def clear(self) -> None:
+        """Drop what was filled in by a run that did not come to its end."""
+        with transaction(self._db):
+            for table in ("interval", "latest", "progress", "event", "checkpoint"):
+                self._db.execute(f"DELETE FROM {table}")  # noqa: S608  our own names
+        self._restated.clear()
+
     def _write(self, snapshot: Snapshot, results: Results) -> None:
-        seq, cursor = snapshot.change_seq, snapshot.cursor
+        cursor = snapshot.cursor
         self._db.execute(
             "INSERT OR REPLACE INTO snapshot VALUES(1,?,?,?,?,?)",
-            (snapshot.journal_id, cursor.segment, cursor.index, seq, snapshot.state),
+            (snapshot.journal_id, cursor.segment, cursor.index, snapshot.change_seq, snapshot.state),
         )
+        self._write_results(results, snapshot.change_seq)
+
+    def _write_results(self, results: Results, seq: int) -> None:
         self._db.executemany(
             "INSERT OR REPLACE INTO interval VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
             (_interval_values(row, self._revision(row), seq) for row in results.intervals),

@@ -3,19 +3,21 @@
 import sqlite3
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 import msgspec
 
+from storage import sealed_index
 from storage.errors import CorruptError
 from storage.journal import SCHEMA_VERSION, Offset
 from storage.merkle import CHAIN_START, chain_next, merkle_root
 from storage.sealed import opened
+from storage.sealed_index import Where
 from storage.segment import Record, packed, unpack_all
 from storage.sqlite import Store, open_reader
 
 _CACHED_SEGMENTS = 256
-_OF_METER = "gateway=? AND meter=? AND segment > 0 AND (segment, idx) < (?, ?)"
 
 
 class Place(msgspec.Struct, frozen=True, gc=False):
@@ -39,30 +41,20 @@ class JournalSlice(Store):
 
     def before(self, gateway: str, meter: str, t_ms: int, limit: int) -> list[Place]:
         """The last `limit` frames before a time, latest first."""
-        return self._places(
-            f"{_OF_METER} AND t_ms < ? ORDER BY t_ms DESC, epoch DESC, number DESC",
-            gateway,
-            meter,
-            t_ms,
-            limit,
-        )
+        return self._places(sealed_index.before(self._db, gateway, meter, t_ms), limit)
 
     def after(self, gateway: str, meter: str, t_ms: int, limit: int) -> list[Place]:
         """The first `limit` frames at or after a time, earliest first."""
-        return self._places(
-            f"{_OF_METER} AND t_ms >= ? ORDER BY t_ms, epoch, number", gateway, meter, t_ms, limit
-        )
+        return self._places(sealed_index.at_or_after(self._db, gateway, meter, t_ms), limit)
 
     def between(self, gateway: str, meter: str, start_ms: int, end_ms: int) -> list[Place]:
         """The frames in `[start_ms, end_ms)`, in time order."""
-        where = f"{_OF_METER} AND t_ms >= ? AND t_ms < ? ORDER BY t_ms, epoch, number"
-        return self._places(where, gateway, meter, start_ms, end_ms, -1)
+        return self._places(sealed_index.between(self._db, gateway, meter, start_ms, end_ms), None)
 
-    def _places(self, where: str, gateway: str, meter: str, *values: int) -> list[Place]:
-        *times, limit = values
-        query = f"SELECT segment, idx, t_ms FROM frame WHERE {where} LIMIT ?"  # noqa: S608  our own clauses
-        rows = self._db.execute(query, (gateway, meter, self.end.segment, self.end.index, *times, limit))
-        return [Place(Offset(segment, index), t_ms) for segment, index, t_ms in rows]
+    def _places(self, rows: Iterator[Where], limit: int | None) -> list[Place]:
+        """The first of some frames that the slice has."""
+        places = (Place(Offset(row.segment, row.idx), row.t_ms) for row in rows)
+        return list(islice((place for place in places if place.offset < self.end), limit))
 
     def births(self, gateway: str, meter: str) -> list[Offset]:
         """Every birth of a meter, in journal order."""

@@ -2,9 +2,10 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 from storage.errors import SchemaError, StoreError
@@ -41,26 +42,47 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def open_writer(path: Path, schema: str, version: int) -> sqlite3.Connection:
-    """A connection in autocommit mode (transactions are explicit) to a file that has `schema`; created when missing."""
+def open_writer(
+    path: Path, schema: str, version: int, steps: Mapping[int, str] = MappingProxyType({})
+) -> sqlite3.Connection:
+    """A connection in autocommit mode (transactions are explicit) to a file that has `schema`; created when missing.
+
+    Args:
+        steps: Older version → the SQL that makes the next one of it. A file of an older version is brought forward, all
+            the way or not at all.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(path, isolation_level=None, timeout=10, check_same_thread=False)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
-        _ensure_schema(connection, path, schema, version)
+        _ensure_schema(connection, path, schema, version, steps)
     except (OSError, sqlite3.DatabaseError) as error:
         msg = f"{path}: cannot be opened for writing ({error}); check its owner, the free space and the disk"
         raise StoreError(msg) from error
     return connection
 
 
-def _ensure_schema(connection: sqlite3.Connection, path: Path, schema: str, version: int) -> None:
+def _ensure_schema(
+    connection: sqlite3.Connection, path: Path, schema: str, version: int, steps: Mapping[int, str]
+) -> None:
     found = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if found == 0:
         connection.executescript(f"BEGIN;\n{schema}\nPRAGMA user_version={version};\nCOMMIT;")
+    elif found < version and all(older in steps for older in range(found, version)):
+        _bring_forward(connection, version, steps)
     elif found != version:
         raise SchemaError(_wrong_version(path, found, version))
+
+
+def _bring_forward(connection: sqlite3.Connection, version: int, steps: Mapping[int, str]) -> None:
+    """Another process may be about to do the same: who comes second finds it done."""
+    with transaction(connection):
+        found = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        for older in range(found, version):
+            for statement in steps[older].split(";"):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version={version}")
 
 
 def _wrong_version(path: Path, found: int, version: int) -> str:

@@ -1,10 +1,11 @@
 """Who may come in: users, their sessions and known devices, keys of machines, invitations of gateways.
 
 One SQLite file, written by the API and by the command line, each in transactions of milliseconds: the one file with two
-writers (docs/decisions/0016). Nothing in it opens a door by itself: passwords are argon2id hashes, and of what is random
-(session tokens, keys, codes) only a SHA-256 is kept.
+writers (docs/decisions/0016). Nothing in it opens a door by itself: passwords are argon2id hashes, of what is random
+(session tokens, keys, codes) only a SHA-256 is kept, and the secret of a second factor is worth nothing without the first.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -12,8 +13,16 @@ import msgspec
 
 from storage.sqlite import Store, create_private, open_writer, transaction
 
-SCHEMA_VERSION: Final = 1
-_SCHEMA: Final = """
+SCHEMA_VERSION: Final = 2
+_SECOND_FACTOR: Final = """
+CREATE TABLE second_factor(
+  user TEXT PRIMARY KEY, secret BLOB NOT NULL, used_step INTEGER NOT NULL, created_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE recovery_code(
+  user TEXT NOT NULL, digest BLOB NOT NULL, PRIMARY KEY(user, digest)) WITHOUT ROWID;
+"""
+_STEPS: Final = {1: _SECOND_FACTOR}
+_SCHEMA: Final = (
+    """
 CREATE TABLE user(
   name TEXT PRIMARY KEY, password TEXT, subject TEXT UNIQUE, disabled INTEGER NOT NULL, created_ms INTEGER NOT NULL
 ) WITHOUT ROWID;
@@ -32,6 +41,8 @@ CREATE TABLE key_grant(
 CREATE TABLE invitation(
   gateway TEXT PRIMARY KEY, digest BLOB NOT NULL UNIQUE, sealed BLOB NOT NULL, expires_ms INTEGER NOT NULL) WITHOUT ROWID;
 """
+    + _SECOND_FACTOR
+)
 DEVICES_KEPT: Final = 10
 """Known devices of one user; the oldest is forgotten first."""
 
@@ -81,7 +92,7 @@ class UserStore(Store):
 
     def __init__(self, path: Path) -> None:
         create_private(path)
-        super().__init__(open_writer(path, _SCHEMA, SCHEMA_VERSION))
+        super().__init__(open_writer(path, _SCHEMA, SCHEMA_VERSION, _STEPS))
 
     # Users.
 
@@ -135,6 +146,48 @@ class UserStore(Store):
                 self._db.execute("DELETE FROM user_grant WHERE user=?", (name,))
                 self._grant("user", name, grants)
         return bool(found)
+
+    # Second factors.
+
+    def set_second_factor(self, name: str, secret: bytes, recovery: Iterable[bytes], now_ms: int) -> bool:
+        """A new secret and new recovery codes in place of any before; ends the user's sessions. False: no such user."""
+        with transaction(self._db):
+            self._drop_second_factor(name)
+            if self._user("name=?", name) is None:
+                return False
+            self._db.execute("INSERT INTO second_factor VALUES(?,?,?,?)", (name, secret, 0, now_ms))
+            self._db.executemany("INSERT INTO recovery_code VALUES(?,?)", [(name, code) for code in recovery])
+            self._end(name)
+        return True
+
+    def drop_second_factor(self, name: str) -> bool:
+        """The password alone opens again. False: there was none."""
+        with transaction(self._db):
+            return self._drop_second_factor(name)
+
+    def _drop_second_factor(self, name: str) -> bool:
+        self._db.execute("DELETE FROM recovery_code WHERE user=?", (name,))
+        return bool(self._db.execute("DELETE FROM second_factor WHERE user=?", (name,)).rowcount)
+
+    def second_factor(self, name: str) -> bytes | None:
+        """The user's secret; None without a second factor."""
+        row = self._db.execute("SELECT secret FROM second_factor WHERE user=?", (name,)).fetchone()
+        return bytes(row[0]) if row else None
+
+    def use_step(self, name: str, step: int) -> bool:
+        """Whether a code of that step opens: each step once, and none before it any more."""
+        with transaction(self._db):
+            query = "UPDATE second_factor SET used_step=? WHERE user=? AND used_step<?"
+            return bool(self._db.execute(query, (step, name, step)).rowcount)
+
+    def use_recovery_code(self, name: str, digest: bytes) -> int | None:
+        """How many are left once this one is used up; None when it is none."""
+        with transaction(self._db):
+            query = "DELETE FROM recovery_code WHERE user=? AND digest=?"
+            if not self._db.execute(query, (name, digest)).rowcount:
+                return None
+            row = self._db.execute("SELECT count(*) FROM recovery_code WHERE user=?", (name,)).fetchone()
+        return int(row[0])
 
     # Sessions and known devices.
 

@@ -1,6 +1,6 @@
 """Readings and declared exchanges as the entries that the kernel accumulates."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from stream.state import State
 from stream.terms import NOT_TOTALLED
 
 I64 = NDArray[np.int64]
+DAY_MS = 86_400_000
 
 
 class Entries(NamedTuple):
@@ -76,7 +77,13 @@ def joined(parts: Iterable[Entries]) -> Entries:
             height += len(part.terms)
         columns.append((part.term + begins[id(part.terms)], part.kind, part.t, part.register))
     term, kind, t, register = (np.concatenate(column) for column in zip(*columns, strict=True))
-    return Entries(term, kind, t, register, np.concatenate(tables))
+    return Entries(term, kind, t, register, tables[-1] if len(begins) == 1 else np.concatenate(tables))
+
+
+def by_day(entries: Entries) -> Iterator[Entries]:
+    """The entries of one day after the other."""
+    day = entries.t // DAY_MS
+    return (entries.taken(np.flatnonzero(day == one)) for one in np.unique(day))
 
 
 def _counts(columns: Readings, rows: I64, which: I64) -> tuple[I64, NDArray[np.bool_]]:

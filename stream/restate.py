@@ -4,7 +4,7 @@ The ledger is a function of the readings before the cursor and of the registry; 
 restatement ends where a ledger made from scratch would: the same rows, the changed ones as a new revision.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -14,12 +14,12 @@ from storage.ledger import CheckpointRow, IntervalRow, NewLedgerEvent, Results
 from storage.segment import Record
 from stream.batch import Aliases, Birth, Readings, readings, runs, take_birth
 from stream.context import Context, Key
-from stream.entries import Entries, joined, totals
+from stream.entries import Entries, by_day, joined, totals
 from stream.kernels import columns as c
 from stream.revise import Stored, revise
 from stream.rows import closed_rows, open_rows, progress_row
 from stream.state import State
-from stream.step import CHECKPOINT_EVERY_MS, clear, follow
+from stream.step import clear, follow
 from stream.still import FROZEN, Judged, first_to_know, judged, marked
 from stream.still import events as frozen_events
 
@@ -80,7 +80,7 @@ def compute(key: Key, kept: CheckpointRow | None, context: Context, history: His
         state.arrays[0], begins = np.frombuffer(kept.state, np.int64), kept.heard_ms
     parts = said(history.records(context.meters[key[0]], first_to_know(begins)), context)
     again = Fresh(begins, state, [], [], [], judged(parts, begins))
-    for day in _days(in_time_order(state, parts, begins, context)):
+    for day in by_day(in_time_order(state, parts, begins, context)):
         found = follow(state, day, context)
         again.intervals.extend(closed_rows(state, found.rows, context))
         again.events.extend(found.events)
@@ -132,9 +132,3 @@ def _only(columns: Readings, key: Key) -> Readings:
         columns.table.taken(places), place[columns.which[kept]], columns.t[kept], columns.raw[kept], columns.real[kept],
         columns.frame[kept], columns.frame_received_ms, np.arange(kept.size),
     )  # fmt: skip
-
-
-def _days(entries: Entries) -> Iterator[Entries]:
-    """The entries of one checkpoint's span after the other."""
-    edges = np.flatnonzero(np.diff(entries.t // CHECKPOINT_EVERY_MS)) + 1
-    return (entries.taken(place) for place in np.split(np.arange(entries.t.size), edges) if place.size)

@@ -13,13 +13,14 @@ from factors.table import FactorTable
 from metering.intervals import local_month
 from metering.registry import Park
 from storage.journal import JournalReader, Offset
-from storage.ledger import SCHEMA_VERSION, LedgerReader, Results, Snapshot
+from storage.ledger import SCHEMA_VERSION, LedgerReader, Results, Snapshot, joined_results
 from storage.ledger_writer import LedgerWriter
 from storage.sqlite import set_aside_older
 from stream.batch import Birth, runs, take_birth
 from stream.context import Context, Key
 from stream.history import JournalHistory
 from stream.policy import Policy
+from stream.rebuild import WorkerError, cores, told_by
 from stream.requests import Answer, Difference, Request, Requests, difference
 from stream.restate import restate
 from stream.sources.replay import Replay
@@ -31,6 +32,10 @@ from stream.step import step
 log = logging.getLogger("tanyun.stream")
 START = Offset(1, 0)
 IDLE_S = 0.05
+LONG_SEGMENTS = 20_000
+"""A journal from which a ledger is rebuilt by several processes: to start them takes as long as to read so much (ours)."""
+MOST_WORKERS = 8
+"""More would find what one process cannot write (ours)."""
 LATE, DECLARED, FACTORS = "late_reading", "declared_anew", "factors"
 """Reasons of restatements that nobody asked for."""
 
@@ -68,6 +73,9 @@ class Runner:
                 "an older journal was put back beside a newer ledger; move the ledger file away to rebuild it"
             )
             raise StateError(msg)
+        if stored is None:
+            self._ledger.clear()
+        self._end = end
         self._state = State.restore(stored.state) if stored else State()
         self._snapshot = stored or Snapshot(self._journal.journal_id, START, 0, b"")
         self._learn_aliases()
@@ -83,6 +91,37 @@ class Runner:
     def cursor(self) -> Offset:
         """Everything before it is in the ledger."""
         return self._snapshot.cursor
+
+    def rebuild(self, workers: int | None = None, stopped: Callable[[], bool] = lambda: False) -> None:
+        """Make a ledger that is empty from a long journal, in the order of time instead of that of arrival, by several processes.
+
+        It counts with its last commit; until then another start begins anew. Without `workers` it is left to `advance`
+        where that is as fast.
+        """
+        end = self._end or Offset(self._journal.last_segment() + 1, 0)
+        if self.cursor != START or (workers is None and end.segment < LONG_SEGMENTS):
+            return
+        rest, state, seq = Results(), State(), 0
+        try:
+            for told in told_by(workers or min(cores(), MOST_WORKERS), self._path, end, self._context):
+                if stopped():
+                    return
+                if told.state:
+                    state.take_in(State.restore(told.state))
+                    rest = joined_results(rest, told.results)
+                else:
+                    seq += 1
+                    self._ledger.fill(told.results, seq)
+        except WorkerError as error:
+            log.warning("rebuild_failed reason=%s: the journal is read in order of arrival", error)
+            self._ledger.clear()
+            return
+        self._state, self._snapshot = state, Snapshot(self._snapshot.journal_id, end, seq, b"")
+        self._learn_aliases()
+        if rest.late:
+            self._restate(rest.late, rest, end, LATE)
+        self._commit(rest, end)
+        log.info("rebuilt segments=%d totals=%d", end.segment - 1, len(state.channels))
 
     def advance(self) -> int:
         """One batch; the number of records it had. After a commit that failed the run is over: its state is ahead of the ledger."""
@@ -204,6 +243,7 @@ def run(
             )
         in_force = Policy(table, policy, park.tz, today())
         runner, requests = Runner(journal, ledger, Context(park, in_force)), Requests(ledger)
+        runner.rebuild(stopped=stopped)
         log.info("stream_ready segment=%d", runner.cursor.segment)
         while not stopped():
             if in_force.as_of != today():

@@ -53,6 +53,14 @@ class State:
         self.watch = Watch()
         self._terms: Terms | None = None
 
+    def take_in(self, other: "State") -> None:
+        """Take over the channels and meters of another one; none may be in both. Aliases stay as they are."""
+        first = len(self.channels)
+        self.channels += other.channels
+        self.index |= {channel.key: first + i for i, channel in enumerate(other.channels)}
+        self.arrays = self._room = np.vstack([self.arrays, other.arrays])
+        self.watch.take_in(other.watch)
+
     def terms(self, bindings: Table, context: Registry) -> Terms:
         """What readings under these bindings are counted in."""
         if self._terms is None or not self._terms.fit(bindings, context):

@@ -1,7 +1,7 @@
 """The step: `results = step(state, records, context)`. No clock, no file, no log; everything it knows is in its arguments."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from storage.ledger import CheckpointRow, NewLedgerEvent, Results
 from storage.segment import Record
 from stream.batch import Birth, readings, runs, take_birth
 from stream.context import Context, Key
-from stream.entries import Entries, in_time_order, joined, totals, with_swaps
+from stream.entries import DAY_MS, Entries, in_time_order, joined, totals, with_swaps
 from stream.kernels import accumulate as a
 from stream.kernels import columns as c
 from stream.kernels import power as p
@@ -20,7 +20,7 @@ from stream.state import State
 from stream.still import to_compute_again
 
 I64 = NDArray[np.int64]
-DAY_MS = 86_400_000
+Name = TypeVar("Name", str, Key)
 CHECKPOINT_EVERY_MS = DAY_MS
 """How often a channel's state is kept, so that a late reading costs no more than this much of the journal."""
 
@@ -42,21 +42,25 @@ class Heard:
 
     def __init__(self, state: State, context: Context) -> None:
         self.parts: list[Entries] = []
-        self.seen: dict[str, int] = {}
-        """Meter → the quarter from which on it has to be looked at closely."""
+        self._seen: dict[str, int] = {}
         self.newest = Newest(context)
-        self.known = len(state.channels)
-        """Channels there were before."""
+        self._state, self._known = state, len(state.channels)
 
-    def hear(self, state: State, records: Sequence[Record], context: Context) -> None:
+    def asked(self) -> tuple[dict[str, int], int]:
+        """(meter → the quarter from which on it has to be looked at closely, channels there were) when this was asked last."""
+        told = self._seen, self._known
+        self._seen, self._known = {}, len(self._state.channels)
+        return told
+
+    def hear(self, records: Sequence[Record], context: Context) -> None:
         """Take up records, in journal order."""
+        state = self._state
         for run in runs(records):
             if isinstance(run, Birth):
                 take_birth(state.aliases, run, context.park)
                 continue
             columns = readings(run, state.aliases)
-            for meter, quarter in state.watch.observe(columns, context).items():
-                self.seen[meter] = min(quarter, self.seen.get(meter, quarter))
+            keep_earliest(self._seen, state.watch.observe(columns, context).items())
             self.parts.append(totals(state, columns, context))
             self.newest.hear(columns)
 
@@ -64,7 +68,7 @@ class Heard:
 def step(state: State, records: Sequence[Record], context: Context) -> Results:
     """Advance `state` over journal records, in order; the rows that changed. Cutting the records elsewhere changes no final row."""
     heard = Heard(state, context)
-    heard.hear(state, records, context)
+    heard.hear(records, context)
     return account(state, heard, context)
 
 
@@ -73,19 +77,17 @@ def account(state: State, heard: Heard, context: Context) -> Results:
     before = days_heard(state.arrays)
     found = follow(state, joined(heard.parts), context)
     channels = found.channels.tolist()
-    conflict = EVENT_KINDS[c.CONFLICT]
     results = Results(
         intervals=closed_rows(state, found.rows, context) + open_rows(state, channels, context),
         latest=heard.newest.rows(),
         progress=[progress_row(state, row) for row in channels if state.arrays[row, c.SEEN]],
         events=found.events,
         checkpoints=checkpoints(state, channels, before, context),
-        # A checkpoint of that very moment had not heard it.
-        outdated=[(e.meter, e.reading_type, e.t_ms) for e in found.events if e.kind == conflict],
+        outdated=outdated_by(found.events),
     )
-    again = to_compute_again(state, heard.seen, found.channels, found.rows, heard.known, context)
-    for key, t_ms in [*found.late.items(), *again]:
-        results.late[key] = min(t_ms, results.late.get(key, t_ms))
+    seen, known = heard.asked()
+    keep_earliest(results.late, found.late.items())
+    keep_earliest(results.late, to_compute_again(state, seen, found.channels, found.rows, known, context))
     results.frozen = results.late.keys() - found.late.keys()
     return results
 
@@ -122,6 +124,18 @@ def clear(state: State, row: int, context: Context) -> bool:
     s = state.arrays[row]
     moments = (since for since, _what in context.entries(state.channels[row].key))
     return not s[c.PENDING] and int(s[c.HEARD_T]) not in moments
+
+
+def keep_earliest(known: dict[Name, int], more: Iterable[tuple[Name, int]]) -> None:
+    """Take up times, of equal names the earliest."""
+    for name, t_ms in more:
+        known[name] = min(t_ms, known.get(name, t_ms))
+
+
+def outdated_by(events: Sequence[NewLedgerEvent]) -> list[tuple[str, str, int]]:
+    """Checkpoints that hold no longer: one of the very moment of a conflict had not heard it."""
+    conflict = EVENT_KINDS[c.CONFLICT]
+    return [(e.meter, e.reading_type, e.t_ms) for e in events if e.kind == conflict]
 
 
 def days_heard(arrays: I64) -> I64:

@@ -63,6 +63,17 @@ class Watch:
         """Of all meters."""
         return int(self.of_meters[:, k.MARKED].max(initial=0))
 
+    def take_in(self, other: "Watch") -> None:
+        """Take over the meters of another one; none may be in both."""
+        meters, registers = len(self.meters), len(self.registers)
+        self.meters |= {name: meters + i for name, i in other.meters.items()}
+        self.registers |= {key: registers + row if row >= 0 else row for key, row in other.registers.items()}
+        moved = other.of_registers.copy()
+        moved[:, k.OWNER] += meters
+        self.of_meters = np.vstack([self.of_meters, other.of_meters])
+        self.of_registers = np.vstack([self.of_registers, moved])
+        self._known = None
+
     def settle(self, meter: str, quarters: Sequence[int], newest: Mapping[str, tuple[int, int]]) -> None:
         """Take over what a close look has found: a meter's row, its last column only to rise; (t, bits) of its registers."""
         at = self.meters.get(meter)
@@ -73,7 +84,7 @@ class Watch:
         for name, (t_ms, bits) in newest.items():
             row = self.registers.get((meter, name))
             if row is not None:
-                self.of_registers[row] = at, t_ms, bits
+                self.of_registers[row] = at, t_ms, bits, t_ms
 
     def _register(self, key: Key, context: Registry) -> int:
         known = self.registers.get(key)
@@ -94,7 +105,7 @@ class Watch:
         self.of_meters = np.vstack([self.of_meters, meters]) if len(meters) else self.of_meters
         new = list(self.registers)[len(self.of_registers) :]
         if new:
-            rows = [[self.meters[meter], k.NEVER, 0] for meter, _name in new]
+            rows = [[self.meters[meter], k.NEVER, 0, k.NEVER] for meter, _name in new]
             self.of_registers = np.vstack([self.of_registers, np.array(rows, np.int64)])
 
     def stored(self) -> WatchData:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from api.rights import Role
 from metering.config import ConfigPath, Id, Strict, load_toml
 from metering.i18n import _
 from metering.mqtt import BrokerSettings, is_loopback
@@ -44,6 +45,8 @@ class ApiSection(Strict):
     ca_file: ConfigPath | None = None
     """Certificate of the CA that gateways are told to trust when they enrol."""
     oidc: OidcSection | None = None
+    second_factor_roles: tuple[Role, ...] = ()
+    """Whoever has one of these roles and a password needs a second factor (`tanyun user second-factor`)."""
     trusted_network: bool = False
     """True: passwords may cross the network to `host` unencrypted, e.g. from a TLS proxy within one machine's containers."""
 

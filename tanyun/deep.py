@@ -13,6 +13,7 @@ from factors.policy import enterprise_policy
 from factors.table import FactorTable
 from metering.i18n import _
 from metering.registry import Park
+from storage import sealed_index
 from storage.errors import StoreError
 from storage.journal import JournalReader, Offset
 from storage.ledger import IntervalRow, LedgerReader
@@ -53,9 +54,10 @@ def check_index(journal: Path) -> Diagnosis:
         return _absent("deep:frames", journal)
     db = sqlite3.connect(f"{journal.resolve().as_uri()}?mode=ro", uri=True)
     try:
+        _lay_out(db)
         wrong = [*_dangling(db), *_holes(db)]
-        count = db.execute("SELECT count(*) FROM frame").fetchone()[0]
-    except sqlite3.DatabaseError as error:
+        count = db.execute("SELECT count(*) FROM indexed").fetchone()[0]
+    except (StoreError, sqlite3.DatabaseError) as error:
         wrong, count = [str(error)], 0
     finally:
         db.close()
@@ -64,9 +66,19 @@ def check_index(journal: Path) -> Diagnosis:
     return Diagnosis("deep:frames", ok=True, fault=_("{count} frames").format(count=count))
 
 
+def _lay_out(db: sqlite3.Connection) -> None:
+    """The whole index as one table: the rows of frames, and those in the blocks of sealed ones."""
+    db.execute("CREATE TEMP TABLE indexed AS SELECT gateway, epoch, number, segment, idx FROM frame")
+    sealed = sealed_index.everything(db)
+    db.executemany(
+        "INSERT INTO indexed VALUES(?,?,?,?,?)",
+        ((gateway, row.epoch, row.number, row.segment, row.idx) for gateway, row in sealed),
+    )
+
+
 def _dangling(db: sqlite3.Connection) -> Iterator[str]:
     query = (
-        "SELECT gateway, epoch, number, segment FROM frame f WHERE segment > 0 "
+        "SELECT gateway, epoch, number, segment FROM indexed f WHERE segment > 0 "
         "AND NOT EXISTS(SELECT 1 FROM segment s WHERE s.id = f.segment AND f.idx < s.frames) LIMIT 3"
     )
     text = _(
@@ -77,15 +89,15 @@ def _dangling(db: sqlite3.Connection) -> Iterator[str]:
 
 
 def _holes(db: sqlite3.Connection) -> Iterator[str]:
-    """Holes between numbers that no `frames_lost` event explains."""
+    """Holes between numbers that no event of loss or thinning explains."""
     query = (
         "SELECT gateway, epoch, before + 1, number - 1 FROM (SELECT gateway, epoch, number, "
-        "lag(number, 1, 0) OVER (PARTITION BY gateway, epoch ORDER BY number) AS before FROM frame WHERE epoch > 0) "
+        "lag(number, 1, 0) OVER (PARTITION BY gateway, epoch ORDER BY number) AS before FROM indexed WHERE epoch > 0) "
         "WHERE number > before + 1"
     )
     lost = db.execute(
         "SELECT gateway, json_extract(detail, '$.epoch'), json_extract(detail, '$.first'), json_extract(detail, '$.last') "
-        "FROM event WHERE kind = 'frames_lost'"
+        "FROM event WHERE kind IN ('frames_lost', 'frames_thinned')"
     ).fetchall()
     text = _("frames {first} to {last} of {gateway} (epoch {epoch}) are neither there nor declared lost")
     for gateway, epoch, first, last in db.execute(query):
@@ -125,6 +137,7 @@ def rebuild(journal: Path, ledger: Path, park: Park, end: Offset) -> None:
     policy = Policy(FactorTable.load(), enterprise_policy(), park.tz, datetime.now(park.tz).date())
     runner = Runner(journal, ledger, Context(park, policy), end)
     try:
+        runner.rebuild()
         while runner.advance():
             pass
     finally:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from api.keys import make_key
 from api.rights import PARK, Grant, Permission, Role, grant_mistakes
+from api.second_factor import new_recovery_codes, new_secret, recovery_digest, uri
 from metering.i18n import _
 from metering.ids import is_valid_id
 from metering.intervals import HOUR_MS
@@ -83,6 +84,23 @@ def set_disabled(config: ServerConfig, name: str, *, disabled: bool) -> None:
     with UserStore(config.users) as store:
         _must(store.set_disabled(name, disabled=disabled), name)
     record(config.audit, "user.disable" if disabled else "user.enable", name)
+
+
+def set_second_factor(config: ServerConfig, name: str, issuer: str) -> tuple[str, list[str]]:
+    """A new second factor: what the app takes, and recovery codes, of which only digests are stored. Ends the user's sessions."""
+    secret, codes = new_secret(), new_recovery_codes()
+    with UserStore(config.users) as store:
+        _must(store.set_second_factor(name, secret, map(recovery_digest, codes), now_ms()), name)
+    record(config.audit, "user.second_factor", name)
+    return uri(secret, name, issuer), codes
+
+
+def drop_second_factor(config: ServerConfig, name: str) -> None:
+    """The password alone opens again, where no role of the user demands more."""
+    with UserStore(config.users) as store:
+        if not store.drop_second_factor(name):
+            raise PeopleError(_("{name!r} has no second factor").format(name=name))
+    record(config.audit, "user.second_factor_off", name)
 
 
 def set_grants(config: ServerConfig, name: str, grants: Grants) -> None:

@@ -97,6 +97,15 @@ class Supervisor:
             if slot.process is None and self.clock() >= slot.due_s:
                 self._restart(slot)
 
+    def renew(self) -> None:
+        """Stop every child and start it again, one after another: what they read at their start has changed."""
+        for slot in self._slots:
+            if slot.process is not None:
+                code = _end(slot.process, self.grace_s)
+                log.info("child renewed name=%s code=%d", slot.child.name, code)
+                slot.process = None
+                self._restart(slot)
+
     def pid(self, name: str) -> int | None:
         """The process id of a child; None while it is not running."""
         return next(

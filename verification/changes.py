@@ -25,6 +25,7 @@ NOT_FIGURES = frozenset(
         "ledger",
         "dated",
         "tariffs",
+        "series",
     }
 )
 """Fields, at any depth, that differ between two closes of the same figures: circumstances, other months, rows of proof."""

@@ -11,6 +11,7 @@ from metering.registry import Meter, Term
 from metering.roles import Role
 from storage.ledger import ProgressRow
 from verification.balance import JournalMonth
+from verification.declared import DeclaredParts
 from verification.document import Energy, ParentLine, Scope, count_text, exact_decimal
 from verification.intervals import Summary
 
@@ -29,6 +30,8 @@ class MonthTotal:
     summary: Summary
     progress: ProgressRow | None
     journal: JournalMonth
+    declared: DeclaredParts | None = None
+    """By declared factor; None where its enterprise declared none."""
     limit_w: Fraction | None = None
     """Above it × time an interval is implausible; None when no rated power is known."""
     substituted: int = 0

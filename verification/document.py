@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from factors.series import Series
+from verification.declared_lines import DeclaredLine
 from verification.lines import (
     Amount,
     BillLine,
@@ -343,6 +345,10 @@ class MonthDocument(msgspec.Struct, frozen=True, kw_only=True):
     tariffs: tuple[TariffLine, ...] = ()
     periods: tuple[PeriodLine, ...] = ()
     """Energy by time-of-use period; empty where no calendar is declared."""
+    series: tuple[Series, ...] = ()
+    """Factor series that the enterprise declared."""
+    declared: tuple[DeclaredLine, ...] = ()
+    """Electricity by declared factors, beside `totals`; empty where none is declared."""
     ledger: LedgerEnd | None = None
     """None in documents of an older release."""
 

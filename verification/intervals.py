@@ -151,7 +151,7 @@ def summarize(
     `days` are those of `days_of`; above `limit_w` × time a rise is odd; `codes` is the period of every quarter.
     Columns, because a close sums up millions of intervals: 0.9 µs each instead of 9. Sums are of 64-bit integers, as SQLite's own are.
     """
-    rows = _rows(cells)
+    rows = newest(cells)
     many, energy = len(rows.start), rows.energy
     reads, quarters = _reads(rows, span.start_ms), _quarters(rows)
     joined = many > 0 and bool(rows.start[0] == span.start_ms and (rows.start[1:] == rows.end[:-1]).all())
@@ -177,7 +177,8 @@ def summarize(
     )
 
 
-def _rows(cells: Iterable[Sequence[int]]) -> _Rows:
+def newest(cells: Iterable[Sequence[int]]) -> _Rows:
+    """The newest revisions of intervals given as for `summarize`, by column."""
     flat = np.fromiter(chain.from_iterable(cells), dtype=np.int64).reshape(-1, len(CELLS)).T
     superseded = np.zeros(flat.shape[1], dtype=bool)
     superseded[:-1] = (flat[:2, 1:] == flat[:2, :-1]).all(axis=0)

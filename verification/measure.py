@@ -1,10 +1,11 @@
 """What a span of time measured: every total's intervals, gone through once, beside the journal's own account."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
+from factors.series import Series
 from metering.dated import moment_ms
 from metering.intervals import HOUR_MS, Span, to_local
 from metering.reading_types import INTEGRATED, READING_TYPES
@@ -24,6 +25,7 @@ from verification.balance import Edge, JournalMonth, read_edge, read_month
 from verification.checks.thresholds import limit
 from verification.checks.v17_inspection import inspections, tolerance_ms
 from verification.completeness import ELECTRIC, MonthTotal
+from verification.declared import DeclaredMonth, DeclaredParts, parts_of
 from verification.integral import read_integral
 from verification.intervals import Summary, days_of, holes_between, summarize
 from verification.recount import recount
@@ -55,11 +57,14 @@ class Measured:
     """The journal around an inspection, one tolerance earlier and one later."""
     tariffs: tuple[TariffLine, ...] = ()
     """Time-of-use calendars in force."""
+    series: Mapping[str, tuple[Series, ...]] = field(default_factory=dict)
+    """Enterprise → the factor series that it declared."""
 
 
 def measure(park: Park, span: Span, ledger: LedgerReader, journal: JournalReader, facts: Facts) -> Measured:
     """Every total that has a role, the events, and what bills and inspections are compared with."""
     tariffs = tariff_lines(facts, [e.id for e in park.enterprises], span, park.tz)
+    declared = DeclaredMonth(park, facts, span)
     works = _Works(
         park=park,
         span=span,
@@ -71,6 +76,7 @@ def measure(park: Park, span: Span, ledger: LedgerReader, journal: JournalReader
         shifts=all_shifts(ledger),
         rated=_rated(facts),
         codes=_codes(park, facts, Calendars(tariffs, span, park.tz)),
+        declared=declared,
     )
     return Measured(
         span,
@@ -79,10 +85,11 @@ def measure(park: Park, span: Span, ledger: LedgerReader, journal: JournalReader
             for meter in park.meters
             for reading_type, role in meter.roles.items()
         ),
-        (*_events(ledger, span), *changed_serials(park, journal, span)),
+        (*_events(ledger, span), *changed_serials(park, journal, span), *declared.events()),
         _bills(park, span, ledger, facts),
         _inspected(park, span, journal, facts),
         tariffs,
+        declared.series,
     )
 
 
@@ -100,6 +107,7 @@ class _Works:
     shifts: Mapping[Key, Shifts]
     rated: dict[str, Fraction]
     codes: Mapping[Key, bytes | None]
+    declared: DeclaredMonth
 
     def total(self, meter: Meter, reading_type: str, role: Role) -> MonthTotal:
         """One total over the span."""
@@ -115,6 +123,7 @@ class _Works:
             summary=seen,
             progress=self.progress.get(key),
             journal=self._account(meter, reading_type, seen),
+            declared=self._declared(meter, reading_type),
             limit_w=limit_w,
             substituted=accepted_amount(found),
             recounted=self._recount(meter, reading_type, seen) if filled else None,
@@ -126,6 +135,12 @@ class _Works:
         return substitution_lines(
             self.facts, self.span, self.park.tz, lambda *asked: seen.holes if asked == key else None
         )
+
+    def _declared(self, meter: Meter, reading_type: str) -> DeclaredParts | None:
+        declared = self.declared.of(meter, reading_type)
+        if declared is None:
+            return None
+        return parts_of(self.ledger.cells(meter.id, reading_type, *self.span), declared, meter.id)
 
     def _account(self, meter: Meter, reading_type: str, seen: Summary) -> JournalMonth:
         """What the journal alone says of a total's month."""

@@ -86,6 +86,12 @@ def reason(code: str, note: str) -> str:
     return f"{code}：{note}" if note else code
 
 
+def reason_text(said: str) -> str:
+    """A revision's reason for people: a code is told in words before it."""
+    code, colon, note = said.partition("：")
+    return f"{CODE_LABELS[code][0]} {code}{colon}{note}" if code in CODE_LABELS else said
+
+
 def restatement(code: str, note: str, pairs: Iterable[tuple[MonthRow, MonthRow]]) -> Restatement:
     """The summary of (old, new) revisions; ValueError for an unknown code or a pair of different months."""
     if code not in CODES:

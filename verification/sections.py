@@ -6,6 +6,7 @@ from typing import Any
 
 from factors.coal import CoalCoefficient, load_coefficients
 from factors.policy import MissingFactor
+from factors.series import Series
 from factors.table import Factor
 from metering.intervals import previous_month
 from metering.roles import Role
@@ -15,6 +16,7 @@ from verification.accounting.books import Books
 from verification.accounting.certificates import accepted_wh, certificate_lines
 from verification.accounting.coal import energy_lines as energy_types
 from verification.accounting.coal import energy_total
+from verification.accounting.declared import declared_lines
 from verification.accounting.fuels import fuel_lines, heat_lines
 from verification.accounting.history import Closed, Own, budget_lines, comparisons, year_lines
 from verification.accounting.intensity import grade_lines, intensity_lines, production_lines
@@ -29,6 +31,7 @@ from verification.checks.parents import parent_lines
 from verification.checks.run import run_checks
 from verification.closing import Closing
 from verification.completeness import Boundary, as_reported, as_substituted, energy_lines, total_of
+from verification.declared_lines import DeclaredLine
 from verification.document import CheckLine, EmissionLine, Energy, FactorLine, MonthDocument, ParentLine
 from verification.lines import (
     BillLine,
@@ -219,6 +222,16 @@ class Sections:
     @cached_property
     def periods(self) -> tuple[PeriodLine, ...]:
         return period_lines(self._boundary, self._zone)
+
+    @cached_property
+    def series(self) -> tuple[Series, ...]:
+        """Declared by enterprises, for their own document."""
+        declared = self._closing.measured.series.get(self._boundary.scope.id, ())
+        return declared if self._kind == "enterprise" else ()
+
+    @cached_property
+    def declared(self) -> tuple[DeclaredLine, ...]:
+        return declared_lines(self._boundary)
 
     @cached_property
     def checks(self) -> tuple[CheckLine, ...]:

@@ -57,15 +57,7 @@ def periods(
     is given for meters only.
     """
     span = parse_range(start, end, Size.DAY, sources.zone, sources.clock())
-    if by is Whose.METER:
-        meter = sources.meter(id, "id")
-        name = meter.name
-        parts: list[tuple[Span, tuple[Flow, ...]]] = [(span, (_flow(meter, reading_type),))]
-        owner = sources.park.enterprise_of(meter)
-    else:
-        enterprise = sources.enterprise(id, "id")
-        name, owner = enterprise.name, enterprise.id
-        parts = list(_by_month(sources, enterprise, span))
+    name, owner, parts = terms_of(sources, by, id, reading_type, span)
     terms = tuple(dict.fromkeys(flow for _part, found in parts for flow in found))
     check_cost(span, len(terms))
     facts = sources.facts()
@@ -83,6 +75,18 @@ def periods(
         calendars=list(_calendars(sources, facts, owner, terms, span)), periods=list(sums.lines(sources)),
         missing_meters=sorted(sums.missing),
     )  # fmt: skip
+
+
+def terms_of(
+    sources: Sources, by: Whose, id: str, reading_type: str, span: Span
+) -> tuple[str, str, list[tuple[Span, tuple[Flow, ...]]]]:
+    """(name, owning enterprise, what is counted in which part of the span) of a meter or an enterprise that the caller may see."""
+    if by is Whose.METER:
+        meter = sources.meter(id, "id")
+        owner = sources.park.enterprise_of(meter)
+        return meter.name, owner, [(span, (_flow(meter, reading_type),))]
+    enterprise = sources.enterprise(id, "id")
+    return enterprise.name, enterprise.id, list(_by_month(sources, enterprise, span))
 
 
 def _flow(meter: Meter, reading_type: str) -> Flow:

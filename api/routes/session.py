@@ -17,6 +17,7 @@ from api.identity import (
 )
 from api.keys import digest_of
 from api.rights import Permission, Principal
+from api.second_factor import recovery_digest, step_of
 from metering.i18n import _
 from storage.users import UserRow, UserStore
 
@@ -31,10 +32,12 @@ class _In(BaseModel):
 
 
 class Login(_In):
-    """Name and password."""
+    """Name and password, and of whoever has a second factor the code."""
 
     name: Name
     password: Password
+    code: Annotated[SecretStr, Field(max_length=40)] = SecretStr("")
+    """Six digits of the app, or a recovery code."""
 
 
 class NewPassword(_In):
@@ -63,7 +66,10 @@ class SessionOut(BaseModel):
 
 @router.post("/session", summary="Sign in", dependencies=[public()])
 def begin(request: Request, response: Response, login: Login) -> SessionOut:
-    """Sets the session's cookie. 401 for a wrong name or password alike; 429 after too many attempts."""
+    """Sets the session's cookie. 401 for a wrong name or password alike; 429 after too many attempts.
+
+    401 with the title *second factor* when name and password are right and the code is missing, wrong or used.
+    """
     if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
         raise Problem(403, "forbidden", _("sign in on the page itself"))
     state, address = request.app.state, address_of(request)
@@ -74,6 +80,7 @@ def begin(request: Request, response: Response, login: Login) -> SessionOut:
         text = _("too many attempts: try again in {seconds} s").format(seconds=wait_s)
         raise HTTPException(429, text, {"Retry-After": str(wait_s)})
     user = _checked(request, login)
+    _check_second_factor(request, user, login.code.get_secret_value())
     state.guard.succeeded(login.name, address, known=known)
     csrf = begin_session(state.settings, user.name, response, state.clock())
     audit(request, user.name, "session.begin")
@@ -163,3 +170,28 @@ def _checked(request: Request, login: Login) -> UserRow:
         with UserStore(settings.users) as store:
             store.rehash(user.name, user.password, passwords.hash_password(password))
     return user
+
+
+def _check_second_factor(request: Request, user: UserRow, code: str) -> None:
+    """401 unless the user has none and needs none, or the code is right."""
+    state = request.app.state
+    with UserStore(state.settings.users) as store:
+        secret = store.second_factor(user.name)
+        if secret is None:
+            if not {role for role, _tenant in user.grants} & set(state.settings.second_factor_roles):
+                return
+            why, text = (
+                "no second factor",
+                _("this role needs a second factor: ask the administrator for one"),
+            )
+        else:
+            step = step_of(secret, code, state.clock())
+            if step is not None and store.use_step(user.name, step):
+                return
+            left = store.use_recovery_code(user.name, recovery_digest(code)) if step is None else None
+            if left is not None:
+                audit(request, user.name, "session.recovery_code", left=left)
+                return
+            why, text = "second factor", _("give the code that the app shows now, or a recovery code")
+    audit(request, user.name, "session.begin", outcome="refused", why=why)
+    raise Problem(401, "second factor", text, "code")

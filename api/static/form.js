@@ -1,6 +1,7 @@
 // The enterprise's page: the monthly form, its findings, and the stamped scan. Made for a phone.
 
 import { h, say } from "./dom.js";
+import { exchangeForm } from "./exchange.js";
 import { lang, nameOf, pick, useLanguage } from "./i18n.js";
 import { change, toLogin, Unauthorized } from "./session.js";
 import { applyWords, w } from "./words.js";
@@ -8,7 +9,7 @@ import { applyWords, w } from "./words.js";
 const DATES = ["bill_start", "bill_end"];
 const TEXTS = ["bill_number"];
 const $ = (id) => document.getElementById(id);
-const page = { values: {}, document: null, life: null };
+const page = { values: {}, document: null, life: null, exchanges: [] };
 
 async function ask(path) {
   const response = await fetch(`/api/v1${path}`);
@@ -49,8 +50,9 @@ async function load() {
   if (!$("month").value || !$("enterprise").value) return;
   say($("saved"), "");
   say($("scanned"), "");
-  [page.values, page.document, page.life] = await Promise.all([ask(`/forms/${which()}`), ask(monthPath()), ask(`${monthPath()}/life`)]);
+  [page.values, page.document, page.life, page.exchanges] = await Promise.all([ask(`/forms/${which()}`), ask(monthPath()), ask(`${monthPath()}/life`), ask("/exchanges/pending")]);
   showFields();
+  showExchanges();
   showFindings();
 }
 
@@ -59,6 +61,18 @@ function showFields() {
     const kind = DATES.includes(name) ? { type: "date" } : TEXTS.includes(name) ? { type: "text", maxlength: 60 } : { type: "text", inputmode: "decimal", pattern: "-?[0-9]+([.][0-9]+)?" };
     return h("label", {}, h("b", { text: w(name) }), h("input", { name, id: `f-${name}`, value: value ?? "", autocomplete: "off", ...kind }));
   }));
+}
+
+// 换表待确认: meters of the enterprise that wait, whatever the month.
+function showExchanges() {
+  const mine = page.exchanges.filter((x) => x.enterprise === $("enterprise").value);
+  $("exchanges").hidden = mine.length === 0;
+  $("exchange-forms").replaceChildren(...mine.map((x) => exchangeForm(x, (file, body) => guarded(async () => {
+    if (!file) throw new Error(w("choose_photo"));
+    const kept = await fileBody(file);
+    await sent("POST", `/meters/${encodeURIComponent(x.meter)}/exchange`, { ...body, photo_sha256: kept.sha256 });
+    await load();
+  }))));
 }
 
 function showFindings() {

@@ -94,6 +94,8 @@ const WORDS = {
   login_help: ["没有用户或忘记密码？请联系园区的系统管理员。", "No user, or password forgotten? Ask the administrator of your park."],
   login_empty: ["请输入用户名和密码。", "Enter user name and password."],
   login_wrong: ["用户名或密码不正确。", "User name or password is not right."],
+  login_code: ["动态验证码或恢复码", "Code of the app, or a recovery code"],
+  login_code_wrong: ["验证码不正确或已用过；请输入应用当前显示的验证码。没有第二因素时请联系管理员。", "That code is not right, or was used. Enter the one that the app shows now; without a second factor, ask the administrator."],
   login_wait: ["尝试次数过多，请在 {n} 秒后重试。", "Too many attempts; try again in {n} s."],
   login_failed: ["暂时无法登录，请稍后重试。", "Signing in does not work at the moment; try again later."],
   theme_light: ["切换到浅色", "Switch to light"],

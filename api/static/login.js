@@ -30,15 +30,25 @@ function say(text) {
   $("wrong").textContent = text;
 }
 
+/** The password was right; it stays in its field while the code is asked for. */
+function askForCode() {
+  const asked = !$("code").hidden;
+  $("code").hidden = $("code-label").hidden = false;
+  $("code").value = "";
+  $("code").focus();
+  say(asked ? t("login_code_wrong") : "");
+}
+
 $("login-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   const [name, password] = [$("name").value.trim(), $("password").value];
   if (!name || !password) return say(t("login_empty"));
   $("enter").disabled = true;
   say("");
-  const answer = await signIn(name, password);
+  const answer = await signIn(name, password, $("code").value.trim());
   if (answer.ok) return location.replace(next());
   $("enter").disabled = false;
+  if (answer.title === "second factor") return askForCode();
   $("password").value = "";
   $("password").focus();
   if (answer.status === 429) return say(t("login_wait", { n: answer.wait }));

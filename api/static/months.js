@@ -90,13 +90,19 @@ async function showDetail(s, doc, life, revisions) {
   showFigures(doc);
   await showDecide(s, doc, life, revisions.at(-1).revision === doc.revision);
   const reports = revisions.find((r) => r.revision === doc.revision)?.reports ?? [];
-  $("parts").replaceChildren(checks(doc, life), meters(doc), differences(doc), acts(life, s, doc), files(reports));
+  $("parts").replaceChildren(checks(doc, life), ...substituted(doc), meters(doc), differences(doc), acts(life, s, doc), files(reports));
 }
 
 function showFigures(doc) {
   const primary = doc.totals.find((t) => t.primary);
-  const figures = [[w("purchased"), doc.energy.purchased_wh && joined(megawattHours(doc.energy.purchased_wh))], [primary ? pick(primary, "label") : "tCO₂", primary?.including_ug && joined(tonnes(primary.including_ug))]];
+  const bought = reportedOf(doc, "purchased_wh");
+  const figures = [[w(bought.substituted === "0" ? "purchased" : "purchased_reported"), bought.reported && joined(megawattHours(bought.reported))], [primary ? pick(primary, "label") : "tCO₂", primary?.including_ug && joined(tonnes(primary.including_ug))]];
   $("figures").replaceChildren(...figures.map(([label, text]) => h("div", { class: "card kpi pad" }, h("div", { class: "label", text: label }), h("b", { text: text || "—" }))));
+}
+
+// Months of an older release have no such lines: what was measured is what was reported.
+function reportedOf(doc, id) {
+  return doc.reported.find((line) => line.id === id) ?? { measured: doc.energy.purchased_wh, substituted: "0", reported: doc.energy.purchased_wh };
 }
 
 async function showDecide(s, doc, life, newest) {
@@ -157,6 +163,14 @@ function checks(doc, life) {
     return h("tr", {}, h("td", { text: c.id }), h("td", {}, body), h("td", { text: c.value }), h("td", { text: c.threshold }), h("td", {}, h("span", { class: "chip", "data-kind": c.outcome }, h("b", { text: w(c.outcome) }))));
   });
   return part(w("checks"), true, table(["", w("check"), w("found"), w("threshold"), w("outcome")], rows));
+}
+
+// Only where something was written down: each line its own, and who wrote and approved it.
+function substituted(doc) {
+  if (!doc.substitutions.length) return [];
+  const lines = doc.reported.map((r) => h("tr", {}, h("td", { text: r.kind === "total" ? r.id : pick(r, "label") }), h("td", { text: { ug: "µgCO₂" }[r.unit] ?? r.unit }), ...[r.measured, r.substituted, r.reported].map((value) => h("td", { class: "n", text: value ?? "—" }))));
+  const notes = doc.substitutions.map((s) => h("tr", {}, h("td", { text: `${s.meter} ${s.reading_type}` }), h("td", { text: `${s.start.slice(0, 16)} → ${s.end.slice(0, 16)}` }), h("td", { class: "n", text: `${s.amount} ${s.unit}` }), h("td", { text: `${pick(s, "method")}：${s.reason}` }), h("td", { text: `${s.author} / ${s.approver || "—"}` }), h("td", {}, h("code", { text: s.evidence_sha256.slice(0, 12), title: s.evidence_sha256 })), h("td", { text: s.accepted ? w("accepted") : pick(s, "refused") })));
+  return [part(w("substitutions"), true, table([w("item"), w("unit"), w("measured"), w("substituted"), w("reported")], lines), table([w("meter"), w("period"), w("amount"), w("method"), w("approved_by"), "SHA-256", w("outcome")], notes))];
 }
 
 function meters(doc) {

@@ -38,16 +38,17 @@ export async function change(method, path, body) {
   return response;
 }
 
-export async function signIn(name, password) {
+export async function signIn(name, password, code = "") {
   try {
     const response = await fetch(SESSION, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ name, password }),
+      body: JSON.stringify({ name, password, code }),
     });
-    return { ok: response.ok, status: response.status, wait: Number(response.headers.get("Retry-After") ?? 0) };
+    const { title = "" } = await response.json().catch(() => ({}));
+    return { ok: response.ok, status: response.status, title, wait: Number(response.headers.get("Retry-After") ?? 0) };
   } catch {
-    return { ok: false, status: 0, wait: 0 };
+    return { ok: false, status: 0, title: "", wait: 0 };
   }
 }
 

@@ -8,6 +8,7 @@ from metering.reading_types import READING_TYPES
 from metering.registry import Park
 from storage.facts.fact import Fact, State
 from storage.facts.kinds import BenchmarkFact, BillFact, CertificateFact, EnterpriseFact, InspectionFact
+from storage.facts.series import SeriesFact
 from storage.facts.state import Facts
 from storage.facts.substitution import ApprovalFact, SubstitutionFact
 from storage.facts.tariff import TariffFact
@@ -20,6 +21,7 @@ def mistakes(fresh: Sequence[Fact], known: Facts, park: Park) -> list[tuple[int,
         *_twice(fresh),
         *_claimed_twice(fresh, known, park),
         *_overlapping(fresh, known),
+        *_two_factors(fresh, known),
         *_codes(fresh, known, park),
     ]
 
@@ -36,7 +38,7 @@ def _unknown(fresh: Sequence[Fact], park: Park) -> Iterator[tuple[int, str]]:
     for i, fact in enumerate(fresh):
         if fact.subject not in known[fact.SUBJECT] and not isinstance(fact, BenchmarkFact):
             yield i, text.format(what=fact.SUBJECT, name=fact.subject)
-        if isinstance(fact, TariffFact) and fact.meter and not _owns(park, fact):
+        if isinstance(fact, TariffFact | SeriesFact) and fact.meter and not _owns(park, fact):
             text_ = _("{enterprise} has no meter {meter}")
             yield i, text_.format(enterprise=fact.enterprise, meter=fact.meter)
         if isinstance(fact, BillFact) and fact.meter not in meters:
@@ -54,7 +56,7 @@ def _unknown(fresh: Sequence[Fact], park: Park) -> Iterator[tuple[int, str]]:
                 yield i, text.format(what="reading_type", name=fact.reading_type)
 
 
-def _owns(park: Park, fact: TariffFact) -> bool:
+def _owns(park: Park, fact: TariffFact | SeriesFact) -> bool:
     meter = park.meter(fact.meter)
     return meter is not None and park.enterprise_of(meter) == fact.enterprise
 
@@ -113,6 +115,26 @@ def _overlapping(fresh: Sequence[Fact], known: Facts) -> Iterator[tuple[int, str
                 last = other.end - timedelta(days=1)
                 text = _("bill {number} covers {start} to {end} of {meter} already")
                 yield i, text.format(number=other.number, start=other.start, end=last, meter=other.meter)
+
+
+def _two_factors(fresh: Sequence[Fact], known: Facts) -> Iterator[tuple[int, str]]:
+    """Two declared series of one subject over the same time: no rule says which one counts."""
+    series = known.with_(fresh).of(SeriesFact)
+    for i, fact in enumerate(fresh):
+        if not isinstance(fact, SeriesFact):
+            continue
+        for other in series:
+            place = (other.enterprise, other.meter) == (fact.enterprise, fact.meter)
+            if place and other.start != fact.start and fact.start < other.end and other.start < fact.end:
+                text = _(
+                    "a declared series of {enterprise} {meter} from {start} to {end} is there already: withdraw it first"
+                )
+                yield (
+                    i,
+                    text.format(
+                        enterprise=other.enterprise, meter=other.meter, start=other.start, end=other.end
+                    ),
+                )
 
 
 def _codes(fresh: Sequence[Fact], known: Facts, park: Park) -> Iterator[tuple[int, str]]:

@@ -28,6 +28,7 @@ from storage.facts.fields import (
     Required,
     Text,
 )
+from storage.facts.series import SeriesFact
 from storage.facts.substitution import ApprovalFact, SubstitutionFact
 from storage.facts.tariff import TariffFact
 
@@ -349,7 +350,8 @@ KINDS: dict[str, type[Fact]] = {
     model.KIND: model
     for model in (
         EnterpriseFact, FormulaFact, MeterFact, PlanFact, BudgetFact, ProductionFact, ProductFact, EnergyFact, BillFact,
-        GreenFact, CertificateFact, InspectionFact, DepositFact, BenchmarkFact, TariffFact, SubstitutionFact, ApprovalFact,
+        GreenFact, CertificateFact, InspectionFact, DepositFact, BenchmarkFact, TariffFact, SeriesFact, SubstitutionFact,
+        ApprovalFact,
     )
 }  # fmt: skip
 """Every kind by its name, in the order of the sheets."""

@@ -8,6 +8,7 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -146,7 +147,10 @@ def _tables(file: Path) -> Iterator[tuple[str, Iterable[Sequence[str]]]]:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise SheetError(_("not UTF-8: save it as “CSV UTF-8”")) from error
-    yield file.stem, csv.reader(io.StringIO(text))
+    try:
+        yield file.stem, list(islice(csv.reader(io.StringIO(text)), MAX_ROWS + 2))
+    except csv.Error as error:
+        raise SheetError(_("not CSV that can be read: {error}").format(error=error)) from error
 
 
 def _rows(sheet: str, lines: Iterable[Sequence[str]], wrong: list[str]) -> Iterator[Row]:

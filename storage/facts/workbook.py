@@ -1,6 +1,7 @@
 """Reading somebody else's workbook: bounded before it is opened, and only as text."""
 
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -8,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import openpyxl
-from openpyxl.utils.exceptions import InvalidFileException
 
 from metering.i18n import _
 
@@ -37,7 +37,9 @@ def read_workbook(file: Path, max_rows: int) -> Iterator[tuple[str, list[Sequenc
             rows = sheet.iter_rows(max_row=max_rows + 1, max_col=MAX_COLUMNS, values_only=True)
             yield sheet.title, [[_text(cell) for cell in row] for row in rows]
         book.close()
-    except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, SyntaxError) as error:
+    except (
+        Exception
+    ) as error:  # openpyxl builds its objects from whatever the XML names: any error is the file's
         raise SheetError(_("not a workbook (.xlsx) that can be read: {error}").format(error=error)) from error
 
 
@@ -58,7 +60,7 @@ def _bounded(file: Path) -> None:
                             part=part.filename
                         )
                     )
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
         raise SheetError(_("not a workbook (.xlsx) that can be read: {error}").format(error=error)) from error
 
 

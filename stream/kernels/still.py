@@ -24,9 +24,9 @@ ENOUGH = 4
 # them, still quarters in a row before the running one (no more than `ENOUGH` are counted), end of the last marked quarter.
 NOW, CHANGES, LIVE, CHANGES_BEFORE, LIVE_BEFORE, STILL, MARKED = range(7)
 METER_COLUMNS = 7
-# A register: its meter's row, the time and the bits of its newest reading.
-OWNER, T, BITS = range(3)
-REGISTER_COLUMNS = 3
+# A register: its meter's row, the time and the bits of its newest reading, and a time between which and the newest none lies.
+OWNER, T, BITS, BEFORE = range(4)
+REGISTER_COLUMNS = 4
 NEVER = -1
 
 
@@ -66,7 +66,7 @@ def observe(
                 registers[at, BITS] = bits
             elif repeats:
                 meters[owner, LIVE] = 1
-            registers[at, T] = t[i]
+            registers[at, BEFORE], registers[at, T] = before, t[i]
         else:
             out_of_the_usual(registers[at], meters[owner], t[i], bits, repeats, owner, again)
 
@@ -116,10 +116,15 @@ def taken(r: I64, m: I64, t: int, bits: int, repeats: bool) -> bool:
     """Take a reading into its register and quarter; False when that quarter, or one after it, may be another than was thought."""
     quarter, before, known = t // QUARTER_MS, r[T], r[BITS]
     if before != NEVER and t < before:
+        next_to_it = t > r[BEFORE]
+        r[BEFORE] = max(r[BEFORE], t)
+        if next_to_it and bits != known:
+            return beside_a_change(m, quarter)
         return absorbed(m, quarter, before // QUARTER_MS)
     if t == before and bits <= known:
+        r[BEFORE] = t if bits != known else r[BEFORE]
         return bits == known or contradicted(m, quarter)
-    r[T], r[BITS] = t, bits
+    r[T], r[BITS], r[BEFORE] = t, bits, before
     if before == NEVER or before // QUARTER_MS < quarter - LOOK_BACK:
         return True
     return counted(m, quarter, bits != known, repeats)
@@ -152,6 +157,16 @@ def contradicted(m: I64, quarter: int) -> bool:
         return True
     known: bool = quarter == m[NOW] - 1 and m[CHANGES_BEFORE] > 0
     return known
+
+
+@part
+def beside_a_change(m: I64, quarter: int) -> bool:
+    """Whether a reading just before its register's newest one, and different from it, leaves every quarter moving that was.
+
+    The newest one is a change now, whatever it was, so no quarter has fewer; that of the reading itself may have more.
+    """
+    settled: bool = quarter == m[NOW] or (quarter == m[NOW] - 1 and m[CHANGES_BEFORE] > 0)
+    return settled
 
 
 @part

@@ -35,7 +35,7 @@ def closed(tags: Tags, row: MonthRow) -> Iterator[str]:
         ("closed", 1), ("revision", row.revision), ("outcome", OUTCOMES.index(row.outcome)),
         ("completeness", _completeness(totals)),
         ("findings", sum(check["outcome"] not in _SAYS_NOTHING for check in document["checks"])),
-        ("estimated_wh", sum(int(m["estimated_wh"]) for m in totals)),
+        ("estimated_wh", sum(int(m["estimated_wh"]) for m in totals)), ("substituted_wh", _substituted(document)),
     ]  # fmt: skip
     for line in document["emissions"]:
         key = tags.boundary("month", row.scope_kind, row.scope_id, _METHOD_OF_USE[line["use"]])
@@ -43,6 +43,13 @@ def closed(tags: Tags, row: MonthRow) -> Iterator[str]:
     yield from _accounts(row, document)
     yield from _kinds(row, document)
     yield from _periods(row, document)
+
+
+def _substituted(document: Document) -> int:
+    """What two people wrote down for time that nothing measured (数据替代); it is in the energy and the emission beside it."""
+    return next(
+        (int(line["substituted"]) for line in document.get("reported", []) if line["id"] == "purchased_wh"), 0
+    )
 
 
 def _figures(line: Document) -> Fields:

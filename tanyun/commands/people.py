@@ -159,6 +159,32 @@ def passwd(name: str, password_file: Any, generate: bool, config_file: Path) -> 
 
 
 @user.command(
+    "second-factor",
+    short_help=_("Give a user a second factor."),
+    help=_("Give a user a second factor (TOTP, RFC 6238) and print, once, what the user's app takes and the recovery codes; any "
+           "factor before is void, and open sessions end. From then on the password alone lets nobody in. `second_factor_roles` in "
+           "[api] of server.toml demands it of whole roles.")
+         + example("tanyun user second-factor ann", "tanyun user second-factor ann | qrencode -t UTF8 -r /dev/stdin",
+                   "tanyun user second-factor ann --off"),
+)  # fmt: skip
+@click.argument("name")
+@click.option("--off", is_flag=True, help=_("Take it away, e.g. when phone and recovery codes are lost."))
+@config_option
+def second_factor(name: str, *, off: bool, config_file: Path) -> None:
+    """Give or take a second factor."""
+    with _sentences():
+        config, park = load_server(config_file)
+        if off:
+            people.drop_second_factor(config, name)
+            return
+        link, codes = people.set_second_factor(config, name, f"tanyun {park.id}")
+    click.echo(link)
+    click.echo(_("recovery codes, each good once (shown this once):"), err=True)
+    for code in codes:
+        click.echo(f"  {code}", err=True)
+
+
+@user.command(
     "role", short_help=_("Set a user's roles."), help=_("Set a user's roles, in place of all earlier ones.")
 )
 @click.argument("name")

@@ -22,6 +22,7 @@ from tanyun.commands.common import (
 from tanyun.commands.restate import restate
 from tanyun.commands.text import example
 from tanyun.config import ServerConfig
+from tanyun.registry_watch import RegistryWatch
 from tanyun.supervisor import EX_CONFIG, Child, ChildConfigError, Supervisor
 
 _CONNECTIONS = 500
@@ -133,6 +134,7 @@ def run_api(config_file: Path) -> None:
     from api.app import create_app  # noqa: PLC0415
     from api.sources import system_clock  # noqa: PLC0415
     from tanyun.desk import desk_of  # noqa: PLC0415
+    from tanyun.exchanges import exchanges_of  # noqa: PLC0415
 
     start_logging()
     with errors_as_sentences():
@@ -140,10 +142,10 @@ def run_api(config_file: Path) -> None:
         settings = ApiSettings(
             park=config.registry, ledger=config.ledger, journal=config.journal, months=config.months,
             reports=config.reports, users=config.users, audit=config.audit, facts=config.facts, daily_checks=config.daily_checks,
-            ca=config.api.ca_file, oidc=_oidc(config),
+            ca=config.api.ca_file, oidc=_oidc(config), second_factor_roles=frozenset(config.api.second_factor_roles),
         )  # fmt: skip
         uvicorn.run(
-            create_app(settings, desk=desk_of(config, system_clock)),
+            create_app(settings, desk=desk_of(config, system_clock), exchanges=exchanges_of(config, system_clock)),
             host=config.api.host, port=config.api.port, log_config=None, access_log=False,
             timeout_graceful_shutdown=2, server_header=False, limit_concurrency=_CONNECTIONS,
             ssl_certfile=config.api.cert_file, ssl_keyfile=config.api.key_file,
@@ -212,8 +214,11 @@ def serve(config_file: Path) -> None:
         try:
             with supervisor:
                 click.echo(_("{park}: page and API at {url}").format(park=park.name, url=api_url(config)))
+                watch = RegistryWatch(config.registry)
                 while not stop.wait(MINUTE_MS / 600_000):
                     supervisor.poll()
+                    if watch.changed():
+                        supervisor.renew()
         except ChildConfigError as error:
             fail(str(error), EX_CONFIG)
 

@@ -5,7 +5,7 @@ import math
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -350,6 +350,22 @@ def bearer(files: ParkFiles) -> dict[str, str]:
 def new_park(tmp_path: Path) -> Callable[[], ParkFiles]:
     """Makes a park whose files a test may change."""
     return lambda: write_park(tmp_path)
+
+
+@pytest.fixture
+def clients(
+    new_park: Callable[[], ParkFiles], serve: Serve
+) -> Iterator[tuple[ParkFiles, Callable[..., httpx.Client]]]:
+    """A park of the test's own, and clients with a key for some roles."""
+    park = new_park()
+    with ExitStack() as stack:
+        url = stack.enter_context(serve(park))
+
+        def client(*grants: tuple[str, str]) -> httpx.Client:
+            headers = {"Authorization": f"Bearer {park.key(*grants)}"}
+            return stack.enter_context(httpx.Client(base_url=f"{url}/api/v1", headers=headers))
+
+        yield park, client
 
 
 @pytest.fixture(scope="session")

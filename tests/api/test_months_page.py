@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 import httpx
@@ -15,11 +16,12 @@ import pytest
 from api.app import create_app
 from api.settings import ApiSettings
 from metering.intervals import local_month
-from metering.registry import Park, parse_registry
+from metering.registry import Park, load_registry, parse_registry
 from storage.audit import AuditLog
 from storage.months import MonthStore
 from storage.registry import RegistryReader
 from tanyun.desk import RESTATEMENT, MonthDesk
+from tanyun.exchanges import ExchangeDesk
 from tests.api.conftest import ParkFiles, _served
 from tests.api.test_page import Tab, browser, sign_in
 from tests.verification.conftest import CLOSED_AT_MS, MONTH, PARK, Plant, in_order
@@ -52,20 +54,28 @@ def toml(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def park_file() -> str:
+    """The registry as an operator writes it: a table for each meter."""
+    *rest, (_key, meters) = PARK.items()
+    lines = [f"{key} = {toml(value)}" for key, value in rest]
+    for meter in msgspec.convert(meters, list[dict[str, object]]):
+        lines += ["", "[[meters]]", *(f"{key} = {toml(value)}" for key, value in meter.items())]
+    return "\n".join(lines) + "\n"
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("desk")
     park = parse_registry(msgspec.convert(PARK, dict[str, object]))
     plant = Plant(folder, park, local_month(MONTH, park.tz))
     plant.facts = in_order(park)
+    plant.pending = {"m-press"}
     plant.build()
     rows = plant.close()
     plant.rates["m-two", "energy_import_total"] += 60  # as if its ratio had been wrong
     plant.build()
     rows = plant.close("ct_corrected：m-two", at_ms=CLOSED_AT_MS + 1000)
-    (folder / "park.toml").write_text(
-        "\n".join(f"{key} = {toml(value)}" for key, value in PARK.items()), encoding="utf-8"
-    )
+    (folder / "park.toml").write_text(park_file(), encoding="utf-8")
     desk = MonthDesk(
         folder / "months.sqlite", folder / "lifecycle.db", folder / "attachments", lambda: CLOSED_AT_MS
     )
@@ -76,6 +86,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         "li": ("operator", "*"),
         "wang": ("regulator", "*"),
         "chen": ("enterprise", "guangdian"),
+        "zhao": ("enterprise", "jingmi"),
     }.items():
         files.user(name, grant)
     assert rows
@@ -83,7 +94,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         park=folder / "park.toml", ledger=folder / "ledger.sqlite", journal=folder / "journal.sqlite", months=folder / "months.sqlite",
         reports=folder / "reports", users=folder / "users.db", audit=folder / "audit.db", facts=folder / "registry.db", burst=1e6,
     )  # fmt: skip
-    with _served(create_app(settings, lambda: CLOSED_AT_MS, desk)) as url:
+    exchanges = ExchangeDesk(
+        folder / "park.toml",
+        folder / "ledger.sqlite",
+        folder / "journal.sqlite",
+        folder / "attachments",
+        lambda: CLOSED_AT_MS,
+    )
+    with _served(create_app(settings, lambda: CLOSED_AT_MS, desk, exchanges)) as url:
         yield Served(url, folder, desk, park)
 
 
@@ -265,6 +283,69 @@ def test_a_whole_restatement_is_approved_on_the_page_by_somebody_else(
         with AuditLog(own.folder / "audit.db") as log:
             (entry,) = [e for e in log.entries() if e.target == f"restatement {cause}"]
         assert (entry.actor, entry.outcome) == ("wang", "ok")
+
+
+def test_a_meter_exchanged_at_three_in_the_morning_is_completed_on_the_page(
+    tmp_path_factory: pytest.TempPathFactory, browser: int, tmp_path: Path
+) -> None:
+    """换表待确认: by the enterprise whose meter it is, with both displays and a photo, after the last total that counted."""
+    with contextmanager(served.__wrapped__)(tmp_path_factory) as own:  # type: ignore[attr-defined]  # the fixture's function
+        files, path = ParkFiles(own.folder, own.park), "/api/v1/meters/m-press/exchange"
+        for grant, told in (
+            (("enterprise", "guangdian"), 404),
+            (("regulator", "*"), 403),
+            (("operator", "*"), 409),
+        ):
+            headers = {"Authorization": f"Bearer {files.key(grant)}"}
+            assert httpx.post(own.url + path, headers=headers, json={}).status_code == told
+        others = httpx.get(
+            f"{own.url}/api/v1/exchanges/pending",
+            headers={"Authorization": f"Bearer {files.key(('enterprise', 'guangdian'))}"},
+        )
+        assert others.json() == []
+
+        zhao = Person(browser, own.url, "zhao")
+        tab = zhao.go(f"/form?month={MONTH}", "document.querySelector('form[data-meter=m-press]')")
+        for words in ("换表待确认", "m-press 冲压机", "2026-11-01 00:00:00", "kWh"):
+            assert words in tab.text("#exchanges"), words
+        values = {
+            "at": "2026-10-30T03:07:00", "serial": "20261101", "closing.energy_import_total": "34772.56",
+            "opening.energy_import_total": "0.12",
+        }  # fmt: skip
+        for name, value in values.items():
+            tab.run(
+                f"document.querySelector('form[data-meter=m-press] [name={json.dumps(name)}]').value = {value!r}"
+            )
+        tab.run("document.querySelector('form[data-meter=m-press] textarea').value = '显示屏损坏'")
+        photo = json.dumps("\u00ff\u00d8\u00ff two displays")
+        tab.run(
+            f"(() => {{ const all = new DataTransfer(); const bytes = Uint8Array.from({photo}, c => c.charCodeAt(0));"
+            " all.items.add(new File([bytes], 'both.jpg'));"
+            " document.querySelector('form[data-meter=m-press] [type=file]').files = all.files; })()"
+        )
+        send = "document.querySelector('form[data-meter=m-press]').requestSubmit()"
+        tab.run(send)
+        tab.wait("!document.querySelector('#notice').hidden")  # before the last total that counted
+        assert "2026-11-01T00:00:00+08:00" in tab.text("#notice")
+        tab.size(390, 844)
+        tab.screenshot(tmp_path / "exchange_phone.png")
+        assert tab.run("document.documentElement.scrollWidth <= innerWidth")
+        tab.run("document.querySelector('form[data-meter=m-press] [name=at]').value = '2026-11-01T03:07:00'")
+        tab.run(send)
+        tab.wait("document.querySelector('#exchanges').innerText.includes('已登记')")
+        zhao.leave()
+
+        meter = load_registry(own.folder / "park.toml").meter("m-press")
+        assert meter is not None
+        (exchange,) = meter.exchanges
+        assert (str(exchange.at), exchange.serial) == ("2026-11-01 03:07:00", "20261101")
+        assert exchange.closing == {"energy_import_total": Decimal("34772.56")}
+        digest = hashlib.sha256(b"\xff\xd8\xff two displays").hexdigest()
+        assert digest in exchange.reason
+        assert own.desk.attachment(digest) is not None
+        with AuditLog(own.folder / "audit.db") as log:
+            done = [(e.actor, e.outcome) for e in log.entries() if e.action == "meter.exchange"]
+        assert done[-2:] == [("zhao", "refused"), ("zhao", "ok")]
 
 
 def test_the_schema_of_a_report_is_published_to_everybody(served: Served) -> None:

@@ -14,6 +14,10 @@ import httpx
 import pytest
 import websocket
 
+from api.second_factor import STEP_MS, code_at, new_secret
+from storage.users import UserStore
+from tests.api.conftest import NOW_MS
+
 pytestmark = pytest.mark.browser
 
 FLAGS = [
@@ -249,6 +253,30 @@ def test_a_stranger_is_sent_to_the_login_page_and_back_after_signing_in(
     tab.wait("location.pathname === '/docs'")
     assert tab.run("location.search + location.hash") == "?x=1#routes"
     assert "__Host-tanyun" not in tab.run("document.cookie")  # out of reach of scripts
+
+
+def test_the_code_of_a_second_factor_is_asked_for_once_the_password_was_right(
+    tab: Tab, files: Any, url: str
+) -> None:
+    files.user("ann-2", ("administrator", "*"))
+    secret = new_secret()
+    with UserStore(files.folder / "users.db") as store:
+        store.set_second_factor("ann-2", secret, [], 0)
+    tab.call("Network.clearBrowserCookies")
+    tab.open(f"{url}/login")
+    tab.wait("document.documentElement.dataset.ready")
+    assert tab.run("document.querySelector('#code').hidden")
+    tab.run(
+        f"document.querySelector('#name').value = 'ann-2'; document.querySelector('#password').value = {PASSWORD!r}"
+    )
+    tab.click("#enter")
+    tab.wait("!document.querySelector('#code').hidden && document.activeElement.id === 'code'")
+    tab.run("document.querySelector('#code').value = '12345'")
+    tab.click("#enter")
+    tab.wait("document.querySelector('#wrong').innerText.startsWith('验证码不正确')")
+    tab.run(f"document.querySelector('#code').value = '{code_at(secret, NOW_MS // STEP_MS)}'")
+    tab.click("#enter")
+    tab.wait("location.pathname !== '/login'")
 
 
 def test_the_login_page_never_sends_anybody_elsewhere(tab: Tab, url: str) -> None:

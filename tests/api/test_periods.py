@@ -1,8 +1,7 @@
 """Energy by time-of-use period through the API: exact, by the calendars in the registry, own enterprises only."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,29 +11,12 @@ import pytest
 from metering.intervals import QUARTER_MS, local_month
 from tests.api.conftest import ParkFiles
 
-Serve = Callable[..., AbstractContextManager[str]]
 DAYS = {"from": "2026-11-01", "to": "2026-11-15"}
 OWN = {
     "kind": "tariff", "enterprise": "ent-a", "notice": "合同 1", "valid_from": "2026-11-06",
     "periods": "1-12 workday: peak 08:00-20:00; valley 20:00-08:00 | 1-12 weekend, holiday: deep 00:00-24:00",
 }  # fmt: skip
 OFFICIAL = {"kind": "tariff", "enterprise": "ent-b", "calendar": "cn-ah-2025-302", "valid_from": "2025-07-01"}
-
-
-@pytest.fixture
-def clients(
-    new_park: Callable[[], ParkFiles], serve: Serve
-) -> Iterator[tuple[ParkFiles, Callable[..., httpx.Client]]]:
-    """A park of the test's own, and clients with a key for some roles."""
-    park = new_park()
-    with ExitStack() as stack:
-        url = stack.enter_context(serve(park))
-
-        def client(*grants: tuple[str, str]) -> httpx.Client:
-            headers = {"Authorization": f"Bearer {park.key(*grants)}"}
-            return stack.enter_context(httpx.Client(base_url=f"{url}/api/v1", headers=headers))
-
-        yield park, client
 
 
 def _period(t_ms: int) -> str:

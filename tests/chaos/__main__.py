@@ -33,10 +33,10 @@ def main() -> None:
         print(f"seed {seed}", flush=True)
         try:
             outcome = run(seed, asked.faults, keep=asked.keep)
-        except AssertionError as error:
+        except Exception as error:  # noqa: BLE001  whatever it was, the next seed is another one
             failed.append(seed)
             print(
-                f"FAILED: scripts/chaos --runs 1 --seed {seed} --faults {asked.faults}\n{error}",
+                f"FAILED: scripts/chaos --runs 1 --seed {seed} --faults {asked.faults}\n{type(error).__name__}: {error}",
                 file=sys.stderr,
                 flush=True,
             )

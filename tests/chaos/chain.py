@@ -140,7 +140,7 @@ class Chain:
                 shutil.copytree(
                     disk.path,
                     self.folder / "stores" / name,
-                    ignore=shutil.ignore_patterns("lost+found", "ballast"),
+                    ignore=shutil.ignore_patterns("lost+found", "ballast", "*.sock"),
                 )
             disk.close()
 

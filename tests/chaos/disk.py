@@ -8,6 +8,7 @@ import os
 import resource
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Protocol
 
 _SIZE = "96M"
 _LEFT_BYTES = 4096
+_PATIENCE_S = 10.0
 Holders = Callable[[], list[int]]
 """Pids of the processes that write on a disk."""
 
@@ -100,11 +102,15 @@ class LoopDisk:
         return True
 
     def _unmount(self) -> None:
-        _run("umount", str(self.path))
+        """Whoever looks around on this machine may be in it for a moment."""
+        end = time.monotonic() + _PATIENCE_S
+        while subprocess.run(("umount", str(self.path)), check=False, capture_output=True).returncode:
+            assert time.monotonic() < end, f"{self.path} is in use"
+            time.sleep(0.1)
 
     def close(self) -> None:
         """Gone."""
-        with suppress(subprocess.CalledProcessError):
+        with suppress(AssertionError):
             self._unmount()
         self._image.unlink(missing_ok=True)
 

@@ -372,7 +372,7 @@ DTSU666 = load_model("chint_dtsu666")
 
 
 def chint(variant: str) -> Meter:
-    spans = ((0, 0x200), (0x1000, 0x1100), (0x2000, 0x2100), (0x4000, 0x4100))
+    spans = ((0, 0x200), (0x800, 0x900), (0x1000, 0x1100), (0x2000, 0x2100), (0x4000, 0x4100))
     meter = Meter({(3, addr): 0 for span in spans for addr in range(*span)})
     profile = load_profile(variant)
     volts = next(register for register in profile.registers if register.reading_type == "voltage_l1")
@@ -381,7 +381,9 @@ def chint(variant: str) -> Meter:
     return meter
 
 
-@pytest.mark.parametrize("variant", ["chint_dtsu666_scaled", "chint_dtsu666_h", "acrel_dtsd1352"])
+@pytest.mark.parametrize(
+    "variant", ["chint_dtsu666_scaled", "chint_dtsu666_h", "huawei_dtsu666_h", "acrel_dtsd1352"]
+)
 def test_a_family_is_told_apart_by_what_the_meter_answers(variant: str, outbox: Outbox) -> None:
     device, meter = device_of(DTSU666, outbox), chint(variant)
     assert set(birth(device)) == {"Frame/Epoch", "Frame/Number", "Frame/Time Source"}

@@ -48,6 +48,12 @@ def values(profile: str, fc: int, addr: int, words: Sequence[int]) -> dict[str, 
         (Ask(1, 3, 0x3001, 6), "01 03 30 01 00 06 9b 08"),  # F11, Acrel DTSD1352 manual p. 34
         (Ask(0xF7, 3, 0x0300, 0x7C), "f7 03 03 00 00 7c 50 f9"),  # F15, GoodWe DT (Modbus-GoodWe-DT README)
         (Ask(1, 3, 0, 10), "01 03 00 00 00 0a c5 cd"),  # TUF-2000F manual p. 21: REG1 to REG10
+        # What a SUN2000 asks its DTSU666-H (DTSU666_CHINT_to_HUAWEI_translator), and SDM meters are asked (Eastron's manuals)
+        (Ask(11, 3, 0x07D1, 1), "0b 03 07 d1 00 01 d5 ed"),
+        (Ask(11, 3, 0x0836, 80), "0b 03 08 36 00 50 a7 32"),
+        (Ask(11, 3, 0x08A6, 10), "0b 03 08 a6 00 0a 27 24"),
+        (Ask(1, 4, 0, 2), "01 04 00 00 00 02 71 cb"),
+        (Ask(9, 3, 16385, 2), "09 03 40 01 00 02 81 43"),  # DZG DVH4013, a driver's own test (INOA fleet)
     ],
 )
 def test_our_request_is_the_published_one(ask: Ask, request_bytes: str) -> None:
@@ -62,6 +68,10 @@ def test_our_request_is_the_published_one(ask: Ask, request_bytes: str) -> None:
         ("abb_b23", Ask(1, 3, 0x5B14, 2), "01 03 04 00 00 00 36 7a 25", {"power_active": 0.54}),
         ("huawei_sun2000", Ask(1, 3, 0x7D6A, 2), "01 03 04 00 00 c7 c8 a9 95", {"energy_generation_total": 511.44}),
         ("huawei_sun2000", Ask(1, 3, 0x7D50, 2), "01 03 04 00 00 00 00 fa 33", {"power_active": 0.0}),
+        # SDM120 and SDM630 (Eastron's manuals, Tasmota's drivers), and an SDM's line with glitch bytes around the frame
+        ("eastron_sdm630", Ask(1, 4, 0, 2), "01 04 04 43 66 33 34 1b 38", {"voltage_l1": 230.2}),
+        ("eastron_sdm120", Ask(1, 4, 0, 2), "01 04 04 43 66 33 34 1b 38", {"voltage_l1": 230.2}),
+        ("eastron_sdm120", Ask(1, 4, 0, 2), "00 01 04 04 43 69 69 78 10 6e 00", {"voltage_l1": 233.412}),
     ],
 )  # fmt: skip
 def test_a_published_reply_reads_as_its_owner_says(
@@ -143,6 +153,12 @@ def test_a_meter_without_a_neutral_shows_no_phase_voltage_and_all_the_same_a_pow
         ("schneider_iem3000", "energy_import_total", 3, 3203, [0, 0, 1, 5], 65_541),
         # sign against ours
         ("huawei_sun2000_grid", "power_active", 3, 37113, [0, 500], -500),
+        # 50.0 Hz and -0.428 of a user's readings (huawei-solar-lib): not the other way round
+        ("huawei_sun2000_grid", "frequency", 3, 37118, [5000], 50.0),
+        ("huawei_sun2000_grid", "power_factor", 3, 37117, [0xFE54], -0.428),
+        ("huawei_dtsu666_h", "energy_import_total", 3, 2166, [0x4360, 0x8000], 224.5),
+        ("huawei_dtsu666_h", "energy_export_total", 3, 2174, [0x4360, 0x8000], 224.5),
+        ("huawei_dtsu666_h", "voltage_l1", 3, 2110, [0x4360, 0x8000], 224.5),
         ("janitza_umg96rm", "energy_import_total", 3, 19068, [0x4E80, 0x0000], 2.0**30),
         ("inepro_pro380", "power_active", 3, 20498, [0x3FC0, 0x0000], 1.5),
         ("eastron_sdm120", "energy_export_total", 4, 74, [0x42F6, 0xE979], 123.456),

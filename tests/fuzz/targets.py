@@ -3,13 +3,9 @@
 A target takes bytes and returns nothing; whatever else it raises is a finding. Where two decoders exist, they must agree.
 """
 
-import tempfile
-import tomllib
-import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -19,35 +15,25 @@ from api.errors import Problem
 from api.times import Size, parse_moment, parse_range
 from edge_agent.buses.frames import Ask, Desynchronised, answer, take_rtu_frames, take_tcp_frame, tcp_request
 from edge_agent.buses.frames import crc as modbus_crc
-from edge_agent.config import EdgeConfig
 from edge_agent.dlt645 import frame as dlt645
 from edge_agent.dlt645 import items as dlt645_items
-from edge_agent.profile import Profile, ProfileError, bundled_profiles, load_profile, parse_profile
+from edge_agent.profile import Profile, load_profile
 from edge_agent.registers import decode as decode_register
-from edge_agent.simulator.config import SimulatorConfigError, parse_config
-from edge_agent.simulator.csvload import LoadFileError, read_days
-from factors.table import FactorDataError, FactorTable, bundled_data
-from ingest.host import Host, Stored
+from ingest.host import Host
+from ingest.session import Stored
 from metering import frames
-from metering.config import ConfigError, validate
 from metering.protobuf_wire import DecodeError, fields
-from metering.registry import parse_registry
 from metering.sparkplug import decode, encode, typed_value
 from metering.topics import parse_topic
-from storage.errors import CorruptError
-from storage.segment import Record, pack, unpack_all
+from storage.segment import Record, pack
 from stream.batch import I64, decode_columns, plain_columns
 from stream.context import Context
 from stream.kernels import decode as kernel
 from stream.state import State
 from stream.step import step
-from tanyun.config import ServerConfig
+from tests.fuzz import files, office
 from tests.ingest import gateway as said
 from tests.stream import strategies as plant
-from verification.evidence.container import Container, ContainerWriter
-from verification.evidence.verify import verify_pack
-
-ROOT = Path(__file__).parents[2]
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -255,142 +241,6 @@ def dlt645_values(data: bytes) -> None:
         dlt645_items.decode(known[(data[0] if data else 0) % len(known)], data[1:])
 
 
-# Files
-
-
-def _toml(*names: str) -> Callable[[], list[bytes]]:
-    return lambda: [(ROOT / name).read_bytes() for name in names]
-
-
-def _document(data: bytes) -> dict[str, object] | None:
-    try:
-        return tomllib.loads(data.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError):
-        return None
-
-
-def config_registry(data: bytes) -> None:
-    """A registry loads or has mistakes."""
-    document = _document(data)
-    if document is not None:
-        with suppress(ConfigError):
-            parse_registry(document)
-
-
-def config_roles(data: bytes) -> None:
-    """The configurations of gateway and server."""
-    document = _document(data)
-    for model in (EdgeConfig, ServerConfig):
-        if document is not None:
-            with suppress(ConfigError):
-                validate(document, model, "x.toml")
-
-
-def config_profile(data: bytes) -> None:
-    """A meter profile, which installers write by hand."""
-    document = _document(data)
-    if document is not None:
-        with suppress(ProfileError):
-            parse_profile("fuzzed", document)
-
-
-def config_simulator(data: bytes) -> None:
-    """The simulator's park."""
-    document = _document(data)
-    if document is not None:
-        with suppress(SimulatorConfigError):
-            parse_config(document)
-
-
-def _profiles() -> list[bytes]:
-    folder = ROOT / "edge_agent" / "profiles"
-    return sorted((folder / f"{name}.toml").read_bytes() for name in bundled_profiles()[:4])
-
-
-def _edge_and_server() -> list[bytes]:
-    edge = b"""park = "p"\ngateway = "g"\n[broker]\nuser = "g"\npassword_file = "x"\n[outbox]\npath = "o.db"
-[[buses]]\nid = "l"\nhost = "127.0.0.1"\n[[meters]]\nid = "m"\nbus = "l"\nunit = 1\nprofile = "chint_dtsu666"\n"""
-    server = b"""registry = "p.toml"\ndata = "d"\nreports = "r"\n[broker]\nuser = "host"\npassword_file = "x"\n[influx]\nurl = "http://127.0.0.1:8086"\n"""
-    return [edge, server]
-
-
-@cache
-def _scratch() -> Path:
-    return Path(tempfile.mkdtemp(prefix="tanyun-fuzz-"))
-
-
-def _file(data: bytes, name: str) -> Path:
-    path = _scratch() / name
-    path.write_bytes(data)
-    return path
-
-
-def csv_load(data: bytes) -> None:
-    """A load file of the simulator."""
-    with suppress(LoadFileError):
-        read_days(_file(data, "load.csv"))
-
-
-def _csv() -> list[bytes]:
-    day = b"".join(b"1/1/2018 %d:%02d,%d.5\n" % (h, m, h + m) for h in range(24) for m in (0, 15, 30, 45))
-    return [
-        b"date,Usage_kWh\n" + day[14:],
-        b"time;kWh\n2018-01-01 00:15;1,5\n2018-01-01 00:30;2\n",
-        b"date,Usage_kWh\n1/1/2018 0:15,1e308\n",
-    ]
-
-
-def factor_tables(data: bytes) -> None:
-    """The tables of emission factors, one of them replaced."""
-    names = sorted(item.name for item in bundled_data().iterdir() if item.name.endswith(".csv"))
-    folder = _scratch() / "factors"
-    if not folder.exists():
-        folder.mkdir()
-        for name in names:
-            (folder / name).write_bytes((bundled_data() / name).read_bytes())
-    name = names[(data[0] if data else 0) % len(names)]
-    kept = (folder / name).read_bytes()
-    try:
-        (folder / name).write_bytes(data[1:])
-        with suppress(FactorDataError):
-            FactorTable.load(folder)
-    finally:
-        (folder / name).write_bytes(kept)
-
-
-def _factor_rows() -> list[bytes]:
-    names = sorted(item.name for item in bundled_data().iterdir() if item.name.endswith(".csv"))
-    return [bytes([i]) + (bundled_data() / name).read_bytes()[:3000] for i, name in enumerate(names)]
-
-
-def evidence_pack(data: bytes) -> None:
-    """A ZIP from a stranger: it is read strictly, or named as flawed; nothing is unpacked to disk."""
-    path = _file(data, "pack.zip")
-    assert not verify_pack(path).equal
-    with Container(path) as pack:
-        for name in pack.members:
-            with suppress(zlib.error):
-                pack.content(name)
-
-
-@cache
-def _packs() -> list[bytes]:
-    path = _scratch() / "seed.zip"
-    path.unlink(missing_ok=True)
-    with ContainerWriter(path) as made:
-        made.add("a.json", [b'{"a": 1}'])
-        made.add("b/c.bin", [bytes(300)])
-        for name in ("manifest.json", "manifest.sig", "public-key.pem"):
-            made.add(name, [b'{"schema": "x"}'], deflate=False)
-    return [path.read_bytes()]
-
-
-def journal_segment(data: bytes) -> None:
-    """A segment's body adds up, or is corrupt; what adds up packs to the same bytes."""
-    with suppress(CorruptError):
-        assert b"".join(map(pack, unpack_all(data))) == data
-
-
 # The API
 
 
@@ -428,13 +278,19 @@ TARGETS: Mapping[str, Target] = {
     "dlt645_values": Target(
         dlt645_values, lambda: [bytes([i]) + bytes(n) for i in range(40) for n in (2, 3, 4)], 4
     ),
-    "config_registry": Target(config_registry, _toml("tanyun/demo/park.toml"), 10),
-    "config_roles": Target(config_roles, _edge_and_server, 1),
-    "config_profile": Target(config_profile, _profiles, 1),
-    "config_simulator": Target(config_simulator, _toml("tanyun/demo/simulator.toml"), 1),
-    "csv_load": Target(csv_load, _csv, 1),
-    "factor_tables": Target(factor_tables, _factor_rows, 1),
-    "evidence_pack": Target(evidence_pack, _packs, 1),
-    "journal_segment": Target(journal_segment, lambda: [pack(r) for r in said.births()], 100),
+    "config_registry": Target(files.config_registry, files.toml_seeds("tanyun/demo/park.toml"), 10),
+    "config_roles": Target(files.config_roles, files.role_seeds, 1),
+    "config_profile": Target(files.config_profile, files.profile_seeds, 1),
+    "config_simulator": Target(files.config_simulator, files.toml_seeds("tanyun/demo/simulator.toml"), 1),
+    "csv_load": Target(files.csv_load, files.csv_seeds, 1),
+    "factor_tables": Target(files.factor_tables, files.factor_seeds, 1),
+    "evidence_pack": Target(files.evidence_pack, files.pack_seeds, 1),
+    "journal_segment": Target(files.journal_segment, lambda: [pack(r) for r in said.births()], 100),
     "api_times": Target(api_times, _times, 80),
+    "api_bodies": Target(office.api_bodies, office.body_seeds, 1),
+    "fact_csv": Target(office.fact_csv, office.csv_seeds, 4),
+    "fact_workbook": Target(office.fact_workbook, office.sheet_seeds, 1),
+    "fact_json": Target(office.fact_json, office.json_seeds, 10),
+    "tariff_file": Target(office.tariff_file, office.tariff_seeds, 2),
+    "journal_import": Target(office.journal_import, office.export_seeds, 1),
 }

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.host import REBIRTH_PAUSE_MS, SERIAL_CHANGED, Answer, Host, Stored
+from ingest.host import FRAMES_FOUND, SERIAL_CHANGED, Host
+from ingest.session import REBIRTH_PAUSE_MS, Answer, Stored
 from metering import frames
 from metering.registry import parse_registry
 from metering.sparkplug import DataType, Metric
@@ -74,7 +75,7 @@ class Ingest:
         self.entries += commit.entries
         self.sessions |= {state.gateway: state for state in commit.gateways}
         self.stored.digests |= self.stored.fresh
-        self.stored.lost |= self.stored.losses
+        self.stored.lost = (self.stored.lost | self.stored.losses) - self.stored.found
         return commit, self.host.answer
 
     def numbers(self, epoch: int = EPOCH) -> list[int]:
@@ -191,33 +192,58 @@ def test_a_lost_range_ahead_of_a_hole_is_left(ingest: Ingest) -> None:
     assert ingest.acked() == 1
 
 
-def test_a_frame_out_of_a_lost_range_that_turns_up_is_only_acknowledged(ingest: Ingest) -> None:
-    ingest.hear(lost(1, 3))
-    commit, answer = ingest.hear(frame(2))
-    assert (commit.entries, commit.quarantined) == ([], [])
+def test_frames_out_of_a_lost_range_that_turn_up_are_stored_once(ingest: Ingest) -> None:
+    """The first of it, where nothing stands, and the last, where the word of the loss stands."""
+    ingest.hear(lost(1, 4))
+    commit, answer = ingest.hear(frame(2), frame(4), frame(2))
+    assert [(e.index.number, e.index.meter, e.instead_of_loss) for e in commit.entries if isinstance(e.index, FrameIndex)] == [
+        (2, "m", False),
+        (4, "m", True),
+    ]  # fmt: skip
+    assert [(event.kind, event.detail) for event in commit.events] == [
+        (FRAMES_FOUND, {"epoch": EPOCH, "first": 2, "last": 4, "frames": 2})
+    ]
     assert answer.acks == {("gw", EPOCH)}
+    assert ingest.acked() == 4
+    for again in (frame(2), frame(4), lost(1, 4), lost(2, 2)):
+        commit, answer = ingest.hear(again)
+        assert (commit.entries, commit.quarantined, commit.events) == ([], [], [])
+        assert answer.acks == {("gw", EPOCH)}
 
 
-def test_a_withheld_frame_that_is_sent_after_all_is_no_conflict_with_the_word_of_its_loss(
+def test_a_withheld_frame_that_is_sent_after_all_takes_the_place_of_the_word_of_its_loss(
     ingest: Ingest,
 ) -> None:
     """It bears the number of that word: asked for again, it must not make the gateway number anew."""
     ingest.hear(frame(1), lost(2, 2), frame(3))
-    for _again in range(2):
-        commit, answer = ingest.hear(frame(2))
-        assert (commit.entries, commit.quarantined, answer.new_epochs) == ([], [], set())
-        assert answer.acks == {("gw", EPOCH)}
+    commit, answer = ingest.hear(frame(2))
+    assert ([e.instead_of_loss for e in commit.entries], commit.quarantined, answer.new_epochs) == (
+        [True],
+        [],
+        set(),
+    )
+    commit, answer = ingest.hear(frame(2))
+    assert (commit.entries, commit.quarantined, answer.new_epochs) == ([], [], set())
+    assert answer.acks == {("gw", EPOCH)}
 
 
-def test_an_outbox_that_has_another_frame_where_the_journal_has_a_loss_is_another_outbox(
-    ingest: Ingest,
-) -> None:
-    """Not asked for: in a session that has come no further, it may be a copy of the card."""
-    ingest.hear(frame(1), lost(2, 2))
+def test_what_is_refused_out_of_a_lost_range_is_passed_over(ingest: Ingest) -> None:
+    ingest.hear(lost(1, 3))
+    commit, answer = ingest.hear(frame(2, "m", BAD))
+    assert (commit.entries, commit.events) == ([], [])
+    assert answer.acks == {("gw", EPOCH)}
+
+
+def test_a_copy_of_a_card_keeps_what_it_has_where_the_journal_has_a_loss(ingest: Ingest) -> None:
+    """In a session that has come no further. The first number under which both have frames tells them apart."""
+    ingest.hear(frame(1), lost(2, 2), frame(3))
     ingest.restart()
     ingest.hear(nbirth(), dbirth())
     ingest.host._session("gw").verified[EPOCH] = 1
-    _commit, answer = ingest.hear(frame(2))
+    commit, answer = ingest.hear(frame(2))
+    assert ([e.instead_of_loss for e in commit.entries], answer.new_epochs) == ([True], set())
+    assert ingest.host.acked("gw", EPOCH) == 2
+    _commit, answer = ingest.hear(frame(3, "m", total(77)))
     assert answer.new_epochs == {"gw"}
 
 

@@ -243,7 +243,8 @@ def test_an_open_month_becomes_its_closed_document(
       "meters":[{"role":"grid_boundary","unit":"Wh","points_read":90,"points_expected":100,"estimated_wh":"7"},
                 {"role":"sub_meter","unit":"Wh","points_read":1,"points_expected":100,"estimated_wh":"7"}],
       "emissions":[{"use":"enterprise","energy_wh":"72000","emission_ug":"38203200000"},
-                   {"use":"park","energy_wh":null,"emission_ug":null}]}"""
+                   {"use":"park","energy_wh":null,"emission_ug":null}],
+      "reported":[{"id":"purchased_wh","substituted":"500"},{"id":"market","substituted":"9"}]}"""
         % MONTH_MS
     )
     with MonthStore(plant.files.months) as months:
@@ -252,7 +253,7 @@ def test_an_open_month_becomes_its_closed_document(
     [closed] = writer.query("history", query)
     assert (closed["closed"], closed["revision"], closed["outcome"], closed["findings"]) == (1, 1, 1, 1)
     assert (closed["energy_wh"], closed["emission_g"]) == (72000, 38203.2)
-    assert (closed["completeness"], closed["estimated_wh"]) == (0.9, 7)
+    assert (closed["completeness"], closed["estimated_wh"], closed["substituted_wh"]) == (0.9, 7, 500)
 
 
 def test_every_revision_of_a_month_is_kept_beside_the_one_before(

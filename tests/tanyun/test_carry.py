@@ -1,6 +1,7 @@
 """Frames that travel in a file: out of a real outbox, into a real journal, judged as if they had come over the wire."""
 
 import gzip
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -132,6 +133,25 @@ def test_lost_and_thinned_ranges_travel_too(site: Site) -> None:
     assert site.take_in(site.export(1, 100)).stored == 0
 
 
+def test_frames_of_a_lost_range_that_turn_up_on_another_card_are_stored(site: Site) -> None:
+    site.feed(50)
+    whole = site.export(1, 100, "whole")
+    site.outbox._db.execute("DELETE FROM frame WHERE number <= 4 OR number BETWEEN 21 AND 30")
+    site.outbox.evicted = Evicted(thinned=10, thinned_to=30, lost=4, lost_to=4)
+    assert site.take_in(site.export(1, 100)).stored == 88
+    with JournalReader(site.journal) as reader:
+        before = reader.head()
+    assert site.take_in(whole).stored == 14
+    with JournalReader(site.journal) as reader:
+        assert reader.verify_chain() == before.segments + 1
+        frames = [frame.number for meter in ("m1", "m2") for frame in reader.frames("gw", meter, 0, 1 << 60)]
+        found = [event.detail for event in reader.events() if event.kind == "frames_found"]
+    assert sorted(frames) == list(range(1, 101))
+    assert [(d["first"], d["last"], d["frames"]) for d in found] == [(1, 30, 14)]
+    assert site.take_in(whole).stored == 0
+    assert site.take_in(site.export(1, 100)).stored == 0
+
+
 @pytest.mark.parametrize("part", [0.01, 0.5, 0.999])
 def test_of_a_file_that_was_cut_or_changed_nothing_is_stored(site: Site, part: float) -> None:
     site.feed(200)
@@ -149,14 +169,29 @@ def test_of_a_file_that_was_cut_or_changed_nothing_is_stored(site: Site, part: f
 
 
 def test_what_is_no_export_or_of_another_park_is_refused(site: Site, tmp_path: Path) -> None:
-    (tmp_path / "x").write_bytes(
-        gzip.compress(b'{"format": "tanyun frames 1", "park": "q", "gateway": "gw"}\n')
-    )
+    head = b'{"format": "tanyun frames 1", "park": "q", "gateway": "gw", "epoch": 1, "first": 1, "last": 2}\n'
+    (tmp_path / "x").write_bytes(gzip.compress(head))
     with pytest.raises(StoreError, match="park 'q'"):
         site.take_in(tmp_path / "x")
-    (tmp_path / "y").write_bytes(b"PK\x03\x04 a zip")
-    with pytest.raises(StoreError, match="not a file of"):
-        site.take_in(tmp_path / "y")
+    for data in (
+        b"PK\x03\x04 a zip",
+        *map(gzip.compress, (b"[" * 9_000, head[:40], head.replace(b"1,", b'"1",'))),
+    ):
+        (tmp_path / "y").write_bytes(data)
+        with pytest.raises(StoreError, match="not a file of"):
+            site.take_in(tmp_path / "y")
+
+
+def test_a_small_file_that_unpacks_to_much_is_not_held_in_memory(site: Site, tmp_path: Path) -> None:
+    head = b'{"format": "tanyun frames 1", "park": "p", "gateway": "gw", "epoch": 1, "first": 1, "last": 2}\n'
+    (tmp_path / "bomb").write_bytes(gzip.compress(head + b"\xff" * (64 << 20)))
+    tracemalloc.start()
+    try:
+        with pytest.raises(StoreError, match="a record of more than"):
+            site.take_in(tmp_path / "bomb")
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.journal import Commit, Entry, JournalReader, Offset
+from storage.journal import Commit, Entry, JournalReader, NewEvent, Offset
 from storage.journal_writer import JournalWriter
 from storage.months import MonthRow, MonthStore, digest_of
 from tanyun.config import ServerConfig
@@ -64,6 +64,18 @@ def damage(file: str, sql: str) -> Callable[[Path], None]:
 
 def test_sound_stores_have_no_fault(sound: Path) -> None:
     assert faults(sound) == []
+
+
+@pytest.mark.parametrize("kind", ["frames_lost", "frames_thinned"])
+def test_numbers_that_were_given_up_and_declared_are_no_hole(tmp_path: Path, sound: Path, kind: str) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(sound, data)
+    journal = JournalWriter(data / "journal.db")
+    journal.commit(
+        Commit([frame(6)], events=[NewEvent(0, "g", kind, {"epoch": 1, "first": 3, "last": 5})]), NOW_MS
+    )
+    journal.close()
+    assert faults(data) == []
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,18 @@ def test_killed_child_is_started_again_after_a_delay(tmp_path: Path) -> None:
         assert processes(supervisor)["stream"] == {"pid": second, "restarts": 1}
 
 
+def test_children_that_are_renewed_have_other_pids_and_go_on(tmp_path: Path) -> None:
+    children = [python(name, FOREVER, tmp_path) for name in ("ingest", "stream")]
+    with Supervisor(children, tmp_path / "processes.json") as supervisor:
+        first = {child.name: supervisor.pid(child.name) for child in children}
+        supervisor.renew()
+        second = {child.name: supervisor.pid(child.name) for child in children}
+        assert not set(first.values()) & {*second.values(), None}
+        assert None not in second.values()
+        assert not any(alive(pid) for pid in first.values() if pid is not None)
+        assert {row["restarts"] for row in processes(supervisor).values()} == {1}
+
+
 def test_delay_doubles_up_to_five_seconds_and_starts_over_after_ten_seconds_of_life(tmp_path: Path) -> None:
     clock = Clock()
     with Supervisor([python("x", FOREVER, tmp_path)], tmp_path / "processes.json", clock) as supervisor:

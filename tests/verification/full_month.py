@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from storage.months import MonthRow, digest_of
-from tests.verification import full_tariff
+from tests.verification import full_declared, full_tariff
 from verification import lines
 from verification.document import Change, MonthDocument, canonical, parse
 from verification.substitution_line import SubstitutionLine
@@ -46,6 +46,7 @@ def _values(document: MonthDocument) -> dict[str, object]:
         **_carbon(),
         **_quality(document),
         **full_tariff.values(),
+        **full_declared.values(),
     }
 
 

@@ -298,7 +298,7 @@ def test_what_a_process_that_died_was_to_do_is_done_here(
 
 
 def _here(_path: Path, _meters: frozenset[str]) -> Share:
-    return Share({}, {}, {}, None, os.getpid(), 0, {})
+    return Share({}, {}, {}, None, os.getpid(), 0, {}, {})
 
 
 def test_the_second_process_does_its_part(packed: Packed, tmp_path: Path) -> None:

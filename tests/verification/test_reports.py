@@ -24,17 +24,19 @@ from noto_cjk_sans_otc import FONT_PATH
 from storage.months import MonthRow, report_stem, verification_code
 from tests.verification.full_month import changed, full
 from verification import lines
-from verification.document import parse
+from verification.document import Change, parse
 from verification.formats import (
     RENDERERS,
     ReportExistsError,
     cells,
     csv,
     pdf,
+    tables_changes,
     tables_quality,
     write_reports,
     xlsx,
 )
+from verification.formats.cells import Badge, Text
 from verification.formats.chart import daily_chart
 from verification.formats.report import GROUPS, Report
 
@@ -217,9 +219,39 @@ def test_a_restated_revision_shows_its_reason_and_every_difference(month_rows: l
     row = full(month_rows[0])
     changes = parse(row.document).changes
     sheet = workbook(xlsx.render(row), cached=True)["T10"]
-    shown = [line[:3] for line in sheet.iter_rows(min_row=4, max_row=3 + len(changes), values_only=True)]
-    assert sorted(shown) == sorted((c.path, c.old, c.new) for c in changes)
-    assert "ct_corrected" in "".join(str(c.value) for line in sheet.iter_rows() for c in line)
+    shown = list(sheet.iter_rows(min_row=4, max_row=3 + len(changes), values_only=True))
+    assert sorted(str(line[0]).split()[-1] for line in shown) == sorted(c.path for c in changes)
+    (bought,) = [line for line in shown if str(line[0]).endswith(" energy.purchased_wh")]
+    (change,) = [c for c in changes if c.path == "energy.purchased_wh"]
+    assert str(bought[0]).startswith("电量：购入电量")
+    assert bought[1] == "kWh"
+    assert bought[2:5] == pytest.approx(
+        [int(change.old) / 1000, int(change.new) / 1000, (int(change.new) - int(change.old)) / 1000]
+    )
+    assert "互感器变比更正 ct_corrected" in "".join(str(c.value) for line in sheet.iter_rows() for c in line)
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "said"),
+    [
+        ("meters[w/volume_total].energy_wh", "1500", "", ["表计 w/累计体积：本期量", "m3", "1.500", "—", "—"]),
+        ("totals[market].heat_ug", "1000000", "3000000", ["排放合计 市场法：热力排放", "tCO2", "0.000001", "0.000003", "0.000002"]),
+        ("reported[purchased_wh].substituted", "0", "812500", ["上报 购入电量：数据替代", "kWh", "0.000", "812.500", "812.500"]),
+        ("outcome", "PASS", "FAIL", ["核查结论", "—", "通过", "不通过", "—"]),
+        ("checks[V16].value", "5 / 5", "4 / 5", ["校核 V16：值", "—", "5 / 5", "4 / 5", "—"]),
+        ("energy_types[electricity].coefficient_kgce", "0.1", "0.2", ["能源品种 电力", "—", "0.1", "0.2", "—"]),
+    ],
+)  # fmt: skip
+def test_a_difference_is_told_in_words_and_with_its_unit(
+    month_rows: list[MonthRow], path: str, old: str, new: str, said: list[str]
+) -> None:
+    document = msgspec.structs.replace(
+        parse(month_rows[0].document), changes=(Change(path=path, old=old, new=new),)
+    )
+    ((label, *cells),) = tables_changes.changes(document).rows
+    assert isinstance(label, Text)
+    assert [label.zh.rstrip("："), *(cell.plain for cell in cells if not isinstance(cell, Badge))] == said
+    assert label.en == path
 
 
 def test_figures_in_the_csv_bundle_are_exact(month_rows: list[MonthRow]) -> None:
@@ -316,3 +348,17 @@ def test_a_name_cannot_leave_the_folder_of_reports(month_rows: list[MonthRow], n
     stem = report_stem(changed(month_rows[0], facts=facts))
     assert not set(stem) & set("/\\ \n\0")
     assert stem.endswith("_2026-10_r1")
+
+
+def test_the_pdf_leaves_what_only_leads_to_the_proof_to_the_workbook(month_rows: list[MonthRow]) -> None:
+    paths = ["daily[2026-10-01].energy_wh", "meters[m-grid/energy_import_total].balance.opening_bracket[0].segment",
+             "meters[m-grid/energy_import_total].energy_wh", "totals[standard].including_ug"]  # fmt: skip
+    found = tuple(Change(path=path, old="1", new="2") for path in paths)
+    table = tables_changes.changes(msgspec.structs.replace(parse(month_rows[0].document), changes=found))
+    assert [line[0].en for line in table.rows if isinstance(line[0], Text)] == [
+        paths[3],
+        paths[2],
+        paths[0],
+        paths[1],
+    ]
+    assert table.printed == 3

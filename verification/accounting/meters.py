@@ -33,6 +33,9 @@ EVENTS = {
     "power_gap": ("功率缺测，未积分", "power not read, not integrated"),
     "power_implausible": ("功率超限已剔除", "implausible power left out"),
     "power_reversed": ("功率反向，按零计", "power reversed, counted as zero"),
+    "missing_factor": ("排放因子缺失", "no emission factor"),
+    "declared_factor_missing": ("申报因子缺失", "no declared factor"),
+    "restated": ("区间已重算（迟到或更正的读数）", "intervals computed again"),
     "unexplained": ("换表待确认", "exchange to be confirmed"),
     "serial_changed": ("换表待确认（出厂编号变化）", "serial number changed, exchange to be confirmed"),
 }

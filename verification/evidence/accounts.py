@@ -12,11 +12,13 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from factors.policy import MissingFactor, Why
+from factors.series import series_of
 from factors.table import Factor
 from metering.intervals import Span, local_day
 from metering.reading_types import READING_TYPES
 from metering.roles import Role
 from storage.facts.kinds import BillFact
+from storage.facts.series import SeriesFact
 from verification.accounting.bills import BillKey, bill_lines
 from verification.accounting.books import enterprise_facts
 from verification.accounting.certificates import accepted_wh, certificate_lines
@@ -81,6 +83,9 @@ class Accounts:
         yield from self._of_production()
         yield from self._of_bills()
         yield from _lines("substitutions", document.substitutions, self.substitutions(self._recount.holes))
+        span = Span(document.start_ms, document.end_ms)
+        mine = books.facts.of(SeriesFact, document.scope.id)
+        yield from _lines("series", document.series, series_of(mine, span))
 
     def _coal(self, purchased: int | None, heat: Sequence[HeatLine]) -> tuple[EnergyLine, ...]:
         litres = self._metered("L", "fresh_water")

@@ -10,6 +10,7 @@ import msgspec
 
 from factors.coal import CoalCoefficient, load_coefficients
 from factors.fuel import FuelFactor, FuelTable
+from factors.series import series_of
 from metering.intervals import Span
 from metering.registry import Park
 from storage.facts.fact import Fact
@@ -28,6 +29,7 @@ from storage.facts.kinds import (
     ProductFact,
     ProductionFact,
 )
+from storage.facts.series import SeriesFact
 from storage.facts.state import Facts
 from storage.facts.substitution import ApprovalFact, SubstitutionFact
 from storage.ledger import IntervalRow
@@ -96,11 +98,14 @@ def _chosen(books: Books, document: MonthDocument) -> Iterator[Fact]:
     records = [books.enterprise(name) for name in books.enterprises]
     subjects = {books.scope, *books.enterprises, *(line.meter for line in document.meters)}
     subjects |= {record.industry for record in records if record is not None}
-    bills = books.bills()
+    bills, month = books.bills(), Span(document.start_ms, document.end_ms)
     for kind in KINDS.values():
         for fact in books.facts.of(kind):
             of_month = isinstance(fact, _OF_MONTH) and fact.month == books.month
-            if fact.subject in subjects and (of_month or isinstance(fact, _LASTING) or fact in bills):
+            declared = isinstance(fact, SeriesFact) and bool(series_of([fact], month))
+            if fact.subject in subjects and (
+                of_month or declared or isinstance(fact, _LASTING) or fact in bills
+            ):
                 yield fact
 
 

@@ -6,6 +6,7 @@ from math import floor
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from factors.series import Part
 from metering.dated import transformer_ratio
 from metering.intervals import QUARTER_MS, Span, iso, local_day
 from metering.reading_types import READING_TYPES
@@ -13,6 +14,7 @@ from metering.roles import Role
 from verification.accounting.substitutions import Holes
 from verification.document import Bracket, FactorLine, MeterLine, MonthDocument, count_text
 from verification.evidence.boundaries import Boundaries
+from verification.evidence.declared import DeclaredRecount
 from verification.evidence.facts import ELECTRIC, Difference, Facts, unlike
 from verification.evidence.filling import Filling
 from verification.evidence.frozen import frozen_spans, marked
@@ -39,6 +41,7 @@ class Share(NamedTuple):
     frames: int
     intervals: int
     periods: dict[Key, dict[int, PeriodSum]]
+    declared: dict[Key, dict[int, Part]]
 
 
 class Recount:
@@ -56,6 +59,7 @@ class Recount:
         self._days = list(_days(self._span, self._zone))
         self._sums: dict[Key, Sums] = {}
         self._periods = PeriodRecount(document, facts)
+        self._declared = DeclaredRecount(document, facts)
         self._ratios = {factor_id: ratio.as_integer_ratio() for factor_id, ratio in facts.ratios.items()}
         self._filling = Filling(self._span, ())
         self.intervals = 0
@@ -73,6 +77,7 @@ class Recount:
             self._replay.frames,
             self.intervals,
             self._periods.parts(told),
+            self._declared.parts(told),
         )
 
     def _join(self, share: Share) -> None:
@@ -80,6 +85,7 @@ class Recount:
         self._replay.join(share.told, share.cited, share.frames)
         self.intervals += share.intervals
         self._periods.join(share.periods)
+        self._declared.join(share.declared)
 
     def differences(
         self,
@@ -104,6 +110,7 @@ class Recount:
             yield from self._of_meter(line)
             yield from self._of_balance(line)
         yield from self._periods.differences(self.energy, lambda key: self._sums[key].estimated)
+        yield from self._declared.differences(self.energy)
         yield from self.boundaries.differences()
 
     @property
@@ -165,6 +172,7 @@ class Recount:
             yield Difference(f"{place} {name}".rstrip(), said, replayed)
         self._sums[key] = Sums.of(found, self._days)
         self._periods.add(key, found)
+        self._declared.add(key, found)
         self.intervals += min(len(found), len(stored))
 
     def _of_events(self, key: Key, *, determined: bool) -> Iterator[Difference]:

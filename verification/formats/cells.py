@@ -104,6 +104,8 @@ class Table:
     note_en: str = ""
     sheet: str = ""
     """Of the workbook and the CSV file; the id where empty."""
+    printed: int | None = None
+    """So many rows are in the PDF; None: all that fit. Workbook and CSV have every row."""
 
     @property
     def name(self) -> str:
@@ -143,6 +145,11 @@ def factor(ug_per_wh: str | None) -> Number:
 def percent(share: str | Fraction | None, places: int = 1) -> Number:
     """A share as per cent."""
     return Number(None if share is None else Fraction(share) * 100, places)
+
+
+def moment(at: str) -> str:
+    """An ISO time for people: local, without its offset, which the cover names."""
+    return at[:19].replace("T", " ")
 
 
 def text(zh: str | None, en: str = "", *, small: bool = False) -> Text:

@@ -85,14 +85,15 @@ def _finding(check: CheckLine) -> dict[str, Any]:
 
 
 def _table(table: Table) -> dict[str, Any]:
+    printed = table.rows[: ROWS_SHOWN if table.printed is None else min(table.printed, ROWS_SHOWN)]
     return {
         "id": table.id,
         "group": table.id.split(".")[0],
         "zh": table.zh,
         "en": table.en,
         "columns": [{"zh": c.zh, "en": c.en, "width": c.width, "align": c.align} for c in table.columns],
-        "rows": [[_cell(cell) for cell in line] for line in table.rows[:ROWS_SHOWN]],
-        "more": max(len(table.rows) - ROWS_SHOWN, 0),
+        "rows": [[_cell(cell) for cell in line] for line in printed],
+        "more": len(table.rows) - len(printed),
         "note_zh": table.note_zh,
         "note_en": table.note_en,
     }

@@ -14,11 +14,13 @@ from verification.formats.cells import (
     NONE,
     Number,
     Table,
+    moment,
     tce,
     tonnes,
     wan_kwh,
 )
 from verification.lines import EmissionTotals
+from verification.restate import reason_text
 
 TITLE_ZH, TITLE_EN = "月度动态核查报告", "Monthly dynamic verification report"
 NOTE_ZH = (
@@ -78,12 +80,12 @@ class Report:
             ("园区", "park", f"{d.park.name} {d.park.name_en}".strip()),
             *self._who(),
             ("核算期", "period", f"{d.start[:10]} 00:00 — {d.end[:10]} 00:00（{d.zone}）"),
-            ("版次", "revision", f"第 {d.revision} 版" + (f"；{d.reason}" if d.reason else "")),
+            ("版次", "revision", f"第 {d.revision} 版" + (f"；{reason_text(d.reason)}" if d.reason else "")),
             ("核算边界", "boundary", d.facts.boundary or self.formula()),
             ("核算标准", "standard", d.facts.standard or NONE),
             ("因子口径", "factor policy", "；".join(self._policies())),
             ("联系人", "contact", f"{d.facts.contact} {d.facts.phone}".strip() or NONE),
-            ("生成时刻", "generated at", f"{d.closed_at}（关账时刻 time of the close）"),
+            ("生成时刻", "generated at", f"{moment(d.closed_at)}（关账时刻，{d.zone} time of the close）"),
             ("数据摘要", "data hash, SHA-256", self.row.digest),
         ]
 

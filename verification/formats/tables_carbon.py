@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from verification.document import MonthDocument
+from verification.formats import tables_declared
 from verification.formats.cells import (
     BASES,
     KG_PER_T,
@@ -46,6 +47,7 @@ def tables(document: MonthDocument) -> Iterator[Table]:
     yield _t5(document)
     if document.enterprises:
         yield _t5_enterprises(document)
+    yield from tables_declared.tables(document)
     yield _t6_production(document)
     yield _t6(document)
     yield _t6_grades(document)

@@ -17,6 +17,7 @@ from verification.formats.cells import (
     Text,
     factor,
     kwh,
+    moment,
     number,
     percent,
     rows,
@@ -291,7 +292,7 @@ def _t2_demand(document: MonthDocument) -> Table:
         Column("功率因数", "cosφ", 30, "right"),
     )
     found = [
-        (text(m.meter), number(m.max_demand_w, 1000), text(m.max_demand_at), number(m.power_factor))
+        (text(m.meter), number(m.max_demand_w, 1000), text(moment(m.max_demand_at)), number(m.power_factor))
         for m in document.meter_facts
         if m.max_demand_w is not None or m.power_factor is not None
     ]

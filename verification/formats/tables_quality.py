@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from metering.reading_types import READING_TYPES
 from verification.document import CheckLine, FactorLine, MeterLine, MonthDocument
-from verification.formats import tables_reported
+from verification.formats import tables_changes, tables_reported
 from verification.formats.cells import (
     NONE,
     VERIFIED,
@@ -16,6 +16,7 @@ from verification.formats.cells import (
     Table,
     Text,
     kwh,
+    moment,
     rows,
     text,
 )
@@ -33,7 +34,7 @@ def tables(document: MonthDocument) -> Iterator[Table]:
     yield _t8(document)
     yield _t8_records(document)
     yield _t9(document)
-    yield _t10(document)
+    yield tables_changes.changes(document)
     if document.substitutions:
         yield tables_reported.substitutions(document)
     yield _t11(document)
@@ -122,26 +123,12 @@ def _t9(document: MonthDocument) -> Table:
             text(e.meter),
             text(e.label_zh, e.label_en),
             Number(Fraction(e.count), 0),
-            text(e.first_at),
-            text(e.last_at),
+            text(moment(e.first_at)),
+            text(moment(e.last_at)),
         )
         for e in document.events
     ]
     return Table("T9", "异常事件", "Events", columns, rows(found))
-
-
-def _t10(document: MonthDocument) -> Table:
-    columns = (Column("项目", "Item"), Column("原值", "Old", 44, "right"), Column("新值", "New", 44, "right"))
-    ordered = sorted(document.changes, key=lambda c: c.path.startswith("daily["))
-    found = [(text(c.path, small=True), text(c.old, small=True), text(c.new, small=True)) for c in ordered]
-    reason = document.reason or ""
-    zh = f"第 {document.revision} 版；更正原因：{reason}。" if reason else "首版，无更正。"
-    en = (
-        f"Revision {document.revision}; reason: {reason}"
-        if reason
-        else "First revision, nothing was corrected."
-    )
-    return Table("T10", "更正", "Corrections against the revision before", columns, rows(found), zh, en)
 
 
 def _t11(document: MonthDocument) -> Table:
@@ -164,7 +151,7 @@ def _t11(document: MonthDocument) -> Table:
 
 
 def _check(line: CheckLine) -> tuple[Cell, ...]:
-    meters = f" 涉及 meters: {'、'.join(line.meters)}" if line.meters else ""
+    meters = f"；涉及表计：{'、'.join(line.meters)}" if line.meters else ""
     formula = f"【{line.formula}】" if line.formula else ""
     return (
         text(line.id),
@@ -268,7 +255,7 @@ def _brackets(line: MeterLine) -> Iterator[tuple[Cell, ...]]:
             yield (
                 text(line.meter, kind),
                 text(zh, en),
-                text(item.t, small=True),
+                text(moment(item.t), small=True),
                 text(item.raw, small=True),
                 kwh(item.base_wh),
                 text(f"{item.segment}/{item.index}", small=True),

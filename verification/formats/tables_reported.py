@@ -2,7 +2,7 @@
 
 from metering.reading_types import READING_TYPES
 from verification.document import MonthDocument
-from verification.formats.cells import UG_PER_T, Cell, Column, Table, number, percent, rows, text
+from verification.formats.cells import UG_PER_T, Cell, Column, Table, moment, number, percent, rows, text
 from verification.substitution_line import ReportedLine, SubstitutionLine
 
 _SHOWN_UNITS = {
@@ -70,7 +70,7 @@ def _substitution(line: SubstitutionLine) -> tuple[Cell, ...]:
     told = ("已复核", "approved") if line.accepted else (line.refused_zh, line.refused_en)
     return (
         text(line.meter, READING_TYPES[line.reading_type].label_zh, small=True),
-        text(f"{line.start[:16]} →\n{line.end[:16]}".replace("T", " "), small=True),
+        text(f"{moment(line.start)[:16]} →\n{moment(line.end)[:16]}", small=True),
         number(line.amount, scale, 3),
         text(unit),
         text(f"{line.method_zh}：{line.reason}", line.method_en, small=True),

@@ -94,6 +94,7 @@ def test_every_mistake_is_listed_with_sheet_row_and_column_and_nothing_passes(
         ("bill.csv", "a,b\n1,2\n", "no row names the fields"),
         ("bill.csv", "enterprise,numero\na,1\n", "no field 'numero'"),
         ("bill.csv", "enterprise,number,number\na,1,2\n", "stands twice"),
+        ("bill.csv", "enterprise,number\na," + "9" * 200_000, "not CSV that can be read"),
     ],
 )
 def test_a_sheet_that_is_none_says_why(tmp_path: Path, name: str, text: str, said: str) -> None:
@@ -139,6 +140,16 @@ def test_a_damaged_sheet_inside_a_sound_workbook_is_refused(tmp_path: Path, fact
         for part in good.infolist():
             data = good.read(part)
             bad.writestr(part.filename, data[: len(data) // 2] if "sheet1.xml" in part.filename else data)
+    with pytest.raises(RefusedError, match="not a workbook"):
+        read(file)
+
+
+def test_a_part_that_names_what_a_workbook_has_not_is_refused(tmp_path: Path) -> None:
+    source = io.BytesIO(export_workbook(Facts(), ("bill",)))
+    file = tmp_path / "x.xlsx"
+    with zipfile.ZipFile(source) as good, zipfile.ZipFile(file, "w") as bad:
+        for part in good.infolist():
+            bad.writestr(part.filename, good.read(part).replace(b"Extension=", b"Extensinn="))
     with pytest.raises(RefusedError, match="not a workbook"):
         read(file)
 

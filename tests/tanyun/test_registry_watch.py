@@ -1,0 +1,44 @@
+"""`tanyun serve` starts its roles again when the registry says something else, and only then."""
+
+from pathlib import Path
+
+import pytest
+
+from tanyun.registry_watch import RegistryWatch
+from tests.tanyun.test_sheets import REGISTRY
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "park.toml").write_text(REGISTRY, encoding="utf-8")
+    return tmp_path / "park.toml"
+
+
+def asked(watch: RegistryWatch) -> list[bool]:
+    return [watch.changed() for _ in range(4)]
+
+
+def test_another_content_is_told_once_and_after_it_kept_still(file: Path) -> None:
+    watch = RegistryWatch(file)
+    assert not any(asked(watch))
+    file.write_text(REGISTRY + "\n# another word\n", encoding="utf-8")
+    assert asked(watch) == [False, True, False, False]
+
+
+def test_the_same_content_written_again_is_no_change(file: Path) -> None:
+    watch = RegistryWatch(file)
+    file.unlink()
+    assert not watch.changed()
+    file.write_text(REGISTRY, encoding="utf-8")
+    assert not any(asked(watch))
+
+
+def test_a_wrong_registry_restarts_nothing_until_it_is_put_right(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    watch = RegistryWatch(file)
+    file.write_text(REGISTRY + "\n[[meters]]\nid = 'x'\n", encoding="utf-8")
+    assert not any(asked(watch))
+    assert "nothing is restarted" in caplog.text
+    file.write_text(REGISTRY + "\n# another word\n", encoding="utf-8")
+    assert asked(watch) == [False, True, False, False]
