@@ -15,8 +15,10 @@ from metering.intervals import local_month, to_ms
 from metering.registry import parse_registry
 from tests.verification.conftest import MONTH, PARK
 from tests.verification.test_evidence import Edit, Packed, Works, forged, recompute
+from verification import changes
 from verification.document import parse
 from verification.evidence import manifest as names
+from verification.evidence import recompute_books
 from verification.evidence.verify import verify_pack
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(3, 35)))
@@ -41,6 +43,11 @@ def revisions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     )  # the frozen revision's pack is the same, whatever came since
     assert new != old
     return old, new
+
+
+def test_both_tables_of_differences_leave_the_same_fields_out() -> None:
+    assert set(recompute_books.CIRCUMSTANCES) == changes.NOT_FIGURES
+    assert recompute_books.NAMING == changes.ITEM_NAMES
 
 
 def by_script(folder: Path, *packs: Path) -> subprocess.CompletedProcess[str]:
