@@ -7,7 +7,7 @@ tag 2: a node, its left subtree and its right one follow. A tree of n leaves has
 
 import struct
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -67,34 +67,46 @@ def _root(leaves: Sequence[bytes], low: int, high: int) -> bytes:
     return node_hash(_root(leaves, low, middle), _root(leaves, middle, high))
 
 
-def blocks(chunks: Iterator[bytes]) -> Iterator[Block]:
-    """The blocks of `journal/records.bin`; memory holds one of them and a chunk. ProofError when the bytes are none."""
+def blocks(chunks: Iterator[bytes], *, hashed: bool = True) -> Iterator[Block]:
+    """The blocks of `journal/records.bin`; memory holds one of them and a chunk. ProofError when the bytes are none.
+
+    Where somebody else checks the roots, they need not be `hashed`: they are empty then.
+    """
+    digest = _sha256 if hashed else _nothing
     data, enough = b"", 0
     for chunk in chunks:
         data += chunk
         if len(data) >= enough:
             at = 0
-            while (found := _block(data, at)) is not None:
+            while (found := _block(data, at, digest)) is not None:
                 block, at = found
                 yield block
             data = data[at:]
             enough = 2 * len(data)  # so that a block of many chunks is not begun again at each of them
     at = 0
     while at < len(data):
-        if (found := _block(data, at)) is None:
+        if (found := _block(data, at, digest)) is None:
             raise ProofError("it ends within a block")
         block, at = found
         yield block
 
 
-def _block(data: bytes, at: int) -> tuple[Block, int] | None:
+def _sha256(data: bytes) -> bytes:
+    return sha256(data).digest()
+
+
+def _nothing(_data: bytes) -> bytes:
+    return b""
+
+
+def _block(data: bytes, at: int, digest: Callable[[bytes], bytes]) -> tuple[Block, int] | None:
     """The block that begins at a place, and where it ends; None when the data ends before."""
     if len(data) - at < _BLOCK.size:
         return None
     segment, count = _BLOCK.unpack_from(data, at)
     if count == 0:
         raise ProofError(f"segment {segment} without records")
-    tree = _Tree(data, at + _BLOCK.size)
+    tree = _Tree(data, at + _BLOCK.size, digest)
     try:
         root = tree.root(0, count)
     except IndexError:
@@ -105,8 +117,8 @@ def _block(data: bytes, at: int) -> tuple[Block, int] | None:
 class _Tree:
     """A pruned tree being read; IndexError where the data ends before it."""
 
-    def __init__(self, data: bytes, at: int) -> None:
-        self._data, self.at = data, at
+    def __init__(self, data: bytes, at: int, digest: Callable[[bytes], bytes]) -> None:
+        self._data, self.at, self._digest = data, at, digest
         self.records: list[tuple[int, bytes]] = []
 
     def root(self, low: int, high: int) -> bytes:
@@ -117,7 +129,7 @@ class _Tree:
             self.at = self._within(begin + int.from_bytes(data[at + 1 : begin]))
             record = data[begin : self.at]
             self.records.append((low, record))
-            return sha256(b"\x00" + record).digest()
+            return self._digest(b"\x00" + record)
         if tag == _HASH:
             self.at = self._within(at + 1 + _DIGEST_SIZE)
             return data[at + 1 : self.at]
@@ -126,7 +138,7 @@ class _Tree:
         self.at = at + 1
         middle = low + split(high - low)
         left = self.root(low, middle)
-        return sha256(b"\x01" + left + self.root(middle, high)).digest()
+        return self._digest(b"\x01" + left + self.root(middle, high))
 
     def _within(self, end: int) -> int:
         if end > len(self._data):
