@@ -1,4 +1,4 @@
-"""A park as it runs: gateways of 20 meters, every meter polled every 15 s, frames as they come from all of them at once.
+"""A park as it runs: gateways of 20 meters, frames as they come from all of them at once.
 
 A frame has 20 readings of which two are totals; the gauges are random floats, the worst that a codec can meet. 1 % of the frames
 come after the next one of their meter, 0.1 % come twice. All frames have one length, so that a poll of the whole park is
@@ -6,7 +6,6 @@ made as one table of bytes.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +15,10 @@ from metering.protobuf_wire import bytes_field, float_field, uint_field
 from metering.reading_types import READING_TYPES
 from metering.registry import Park, parse_registry
 from metering.sparkplug import DataType, Metric, Payload, encode
-from storage.journal import BirthIndex, Commit, Entry, FrameIndex
-from storage.journal_writer import JournalWriter
 from storage.segment import Record
 
 U8 = NDArray[np.uint8]
-PER_GATEWAY, POLL_MS, SEGMENT = 20, 15_000, 50
+PER_GATEWAY, POLL_MS = 20, 15_000
 T0 = 1_793_458_800_000
 TOTALS = ("energy_import_total", "energy_export_total")
 GAUGES = tuple(
@@ -104,8 +101,9 @@ def _places(template: bytes, wanted: bytes) -> list[int]:
     return found
 
 
-def polls(meters: int, first: int, count: int, seed: int = 1) -> Iterator[list[Record]]:
-    """What arrives poll by poll, from poll `first` on: the same whatever was asked for before."""
+def polls(meters: int, count: int, poll_ms: int = POLL_MS) -> Iterator[list[Record]]:
+    """What arrives, poll by poll."""
+    rng = np.random.default_rng(1)
     table = np.frombuffer(b"".join(map(_template, range(meters))), np.uint8).reshape(meters, -1)
     one = table[0].tobytes()
     times, totals = _places(one, uint_field(3, T0)[1:]), _places(one, uint_field(10, _COUNT)[1:])
@@ -113,9 +111,8 @@ def polls(meters: int, first: int, count: int, seed: int = 1) -> Iterator[list[R
     assert (len(times), len(totals), len(gauges)) == (21, 2, 18)
     topics = [f"spBv1.0/p/DDATA/g{i // PER_GATEWAY}/m{i}" for i in range(meters)]
     held: dict[int, Record] = {}
-    for tick in range(first, first + count):
-        rng = np.random.default_rng([seed, tick])
-        t = T0 + tick * POLL_MS + np.arange(meters)
+    for tick in range(count):
+        t = T0 + tick * poll_ms + np.arange(meters)
         now, stamp = table.copy(), _varint(t, 6)
         for at in times:
             now[:, at : at + 6] = stamp
@@ -137,28 +134,3 @@ def polls(meters: int, first: int, count: int, seed: int = 1) -> Iterator[list[R
             if twice[i]:
                 out.append(record)
         yield out
-
-
-def write(path: Path, meters: int, count: int) -> int:
-    """A journal as ingest would have committed it; how many frames it has."""
-    writer = JournalWriter(path)
-    declared = [Entry(record, BirthIndex(*_of(record), 1)) for record in births(meters)]
-    writer.commit(Commit(declared), 1)
-    number, waiting = 0, list[Entry]()
-    for records in polls(meters, 0, count):
-        for record in records:
-            number += 1
-            index = FrameIndex(*_of(record), 1, number, record.received_ms - 40, number.to_bytes(16))
-            waiting.append(Entry(record, index))
-            if len(waiting) == SEGMENT:
-                writer.commit(Commit(waiting), record.received_ms)
-                waiting = []
-    if waiting:
-        writer.commit(Commit(waiting), waiting[-1].record.received_ms)
-    writer.close()
-    return number
-
-
-def _of(record: Record) -> tuple[str, str]:
-    *_, gateway, meter = record.topic.split("/")
-    return gateway, meter

@@ -1,20 +1,20 @@
 """From journal records to ledger rows on one core: decoding against the protobuf library, and the whole step.
 
-One meter per payload, 20 readings of which 2 are totals, 1 % of the payloads out of order, 0.1 % delivered twice; every
-value of a gauge is a random float. The step takes bodies of segments as the journal has them, 50 frames each, and as many at
-once as the tail gives a stream that catches up (`stream.sources.tail.BATCH_BYTES`, 4 MB, some 10,000 payloads); with its
-snapshot, without the ledger's disk. Births and the first poll of every meter, where its channels are made, are not timed.
+One meter per payload, 20 readings of which 2 are totals, polled every minute, 1 % of the payloads out of order, 0.1 % delivered
+twice; every value of a gauge is a random float (`benchmarks/_park.py`). The step takes bodies of segments as the journal has
+them, 50 frames each, and as many at once as a stream that catches up (`AT_ONCE` batches of 4 MB, some 80,000 payloads);
+with its snapshot, without the ledger's disk. Births and the first poll of every meter, where its channels are made, are not timed.
 CPU time of one thread, so that what else runs on the machine counts less; medians of interleaved runs; ratios are of the same
-run. Then, with files: the journal's size, a recomputation from it against a plain Python one, and start-up.
-
-Not measured here: `end_to_end_vs_bare_mqtt`, and the growth from 1,000 to 10,000 meters.
+run. Then parks of other sizes; and, with files: the journal's size, a recomputation of it against a plain Python one, start-up,
+and the recomputation of 1,000 meters; and from the broker to the ledger (`benchmarks/end_to_end.py`).
 """
 
+import gc
 import json
-import random
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from time import process_time
@@ -22,91 +22,25 @@ from time import process_time
 import numpy as np
 
 from benchmarks import _journal as _files
+from benchmarks import _recompute, end_to_end
+from benchmarks._park import NAMES, TOTALS, births, park, polls
 from factors.policy import enterprise_policy
 from factors.table import FactorTable
-from metering import frames
-from metering.protobuf_wire import bytes_field, float_field, uint_field
-from metering.reading_types import READING_TYPES
-from metering.registry import Park, parse_registry
-from metering.sparkplug import DataType, Metric, Payload, encode
+from storage.journal import Offset
 from storage.segment import Record, packed
 from stream.batch import decode_columns
 from stream.context import Context
 from stream.policy import Policy
 from stream.records import Block
-from stream.sources.tail import BATCH_BYTES
+from stream.share import SLICE, Share
+from stream.sources.source import AT_ONCE, FULL_BYTES
 from stream.state import State
-from stream.step import step
+from stream.step import step, step_through
 from tests.fakes.sparkplug_proto import parse, value_of
 
 METERS, FRAMES, SEGMENT, ROUNDS = 100, 400, 50, 5
 POLL_MS = 60_000
-T0 = 1_793_458_800_000
-TOTALS = ("energy_import_total", "energy_export_total")
-GAUGES = tuple(
-    name
-    for name, known in READING_TYPES.items()
-    if known.kind == "gauge" and known.unit in {"W", "V", "A", "VA", "var", "1", "Hz"}
-)
-NAMES = (*TOTALS, *GAUGES, "temperature_1", "temperature_2", "flow", "power_thermal")[:20]
-
-
-def park(meters: int = METERS) -> Park:
-    roles = {"energy_import_total": "grid_boundary", "energy_export_total": "export"}
-    listed = [
-        {"id": f"m{i}", "gateway": f"g{i % 10}", "roles": roles, "ct": "80", "max_power_w": 10**6}
-        for i in range(meters)
-    ]
-    return parse_registry(
-        {
-            "id": "p", "name": "p", "grid_scope": "CN-AH", "enterprises": [{"id": "e", "name": "e"}],
-            "sites": [{"id": "s", "enterprise": "e", "name": "s"}], "gateways": [{"id": f"g{i}", "site": "s"} for i in range(10)],
-            "meters": listed,
-        }
-    )  # fmt: skip
-
-
-def births(meters: int = METERS) -> list[Record]:
-    out = []
-    for meter in range(meters):
-        metrics = tuple(
-            Metric(
-                name=name, alias=_alias(meter, i), datatype=DataType.UINT32 if name in TOTALS else DataType.FLOAT, is_null=True,
-                properties={frames.PROPERTY_UNIT: "kWh" if name in TOTALS else READING_TYPES[name].unit, frames.PROPERTY_SCALE: -2},
-            )
-            for i, name in enumerate(NAMES)
-        )  # fmt: skip
-        out.append(
-            Record(f"spBv1.0/p/DBIRTH/g{meter % 10}/m{meter}", encode(Payload(metrics, timestamp=T0)), T0)
-        )
-    return out
-
-
-def data(meters: int = METERS, frames_each: int = FRAMES) -> list[Record]:
-    rng = random.Random(1)
-    records = [_frame(meter, tick, rng) for tick in range(frames_each) for meter in range(meters)]
-    for _ in range(len(records) // 100):
-        at = rng.randrange(len(records) - meters)
-        records[at], records[at + meters] = records[at + meters], records[at]
-    return records + rng.choices(records, k=len(records) // 1000)
-
-
-def _alias(meter: int, reading: int) -> int:
-    return meter * len(NAMES) + reading + 1
-
-
-def _frame(meter: int, tick: int, rng: random.Random) -> Record:
-    t = T0 + tick * POLL_MS + meter
-    metrics = []
-    for i, name in enumerate(NAMES):
-        said = uint_field(2, _alias(meter, i)) + uint_field(3, t)
-        if name in TOTALS:
-            said += uint_field(4, DataType.UINT32) + uint_field(10, 1_000_000 + tick * 7)
-        else:
-            said += uint_field(4, DataType.FLOAT) + float_field(12, rng.uniform(0, 400))
-        metrics.append(bytes_field(2, said))
-    body = uint_field(1, t) + b"".join(metrics) + uint_field(3, tick % 256)
-    return Record(f"spBv1.0/p/DDATA/g{meter % 10}/m{meter}", body, t + 40)
+SIZES, SAME_FRAMES = (10, 100, 1000, 10_000), 160_000
 
 
 def by_batch(payloads: Sequence[bytes]) -> None:
@@ -134,7 +68,7 @@ def batches(bodies: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
     start = size = 0
     for i, body in enumerate(bodies, 1):
         size += len(body)
-        if size >= BATCH_BYTES or i == len(bodies):
+        if size >= FULL_BYTES or i == len(bodies):
             yield bodies[start:i]
             start, size = i, 0
 
@@ -144,9 +78,11 @@ def pipeline(start: Sequence[Record], bodies: Sequence[bytes], context: Context)
     state, closed = State(), 0
     step(state, start, context)
     started = process_time()
-    for some in batches(bodies):
-        block, _counts = Block.of_bodies(some)
-        closed += sum(row.closed for row in step(state, block, context).intervals)
+    given = list(batches(bodies))
+    for at in range(0, len(given), AT_ONCE):
+        blocks = (Block.of_bodies(batch)[0] for batch in given[at : at + AT_ONCE])
+        results = step_through(state, blocks, context)
+        closed += sum(row.closed for row in results.intervals)
         state.snapshot()
     return process_time() - started, closed
 
@@ -193,29 +129,56 @@ def headline(declared: Sequence[Record], records: Sequence[Record]) -> dict[str,
     }
 
 
+class InMemory:
+    """A source of bodies of segments; it notes when the first batch, of births and a first poll, has been dealt with."""
+
+    def __init__(self, start: Sequence[Record], bodies: Sequence[bytes]) -> None:
+        self._batches = iter([segments(start), *batches(bodies)])
+        self._reads, self.begun = 0, 0.0
+
+    def read(self, cursor: Offset) -> tuple[Block, Offset]:
+        self._reads += 1
+        if self._reads == 2:
+            self.begun = process_time()
+        return Block.of_bodies(next(self._batches, []))[0], cursor
+
+
 def by_size() -> dict[str, float]:
-    """Cost of a reading with 10, 100 and 1,000 meters, the same number of payloads each."""
+    """What a further reading costs a worker that rebuilds the ledger of 10 to 10,000 meters, the same number of frames each.
+
+    By the difference between half of the frames and all of them: what is done once per meter and rebuild is not in it.
+    """
     cost = {}
-    for meters in (10, 100, 1000):
-        declared, records = births(meters), data(meters, 20_000 // meters + 1)
-        context, bodies = world(meters), segments(records[meters:])
-        seconds = min(pipeline([*declared, *records[:meters]], bodies, context)[0] for _ in range(3))
-        cost[meters] = seconds * 1e9 / (len(NAMES) * (len(records) - meters))
+    for meters in SIZES:
+        context, records = world(meters), [*chain(*polls(meters, SAME_FRAMES // meters))]
+        start, bodies = [*births(meters), *records[:meters]], segments(records[meters:])
+        half = len(bodies) // 2
+        runs = [[shared(start, some, context) for some in (bodies[:half], bodies)] for _ in range(ROUNDS)]
+        further = len(NAMES) * SEGMENT * (len(bodies) - half)
+        cost[meters] = median(whole - part for part, whole in runs) * 1e9 / further
     dearest = max(cost.values())
     for meters, ns in cost.items():
         print(f"{meters:6} meters {ns:7.1f} ns per reading {'█' * round(40 * ns / dearest)}")
-    return {
-        "ns_per_reading_10_meters": round(cost[10], 1),
-        "ns_per_reading_1000_meters": round(cost[1000], 1),
-    }
+    return {f"ns_per_reading_{meters}_meters": round(ns, 1) for meters, ns in cost.items()}
+
+
+def shared(start: Sequence[Record], bodies: Sequence[bytes], context: Context) -> float:
+    """The seconds that one worker's rebuild took."""
+    source = InMemory(start, bodies)
+    for _told in Share(source, context, SLICE).told(Offset(1, 0)):
+        pass
+    return process_time() - source.begun
 
 
 def main() -> None:
-    declared, records = births(), data()
+    declared, records = births(METERS), [*chain(*polls(METERS, FRAMES, POLL_MS))]
+    gc.collect()
+    gc.freeze()  # a stream has no such heap of records to look through
     result = headline(declared, records) | by_size()
     with tempfile.TemporaryDirectory() as folder:
         result |= _files.measure(Path(folder), declared, records, world)
-    print(json.dumps(result))
+        result |= _recompute.measure(Path(folder), world)
+    print(json.dumps(result | end_to_end.figures()))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import msgspec
 from storage import sealed_index
 from storage.errors import CorruptError
 from storage.merkle import CHAIN_START, chain_next, merkle_root
-from storage.sealed import opened
+from storage.sealed import Blocks, opened
 from storage.sealed_index import Where
 from storage.segment import Record, packed, unpack_all
 from storage.sqlite import Store, open_reader
@@ -216,8 +216,9 @@ class JournalReader(Store):
         """At most `limit` segments from `first` on, each as ingest wrote it; no more once they have `size` bytes together."""
         query = "SELECT id, body FROM segment WHERE id >= ? ORDER BY id LIMIT ?"
         found: list[tuple[int, bytes]] = []
+        blocks: Blocks = {}
         for segment, stored in self._db.execute(query, (first, limit)):
-            found.append((segment, opened(self._db, segment, stored)))
+            found.append((segment, opened(self._db, segment, stored, blocks)))
             size -= len(found[-1][1])
             if size <= 0:
                 break

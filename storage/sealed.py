@@ -23,15 +23,22 @@ def part(first: int, place: int) -> bytes:
     return PART_TAG + _PART.pack(first, place)
 
 
-def opened(db: sqlite3.Connection, segment: int, body: bytes) -> bytes:
-    """A segment's body as ingest wrote it, given as it is stored."""
+Blocks = dict[int, tuple[bytes, ...]]
+"""First segment of a block → the bodies in it."""
+
+
+def opened(db: sqlite3.Connection, segment: int, body: bytes, known: Blocks | None = None) -> bytes:
+    """A segment's body as ingest wrote it, given as it is stored. Who reads on gives `known`, so that a block is read once."""
     if not is_sealed(body):
         return body
     first, place = _PART.unpack(body[TAG_BYTES:]) if body.startswith(PART_TAG) else (segment, 0)
     from storage.blocks import unsealed  # noqa: PLC0415  numpy, which a gateway has not and never needs
 
-    row = db.execute("SELECT body FROM segment WHERE id=?", (first,)).fetchone()
-    bodies: tuple[bytes, ...] = unsealed(row[0]) if row and row[0].startswith(BLOCK_TAG) else ()
+    known = {} if known is None else known
+    if first not in known:
+        row = db.execute("SELECT body FROM segment WHERE id=?", (first,)).fetchone()
+        known[first] = unsealed(row[0]) if row and row[0].startswith(BLOCK_TAG) else ()
+    bodies = known[first]
     if place >= len(bodies):
         msg = f"journal segment {segment} is sealed in a block that segment {first} does not hold"
         raise CorruptError(msg)

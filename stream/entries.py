@@ -83,7 +83,13 @@ def joined(parts: Iterable[Entries]) -> Entries:
 def by_day(entries: Entries) -> Iterator[Entries]:
     """The entries of one day after the other."""
     day = entries.t // DAY_MS
-    return (entries.taken(np.flatnonzero(day == one)) for one in np.unique(day))
+    while day.size:
+        now = day == day.min()
+        if now.all():
+            yield entries
+            return
+        yield entries.taken(np.flatnonzero(now))
+        entries, day = entries.taken(np.flatnonzero(~now)), day[~now]
 
 
 def _counts(columns: Readings, rows: I64, which: I64) -> tuple[I64, NDArray[np.bool_]]:

@@ -24,10 +24,10 @@ from stream.rebuild import WorkerError, cores, told_by
 from stream.requests import Answer, Difference, Request, Requests, difference
 from stream.restate import restate
 from stream.sources.replay import Replay
-from stream.sources.source import Source
+from stream.sources.source import Reach, Source
 from stream.sources.tail import BATCH_SEGMENTS, Tail
 from stream.state import State, StateError
-from stream.step import step
+from stream.step import step_through
 
 log = logging.getLogger("tanyun.stream")
 START = Offset(1, 0)
@@ -124,15 +124,17 @@ class Runner:
         log.info("rebuilt segments=%d totals=%d", end.segment - 1, len(state.channels))
 
     def advance(self) -> int:
-        """One batch; the number of records it had. After a commit that failed the run is over: its state is ahead of the ledger."""
-        records, cursor = self._source.read(self._snapshot.cursor)
-        if not records:
-            return 0
-        results = step(self._state, records, self._context)
-        if results.late:
-            self._restate(results.late, results, cursor, LATE)
-        self._commit(results, cursor)
-        return len(records)
+        """As much as there is, at most `AT_ONCE` batches; the number of records.
+
+        After a commit that failed the run is over: its state is ahead of the ledger.
+        """
+        reach = Reach(self._source, self._snapshot.cursor)
+        results = step_through(self._state, reach.batches(), self._context)
+        if reach.count:
+            if results.late:
+                self._restate(results.late, results, reach.cursor, LATE)
+            self._commit(results, reach.cursor)
+        return reach.count
 
     def follow_day(self, policy: Policy) -> None:
         """Use the factors as of a new day. Where one of a month that may still be reported is another, the month is restated."""

@@ -16,7 +16,7 @@ from storage.ledger import Results
 from stream.context import Context, Key
 from stream.entries import Entries, by_day, joined
 from stream.kernels import columns as c
-from stream.rows import closed_rows, open_rows, progress_row
+from stream.rows import closed_rows, open_rows, progress_row, without_factor
 from stream.sources.source import Source
 from stream.state import State
 from stream.step import Heard, checkpoints, days_heard, follow, keep_earliest, outdated_by
@@ -74,19 +74,21 @@ class Share:
     def _account(self, entries: Entries) -> Results:
         """Account entries, a day after the other, so that a checkpoint of every day is kept."""
         state, context, results = self._state, self._context, Results()
-        rows = [np.zeros((0, c.ROW_COLUMNS), np.int64)]
+        rows, channels = [np.zeros((0, c.ROW_COLUMNS), np.int64)], [np.zeros(0, np.int64)]
         for day in by_day(entries):
             before = days_heard(state.arrays)
             found = follow(state, day, context)
             rows.append(found.rows)
-            results.intervals += closed_rows(state, found.rows, context)
-            results.events += found.events
+            channels.append(found.channels)
+            closed = closed_rows(state, found.rows, context)
+            results.intervals += closed
+            results.events += found.events + without_factor(closed, context)
             results.outdated += outdated_by(found.events)
             results.checkpoints += checkpoints(state, found.channels.tolist(), before, context)
             keep_earliest(self._late, found.late.items())
         seen, known = self._heard.asked()
-        channels = np.unique(entries.channel)
-        again = to_compute_again(state, seen, channels, np.concatenate(rows), known, context)
+        of_rows = np.unique(np.concatenate(channels)), np.concatenate(rows)
+        again = to_compute_again(state, seen, *of_rows, known, context)
         keep_earliest(self._asked, again)
         return results
 

@@ -1,5 +1,6 @@
 """The source of one worker of several: its share of the meters, from any other source."""
 
+from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
@@ -11,6 +12,7 @@ from stream.records import Block
 from stream.sources.source import Source
 
 
+@lru_cache(maxsize=1 << 16)
 def worker_of(gateway: str, meter: str, workers: int) -> int:
     """Which of `workers` has a meter. The same on every machine and for ever."""
     digest = blake2b(f"{gateway}/{meter}".encode(), digest_size=8).digest()

@@ -2,18 +2,18 @@
 
 from storage.journal import JournalReader, Offset
 from stream.records import Block
+from stream.sources.source import FULL_BYTES
 
 BATCH_SEGMENTS = 4096
-BATCH_BYTES = 4 << 20
-"""What a stream that catches up takes at once: some 40,000 frames of 20 readings (ours). It bounds the memory of a step:
-the readings of a batch take about six times its bytes."""
+BATCH_BYTES = FULL_BYTES
 
 
 class Tail:
     """Reads on from a cursor, whole segments at a time, at most `limit` and about `BATCH_BYTES` per call."""
 
-    def __init__(self, journal: JournalReader, limit: int = BATCH_SEGMENTS) -> None:
-        self._journal, self._limit = journal, limit
+    def __init__(self, journal: JournalReader, limit: int = BATCH_SEGMENTS, times: int = 1) -> None:
+        """`times` as much at once for who takes only a part of it."""
+        self._journal, self._limit, self._times = journal, limit * times, times
 
     def read(self, cursor: Offset) -> tuple[Block, Offset]:
         """The records from `cursor` on and the cursor after them; no records when the journal ends there."""
@@ -21,7 +21,7 @@ class Tail:
 
     def read_until(self, cursor: Offset, end: Offset | None) -> tuple[Block, Offset]:
         """The same, and nothing from `end` on."""
-        found = self._journal.bodies(cursor.segment, self._limit, BATCH_BYTES)
+        found = self._journal.bodies(cursor.segment, self._limit, BATCH_BYTES * self._times)
         found = [(segment, body) for segment, body in found if end is None or Offset(segment, 0) < end]
         block, counts = Block.of_bodies([body for _, body in found])
         if not found:
