@@ -5,6 +5,7 @@ Each frame has two totals and four gauges. Usage: scripts/bench evidence [meters
 """
 
 import json
+import resource
 import sys
 import tempfile
 import time
@@ -124,13 +125,18 @@ def build(folder: Path, meters: int) -> tuple[list[MonthRow], Path]:
         return rows, write_pack(rows[-1], wanted, folder)
 
 
-def verify_seconds(pack: Path) -> tuple[float, int]:
-    """How long a pack takes to verify, and how many frames it has."""
-    begun = time.perf_counter()
+def verify_seconds(pack: Path) -> tuple[float, float, int]:
+    """How long a pack takes to verify, how much of both processes' time is computing, and how many frames it has."""
+    begun, worked = time.perf_counter(), _worked()
     verdict = verify_pack(pack, KEY.public_key())
     seconds = time.perf_counter() - begun
     assert verdict.equal, verdict.difference
-    return seconds, verdict.frames
+    return seconds, _worked() - worked, verdict.frames
+
+
+def _worked() -> float:
+    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(part.ru_utime + part.ru_stime for part in used)
 
 
 def report_seconds(rows: list[MonthRow]) -> float:
@@ -149,11 +155,18 @@ def measure(meters: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as name:
         rows, pack = build(Path(name), meters)
         size = pack.stat().st_size
-        seconds, frames = verify_seconds(pack)
-        print(f"{meters} meters: {frames} frames, pack {size / 1e6:.1f} MB, verified in {seconds:.2f} s")
+        seconds, worked, frames = verify_seconds(pack)
+        peak = max(
+            resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        )
+        print(
+            f"{meters} meters: {frames} frames, pack {size / 1e6:.1f} MB, verified in {seconds:.2f} s, {worked:.2f} s of it computing"
+        )
+        print(f"memory: a process has had {peak // 1024} MiB at most, building the pack included")
         report = report_seconds(rows)
     return {
         "evidence_verify_1000_meters_s": round(seconds * METERS / meters, 1),
+        "evidence_cpu_1000_meters_s": round(worked * METERS / meters, 1),
         "evidence_meters_measured": meters,
         "report_s": round(report, 2),
     }

@@ -29,7 +29,7 @@ NOT_FIGURES = frozenset(
     }
 )
 """Fields, at any depth, that differ between two closes of the same figures: circumstances, other months, rows of proof."""
-_KEYS = ("use", "id", "meter", "parent", "month", "day", "role", "name")
+ITEM_NAMES = ("use", "id", "meter", "parent", "month", "day", "role", "name")
 """What names an item of a list in a change's path, the first that it has."""
 
 
@@ -64,6 +64,6 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
 def _item_name(item: Any, index: int) -> str:
     if not isinstance(item, dict):
         return str(index)
-    name = next((str(item[key]) for key in _KEYS if key in item), str(index))
+    name = next((str(item[key]) for key in ITEM_NAMES if key in item), str(index))
     # A two-way meter has two lines, one per reading type.
     return f"{name}/{item['reading_type']}" if item.get("reading_type") else name

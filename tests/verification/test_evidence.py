@@ -228,13 +228,17 @@ def test_any_flipped_byte_is_found_and_named(pack: Path, tmp_path: Path) -> None
     first = members[0]
     directory_at = members[-1].data_at + members[-1].packed_size
     headers = [chance.randrange(len(member.local)) + member.at for member in members]
-    ends = [member.data_at + member.packed_size - 1 for member in members]
+    within = [
+        at
+        for m in members
+        for at in (m.data_at, m.data_at + m.packed_size // 2, m.data_at + m.packed_size - 1)
+    ]
     tail = [chance.randrange(directory_at, len(data)) for _ in range(20)]
     for at in [
         *(chance.randrange(len(data)) for _ in range(100)),
         first.at,
         *headers,
-        *ends,
+        *within,
         *tail,
         len(data) - 1,
     ]:

@@ -306,8 +306,16 @@ def test_the_bytes_of_a_workbook_do_not_depend_on_the_clock(month_rows: list[Mon
     assert properties.created.isoformat() == closed_at[:19]
 
 
+@pytest.mark.parametrize(
+    "machine",
+    [
+        {"TZ": "America/New_York", "LANG": "C", "PYTHONHASHSEED": "1"},
+        {"TZ": "Asia/Kathmandu", "LC_ALL": "tr_TR.UTF-8", "PYTHONHASHSEED": "4242", "PYTHONUTF8": "0"},
+    ],
+    ids=["new-york", "kathmandu"],
+)
 def test_a_report_made_by_another_process_elsewhere_has_the_same_bytes(
-    month_rows: list[MonthRow], tmp_path: Path
+    month_rows: list[MonthRow], tmp_path: Path, machine: dict[str, str]
 ) -> None:
     row = full(month_rows[0])
     (tmp_path / "row").write_bytes(msgspec.msgpack.encode(row))
@@ -316,12 +324,7 @@ def test_a_report_made_by_another_process_elsewhere_has_the_same_bytes(
         "row = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=MonthRow)\n"
         "print({k: hashlib.sha256(r(row)).hexdigest() for k, r in sorted(RENDERERS.items())})"
     )
-    environment = {
-        "PYTHONPATH": str(Path(__file__).parents[2]),
-        "TZ": "America/New_York",
-        "LANG": "C",
-        "HOME": str(tmp_path),
-    }
+    environment = {"PYTHONPATH": str(Path(__file__).parents[2]), "HOME": str(tmp_path), **machine}
     argv = [sys.executable, "-c", script]
     data = (tmp_path / "row").read_bytes()
     said = subprocess.run(

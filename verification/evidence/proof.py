@@ -7,7 +7,7 @@ tag 2: a node, its left subtree and its right one follow. A tree of n leaves has
 
 import struct
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -67,55 +67,80 @@ def _root(leaves: Sequence[bytes], low: int, high: int) -> bytes:
     return node_hash(_root(leaves, low, middle), _root(leaves, middle, high))
 
 
-def blocks(chunks: Iterator[bytes]) -> Iterator[Block]:
-    """The blocks of `journal/records.bin`, in bounded memory; ProofError when the bytes are none."""
-    stream = _Stream(chunks)
-    while not stream.at_end():
-        segment, count = _BLOCK.unpack(stream.take(_BLOCK.size))
-        if count == 0:
-            raise ProofError(f"segment {segment} without records")
-        records: list[tuple[int, bytes]] = []
-        root = _read_tree(stream, 0, count, records)
-        yield Block(segment, records, root)
+def blocks(chunks: Iterator[bytes], *, hashed: bool = True) -> Iterator[Block]:
+    """The blocks of `journal/records.bin`; memory holds one of them and a chunk. ProofError when the bytes are none.
+
+    Where somebody else checks the roots, they need not be `hashed`: they are empty then.
+    """
+    digest = _sha256 if hashed else _nothing
+    data, enough = b"", 0
+    for chunk in chunks:
+        data += chunk
+        if len(data) >= enough:
+            at = 0
+            while (found := _block(data, at, digest)) is not None:
+                block, at = found
+                yield block
+            data = data[at:]
+            enough = 2 * len(data)  # so that a block of many chunks is not begun again at each of them
+    at = 0
+    while at < len(data):
+        if (found := _block(data, at, digest)) is None:
+            raise ProofError("it ends within a block")
+        block, at = found
+        yield block
 
 
-class _Stream:
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._data = b""
-        self._at = 0
+def _sha256(data: bytes) -> bytes:
+    return sha256(data).digest()
 
-    def at_end(self) -> bool:
-        return self._at == len(self._data) and not self._more()
 
-    def _more(self) -> bool:
-        chunk = next(self._chunks, None)
-        if chunk is None:
-            return False
-        self._data, self._at = self._data[self._at :] + chunk, 0
-        return bool(chunk) or self._more()
+def _nothing(_data: bytes) -> bytes:
+    return b""
 
-    def take(self, size: int) -> bytes:
-        start, end = self._at, self._at + size
+
+def _block(data: bytes, at: int, digest: Callable[[bytes], bytes]) -> tuple[Block, int] | None:
+    """The block that begins at a place, and where it ends; None when the data ends before."""
+    if len(data) - at < _BLOCK.size:
+        return None
+    segment, count = _BLOCK.unpack_from(data, at)
+    if count == 0:
+        raise ProofError(f"segment {segment} without records")
+    tree = _Tree(data, at + _BLOCK.size, digest)
+    try:
+        root = tree.root(0, count)
+    except IndexError:
+        return None
+    return Block(segment, tree.records, root), tree.at
+
+
+class _Tree:
+    """A pruned tree being read; IndexError where the data ends before it."""
+
+    def __init__(self, data: bytes, at: int, digest: Callable[[bytes], bytes]) -> None:
+        self._data, self.at, self._digest = data, at, digest
+        self.records: list[tuple[int, bytes]] = []
+
+    def root(self, low: int, high: int) -> bytes:
+        data, at = self._data, self.at
+        tag = data[at]
+        if tag == _RECORD and high - low == 1:
+            begin = at + 1 + _SIZE.size
+            self.at = self._within(begin + int.from_bytes(data[at + 1 : begin]))
+            record = data[begin : self.at]
+            self.records.append((low, record))
+            return self._digest(b"\x00" + record)
+        if tag == _HASH:
+            self.at = self._within(at + 1 + _DIGEST_SIZE)
+            return data[at + 1 : self.at]
+        if tag != _NODE or high - low == 1:
+            raise ProofError(f"tag {tag} where none such can stand")
+        self.at = at + 1
+        middle = low + split(high - low)
+        left = self.root(low, middle)
+        return self._digest(b"\x01" + left + self.root(middle, high))
+
+    def _within(self, end: int) -> int:
         if end > len(self._data):
-            while len(self._data) - self._at < size:
-                if not self._more():
-                    raise ProofError("it ends within a block")
-            start, end = self._at, self._at + size
-        self._at = end
-        return self._data[start:end]
-
-
-def _read_tree(stream: _Stream, low: int, high: int, records: list[tuple[int, bytes]]) -> bytes:
-    tag = stream.take(1)[0]
-    if tag == _RECORD and high - low == 1:
-        record = stream.take(int.from_bytes(stream.take(_SIZE.size)))
-        records.append((low, record))
-        return sha256(b"\x00" + record).digest()
-    if tag == _HASH:
-        return stream.take(_DIGEST_SIZE)
-    if tag != _NODE or high - low == 1:
-        raise ProofError(f"tag {tag} where none such can stand")
-    middle = low + split(high - low)
-    left = _read_tree(stream, low, middle, records)
-    return node_hash(left, _read_tree(stream, middle, high, records))
+            raise IndexError
+        return end

@@ -32,7 +32,7 @@ PRINTED = {
 """(unit of a row, unit of the printed coefficient): how many; any other pair gives no standard coal."""
 CIRCUMSTANCES = (
     "schema", "revision", "reason", "closed_at", "journal", "changes", "registry", "budgets", "comparisons", "year", "evidence",
-    "applied_ratios", "ledger", "dated", "tariffs",
+    "applied_ratios", "ledger", "dated", "tariffs", "series",
 )  # fmt: skip
 """Fields of a document, at any depth, that no table of differences lists."""
 NAMING = ("use", "id", "meter", "parent", "month", "day", "role", "name")

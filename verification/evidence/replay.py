@@ -92,30 +92,35 @@ class Declared(NamedTuple):
     """Where the ratio segments begin."""
     worth: tuple[tuple[int, int, int], ...]
     """Per segment: base units per count (numerator, denominator), and those of one count rounded up."""
+    changing: bool
+    """Whether there is more than one segment."""
+    plain_below: int
+    """An integer on the wire below it is the value itself, sign or no sign; 0: none is."""
 
     def read(self, value: Value, time: int | None) -> Reading | None:
         """The reading in a wire value; None when it carries no number that counts."""
+        raw = self._number(value)
+        if raw is None or time is None or time >> 63:
+            return None
+        # One float64 product, rounded half to even: the rounding that the frame's contract states.
+        count = raw if isinstance(raw, int) else round(raw * self.counts_per_raw)
+        num, den, grain = self.worth[bisect_left(self.since, time) - 1 if self.changing else 0]
+        register = count * num // den
+        if abs(register) >= BEYOND or (isinstance(raw, float) and abs(count) >= BEYOND):
+            return None
+        return Reading(time, raw, count, register, grain, register)
+
+    def _number(self, value: Value) -> int | float | None:
+        """The value as its data type says."""
+        if type(value) is int and value < self.plain_below:
+            return value  # what most are, at once
         try:
             raw = typed_value(value, self.datatype)
         except DecodeError:
             return None
-        if (
-            time is None
-            or time >> 63
-            or isinstance(raw, bool)
-            or not isinstance(raw, int | float)
-            or not isfinite(raw)
-        ):
+        if isinstance(raw, bool) or not isinstance(raw, int | float) or not isfinite(raw):
             return None
-        # One float64 product, rounded half to even: the rounding that the frame's contract states.
-        count = raw if isinstance(raw, int) else round(raw * self.counts_per_raw)
-        num, den, grain = self.worth[bisect_left(self.since, time) - 1]
-        register = count * num // den
-        if raw >> 63 > 0 if isinstance(raw, int) else abs(count) >= BEYOND:
-            return None
-        if abs(register) >= BEYOND:
-            return None
-        return Reading(time, raw, count, register, grain, register)
+        return None if isinstance(raw, int) and raw >> 63 > 0 else raw
 
 
 class Power(NamedTuple):
@@ -292,8 +297,16 @@ def _worth(key: Key, datatype: int, dated: Dated, count: Fraction, unit: Unit) -
     return Declared(
         key, datatype, unit, float(1 / count),
         tuple(since for since, _ratio in dated.segments),
-        tuple((*value.as_integer_ratio(), ceil(value)) for value in worth),
+        tuple((*value.as_integer_ratio(), ceil(value)) for value in worth), len(worth) > 1,
+        _plain_below(datatype),
     )  # fmt: skip
+
+
+def _plain_below(datatype: int) -> int:
+    if datatype in FLOATS:
+        return 0
+    bits = UNSIGNED_BITS[datatype] if datatype in UNSIGNED_BITS else SIGNED_BITS[datatype] - 1
+    return 1 << min(bits, 63)
 
 
 def _modulus(properties: Mapping[str, Property]) -> int:
