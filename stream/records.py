@@ -49,8 +49,10 @@ class Block(Sequence[Record]):
         return records if isinstance(records, Block) else cls.of_bodies([b"".join(packed(records))])[0]
 
     def taken(self, which: NDArray[np.bool_]) -> "Block":
-        """Some of its records."""
-        return self if which.all() else Block(self.data, self.buf, self.places[:, which], self.topics)
+        """Some of its records. A table in which rows are contiguous, for which kernels are compiled: `places[:, which]` is none."""
+        if which.all():
+            return self
+        return Block(self.data, self.buf, self.places.take(np.flatnonzero(which), axis=1), self.topics)
 
     def __len__(self) -> int:
         return int(self.places.shape[1])
