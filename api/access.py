@@ -52,6 +52,8 @@ class Limits:
         self.strangers = Buckets(settings.burst, settings.requests_per_s)
         self.enrolments = Buckets(10, 1 / 6)
         self.elsewhere = Buckets(30, 1)
+        self.noted = Buckets(100, 1 / 10)
+        """Refusals that are written down, each a synced row: those of a flood are not."""
 
 
 class Require:
@@ -80,16 +82,9 @@ class Require:
         request.state.access = Access(caller, self.permission, scope)
 
     def _refuse(self, request: Request, caller: Caller, why: str) -> None:
-        path = request.url.path
-        audit(
-            request,
-            caller.principal.name,
-            "request.refused",
-            path,
-            "refused",
-            method=request.method,
-            needs=why,
-        )
+        path, name = request.url.path, caller.principal.name
+        if not request.app.state.limits.noted.take(name):
+            audit(request, name, "request.refused", path, "refused", method=request.method, needs=why)
         if why == "csrf":
             raise Problem(403, "forbidden", _("the CSRF token is missing or wrong: load the page again"))
         text = _("{name} does not have the permission {permission} for this")

@@ -194,8 +194,11 @@ def serve_line(master: int, baud: int, dead: int) -> None:
     """Answer every read of a live unit as a line of this speed would; a request that breaks the silence is lost."""
     character_s = 10 / baud
     silent_from_s = 0.0
-    while len(request := os.read(master, 64)) == REQUEST_SIZE:
+    print(flush=True)  # It listens.
+    while request := os.read(master, 64):
         heard_s = time.monotonic()
+        if len(request) != REQUEST_SIZE:
+            continue  # Two at once: the one drowned the other.
         unit, fc, count = request[0], request[1], request[5]
         if heard_s < silent_from_s + 3.5 * character_s or unit == dead:
             continue
@@ -215,8 +218,9 @@ def line(baud: int, dead: int = 0) -> Iterator[str]:
     """The path of a pseudo terminal with such a line behind it."""
     master, slave = os.openpty()
     tty.setraw(slave)
-    with child("--line", str(master), str(baud), str(dead), pass_fds=(master,)):
-        time.sleep(1.5)  # a process starts
+    with child("--line", str(master), str(baud), str(dead), pass_fds=(master,)) as peer:
+        assert peer.stdout is not None
+        peer.stdout.readline()
         yield os.ttyname(slave)
     os.close(master)
     os.close(slave)

@@ -352,8 +352,12 @@ def main() -> None:
     resource.setrlimit(
         resource.RLIMIT_NOFILE, (hard, hard)
     )  # A thousand connections, here and at the broker.
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # The server's processes do not outlive this one.
+    os.environ.setdefault("LANGUAGE", "en")
+    subprocess.run((sys.executable, "-m", "tanyun", "warm"), check=True, stdout=subprocess.DEVNULL)
     with tempfile.TemporaryDirectory(prefix="tanyun-load-") as folder:
-        os.environ.setdefault("LANGUAGE", "en")
         bench = Bench(Path(folder), asked.gateways, asked.meters)
         figures = asyncio.run(measure(bench, asked.seconds, asked.outage_hours))
     for name, value in figures.items():

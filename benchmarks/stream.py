@@ -6,9 +6,7 @@ them, 50 frames each, and as many at once as a stream that catches up (`AT_ONCE`
 with its snapshot, without the ledger's disk. Births and the first poll of every meter, where its channels are made, are not timed.
 CPU time of one thread, so that what else runs on the machine counts less; medians of interleaved runs; ratios are of the same
 run. Then parks of other sizes; and, with files: the journal's size, a recomputation of it against a plain Python one, start-up,
-and the recomputation of 1,000 meters.
-
-Not measured here: `end_to_end_vs_bare_mqtt`.
+and the recomputation of 1,000 meters; and from the broker to the ledger (`benchmarks/end_to_end.py`).
 """
 
 import gc
@@ -24,7 +22,7 @@ from time import process_time
 import numpy as np
 
 from benchmarks import _journal as _files
-from benchmarks import _recompute
+from benchmarks import _recompute, end_to_end
 from benchmarks._park import NAMES, TOTALS, births, park, polls
 from factors.policy import enterprise_policy
 from factors.table import FactorTable
@@ -182,7 +180,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         result |= _files.measure(Path(folder), declared, records, world)
         result |= _recompute.measure(Path(folder), world)
-    print(json.dumps(result))
+    print(json.dumps(result | end_to_end.figures()))
 
 
 if __name__ == "__main__":

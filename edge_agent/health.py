@@ -20,21 +20,21 @@ class DeviceHealth(msgspec.Struct):
     """One bit for each of the newest polls, the newest lowest: 1 answered, 0 failed."""
     latency_s: float | None = None
     """Running mean of the time that an answered poll took, all blocks together."""
-    answered_ms: int | None = None
-    """UTC ms of the newest poll that was answered whole."""
+    answered_s: float | None = None
+    """Monotonic time of the newest poll that was answered whole."""
     error: str | None = None
     """What went wrong last; kept after the device has recovered."""
-    error_ms: int | None = None
+    error_s: float | None = None
 
-    def polled(self, error: str | None, cost_s: float, t_ms: int) -> None:
-        """Take in one poll: its error (None: everything was answered), the seconds it took, and the time."""
+    def polled(self, error: str | None, cost_s: float, now_s: float) -> None:
+        """Take in one poll: its error (None: everything was answered), the seconds it took, and the monotonic time."""
         self.polls_total += 1
         self.recent = (self.recent << 1 | (error is None)) & ((1 << _RECENT) - 1)
         if error is not None:
             self.failures_total += 1
-            self.error, self.error_ms = error, t_ms
+            self.error, self.error_s = error, now_s
             return
-        self.answered_ms = t_ms
+        self.answered_s = now_s
         known = self.latency_s
         self.latency_s = cost_s if known is None else known + _LATENCY_WEIGHT * (cost_s - known)
 

@@ -26,6 +26,7 @@ class LiveDevice(msgspec.Struct, frozen=True):
     success_ratio: float | None
     latency_s: float | None
     answered_ms: int | None
+    """By the machine's own clock, as `now_ms` is: it need not be right."""
     error: str | None
     error_ms: int | None
     refused: list[str] = []
@@ -104,11 +105,18 @@ def _device(device: Device) -> LiveDevice:
         failures_total=health.failures_total,
         success_ratio=health.success_ratio,
         latency_s=health.latency_s,
-        answered_ms=health.answered_ms,
+        answered_ms=_wall_ms(health.answered_s),
         error=health.error,
-        error_ms=health.error_ms,
+        error_ms=_wall_ms(health.error_s),
         refused=[name for reader in device.readers for name in reader.refused],
     )
+
+
+def _wall_ms(monotonic_s: float | None) -> int | None:
+    """A monotonic time by the machine's clock as it stands now."""
+    if monotonic_s is None:
+        return None
+    return time.time_ns() // 1_000_000 - round((time.monotonic() - monotonic_s) * _MS)
 
 
 Sample = tuple[Mapping[str, str], float | None]

@@ -185,7 +185,7 @@ class Poller:
             await asyncio.sleep(_STEPPED_PAUSE_S)
             readings, error = await self._read(bus, device)
         cost_s = time.monotonic() - begun
-        device.health.polled(None if error is None else str(error), cost_s, self._clock.now_ms())
+        device.health.polled(None if error is None else str(error), cost_s, time.monotonic())
         _judge(device, error, answered=bool(readings), cost_s=cost_s)
         return readings
 
@@ -210,7 +210,8 @@ def _judge(device: Device, error: ReadFailed | None, *, answered: bool, cost_s: 
         device.breaker.failed(cost_s, time.monotonic())
     if error is not None and not device.failing:
         meter = device.meter
-        log.warning("meter_lost meter=%s bus=%s unit=%d error=%s", meter.id, meter.bus, meter.unit, error)
+        text = "meter_lost meter=%s bus=%s unit=%s error=%s"
+        log.warning(text, meter.id, meter.bus, meter.station, error)
     elif error is None and device.failing:
         log.warning("meter_recovered meter=%s", device.meter.id)
     if device.breaker.is_open and not was_open:

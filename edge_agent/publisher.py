@@ -106,15 +106,18 @@ class Publisher:
 
     async def run(self) -> None:
         """Session after session, with jittered pauses between failures."""
-        pause = _FIRST_PAUSE_S
+        pause, said = _FIRST_PAUSE_S, ""
         while True:
             started = time.monotonic()
             try:
                 await self._session_apart()
             except* (aiomqtt.MqttError, HostOffline, OSError, OutboxError) as group:
-                log.warning("session_ended gateway=%s reason=%s", self._config.gateway, group.exceptions[0])
+                reason = str(group.exceptions[0])
+                if reason != said:  # While the broker is away, every try ends like this one.
+                    log.warning("session_ended gateway=%s reason=%s", self._config.gateway, reason)
+                said = reason
             if time.monotonic() - started > _LONGEST_PAUSE_S:
-                pause = _FIRST_PAUSE_S
+                pause, said = _FIRST_PAUSE_S, ""
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  jitter, not a secret
             pause = min(pause * 2, _LONGEST_PAUSE_S) if not self._host.online.is_set() else _FIRST_PAUSE_S
 

@@ -30,7 +30,7 @@ class Policy:
         Role None stands for a total that carries no emission of its own.
         """
         moments, which = np.unique(starts, return_inverse=True)
-        month = [self._month(moment) for moment in moments.tolist()]
+        month = [self.month_at(moment)[2] for moment in moments.tolist()]
         cases = [(role, month[i]) for role, i in zip(roles, which.tolist(), strict=True)]
         known = {case: self.factor(*case) for case in set(cases)}
         found = [known[case] for case in cases]
@@ -67,11 +67,11 @@ class Policy:
             self.as_of, date.fromisoformat(f"{next_month(month)}-01") + timedelta(days=DEADLINE_DAYS - 1)
         )
 
-    def _month(self, t_ms: int) -> str:
-        for start, end, month in self._edges:
-            if start <= t_ms < end:
-                return month
+    def month_at(self, t_ms: int) -> tuple[int, int, str]:
+        """(start, end, name) of the local month that holds a moment."""
+        for edges in self._edges:
+            if edges[0] <= t_ms < edges[1]:
+                return edges
         month = month_of(t_ms, self._zone)
-        span = local_month(month, self._zone)
-        self._edges.insert(0, (span.start_ms, span.end_ms, month))
-        return month
+        self._edges.insert(0, (*local_month(month, self._zone), month))
+        return self._edges[0]

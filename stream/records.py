@@ -15,8 +15,8 @@ from stream.kernels import records as r
 
 I64 = NDArray[np.int64]
 U8 = NDArray[np.uint8]
-_parsed = lru_cache(maxsize=8192)(parse_topic)
-"""The same few topics come again and again."""
+_parsed = lru_cache(maxsize=1 << 16)(parse_topic)
+"""The same topics come again and again, three for each meter."""
 
 
 class Block(Sequence[Record]):

@@ -17,7 +17,7 @@ from stream.context import Context, Key
 from stream.entries import Entries, by_day, joined, totals
 from stream.kernels import columns as c
 from stream.revise import Stored, revise
-from stream.rows import closed_rows, open_rows, progress_row
+from stream.rows import closed_rows, open_rows, progress_row, without_factor
 from stream.state import State
 from stream.step import clear, follow
 from stream.still import FROZEN, Judged, first_to_know, judged, marked
@@ -82,8 +82,9 @@ def compute(key: Key, kept: CheckpointRow | None, context: Context, history: His
     again = Fresh(begins, state, [], [], [], judged(parts, begins))
     for day in by_day(in_time_order(state, parts, begins, context)):
         found = follow(state, day, context)
-        again.intervals.extend(closed_rows(state, found.rows, context))
-        again.events.extend(found.events)
+        closed = closed_rows(state, found.rows, context)
+        again.intervals.extend(closed)
+        again.events.extend(found.events + without_factor(closed, context))
         if clear(state, 0, context):
             heard = int(state.arrays[0, c.HEARD_T])
             again.checkpoints.append(CheckpointRow(*key, heard, state.arrays[0].tobytes()))

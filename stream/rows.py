@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from metering.intervals import QUARTER_MS
 from metering.reading_types import READING_TYPES
 from storage.ledger import IntervalRow, NewLedgerEvent, ProgressRow
-from stream.context import Context
+from stream.context import Context, Key
 from stream.kernels import accumulate as a
 from stream.kernels import columns as c
-from stream.state import Channel, State
+from stream.state import State
 
 I64 = NDArray[np.int64]
 _FIRST_REVISION = 1
@@ -24,6 +24,7 @@ EVENT_KINDS = {
     c.POWER_GAP: "power_gap", c.POWER_IMPLAUSIBLE: "power_implausible", c.POWER_REVERSED: "power_reversed",
 }  # fmt: skip
 """Every event of the step, `LATE` apart, which only asks for a restatement."""
+NO_FACTOR = "missing_factor"
 OF_POWER = frozenset({c.POWER_GAP, c.POWER_IMPLAUSIBLE, c.POWER_REVERSED})
 """Their evidence is a power."""
 
@@ -67,7 +68,7 @@ def _emissions(
     state: State, channels: list[int], spans: tuple[I64, I64, I64], context: Context
 ) -> tuple[list[str | None], list[int | None]]:
     """(factor id, µg) of intervals given by start, opening and closing position; None when the number stops."""
-    role = {at: _carrier(state.channels[at], context) for at in set(channels)}
+    role = {at: _carrier(state.channels[at].key, context) for at in set(channels)}
     starts, opening, closing = (np.ascontiguousarray(column) for column in spans)
     ids, num, den = context.policy.factors([role[at] for at in channels], starts)
     out = np.empty(len(channels), np.int64)
@@ -78,9 +79,25 @@ def _emissions(
     return ids, ug
 
 
-def _carrier(channel: Channel, context: Context) -> str | None:
-    """The role whose factor a channel's energy takes; None for what carries no emission of electricity."""
-    return context.role(channel.key) if READING_TYPES[channel.reading_type].unit == "Wh" else None
+def _carrier(key: Key, context: Context) -> str | None:
+    """The role whose factor a total's energy takes; None for what carries no emission of electricity."""
+    return context.role(key) if READING_TYPES[key[1]].unit == "Wh" else None
+
+
+def without_factor(rows: Iterable[IntervalRow], context: Context) -> list[NewLedgerEvent]:
+    """One event per total and month of which rows have no factor, so no emission. Known from the month's first interval on."""
+    found = {
+        (row.meter, row.reading_type, context.policy.month_at(row.start_ms)): None
+        for row in rows
+        if row.factor_id is None and _carrier((row.meter, row.reading_type), context) is not None
+    }
+    return [
+        NewLedgerEvent(
+            start_ms, meter, reading_type, NO_FACTOR, {"month": month, "role": str(context.role((meter, reading_type)))},
+            start_ms + QUARTER_MS,
+        )
+        for meter, reading_type, (start_ms, _end_ms, month) in found
+    ]  # fmt: skip
 
 
 def progress_row(state: State, row: int) -> ProgressRow:

@@ -16,7 +16,7 @@ from storage.ledger import Results
 from stream.context import Context, Key
 from stream.entries import Entries, by_day, joined
 from stream.kernels import columns as c
-from stream.rows import closed_rows, open_rows, progress_row
+from stream.rows import closed_rows, open_rows, progress_row, without_factor
 from stream.sources.source import Source
 from stream.state import State
 from stream.step import Heard, checkpoints, days_heard, follow, keep_earliest, outdated_by
@@ -80,8 +80,9 @@ class Share:
             found = follow(state, day, context)
             rows.append(found.rows)
             channels.append(found.channels)
-            results.intervals += closed_rows(state, found.rows, context)
-            results.events += found.events
+            closed = closed_rows(state, found.rows, context)
+            results.intervals += closed
+            results.events += found.events + without_factor(closed, context)
             results.outdated += outdated_by(found.events)
             results.checkpoints += checkpoints(state, found.channels.tolist(), before, context)
             keep_earliest(self._late, found.late.items())

@@ -15,7 +15,7 @@ from stream.kernels import accumulate as a
 from stream.kernels import columns as c
 from stream.kernels import power as p
 from stream.latest import Newest
-from stream.rows import EVENT_KINDS, closed_rows, event, open_rows, progress_row
+from stream.rows import EVENT_KINDS, closed_rows, event, open_rows, progress_row, without_factor
 from stream.state import State
 from stream.still import to_compute_again
 
@@ -82,12 +82,12 @@ def account(state: State, heard: Heard, context: Context) -> Results:
     """Account what was heard."""
     before = days_heard(state.arrays)
     found = follow(state, joined(heard.parts), context)
-    channels = found.channels.tolist()
+    channels, closed = found.channels.tolist(), closed_rows(state, found.rows, context)
     results = Results(
-        intervals=closed_rows(state, found.rows, context) + open_rows(state, channels, context),
+        intervals=closed + open_rows(state, channels, context),
         latest=heard.newest.rows(),
         progress=[progress_row(state, row) for row in channels if state.arrays[row, c.SEEN]],
-        events=found.events,
+        events=found.events + without_factor(closed, context),
         checkpoints=checkpoints(state, channels, before, context),
         outdated=outdated_by(found.events),
     )

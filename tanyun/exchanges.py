@@ -74,6 +74,9 @@ class ExchangeDesk:
             raise Refused(error.mistakes) from error
         except ConfigError as error:
             raise Refused(error.mistakes) from error
+        except OSError as error:
+            text = _("the server may not write {file} ({reason}): declare it with `tanyun meters exchange`")
+            raise Refused([text.format(file=self.registry.name, reason=error.strerror)]) from error
         return {**fields, "at": form.at.isoformat() if form.at else ""}
 
     def _against(self, waiting: PendingExchange | None, form: ExchangeForm) -> Iterator[str]:

@@ -18,6 +18,7 @@ from api.identity import (
 from api.keys import digest_of
 from api.rights import Permission, Principal
 from api.second_factor import recovery_digest, step_of
+from api.throttle import network_of
 from metering.i18n import _
 from storage.users import UserRow, UserStore
 
@@ -76,7 +77,8 @@ def begin(request: Request, response: Response, login: Login) -> SessionOut:
     known = _is_known(request, login.name)
     wait_s = state.guard.wait_s(login.name, address, known=known)
     if wait_s:
-        audit(request, login.name, "session.begin", outcome="refused", why="too many attempts")
+        if not state.limits.noted.take(network_of(address)):
+            audit(request, login.name, "session.begin", outcome="refused", why="too many attempts")
         text = _("too many attempts: try again in {seconds} s").format(seconds=wait_s)
         raise HTTPException(429, text, {"Retry-After": str(wait_s)})
     user = _checked(request, login)

@@ -58,6 +58,7 @@ def begin(request: Request) -> RedirectResponse:
 def back(request: Request, state: Text = "", code: Text = "") -> RedirectResponse:
     """Signs the user in who is bound to the provider's subject; everybody else is sent to the login page."""
     settings, clock = request.app.state.settings, request.app.state.clock
+    slow_down(request.app.state.limits.elsewhere, network_of(address_of(request)))
     try:
         kept = request.cookies.get(STATE_COOKIE, "")
         subject = _oidc(request).finish(state, kept, code, _callback(request))

@@ -96,7 +96,7 @@ async function showDetail(s, doc, life, revisions) {
 function showFigures(doc) {
   const primary = doc.totals.find((t) => t.primary);
   const bought = reportedOf(doc, "purchased_wh");
-  const figures = [[w(bought.substituted === "0" ? "purchased" : "purchased_reported"), bought.reported && joined(megawattHours(bought.reported))], [primary ? pick(primary, "label") : "tCO₂", primary?.including_ug && joined(tonnes(primary.including_ug))]];
+  const figures = [[w(bought.substituted === "0" ? "purchased" : "purchased_reported"), bought.reported && joined(megawattHours(bought.reported))], [primary ? pick(primary, "label") : "tCO₂", primary?.including_ug && `${joined(tonnes(primary.including_ug))}CO₂`]];
   $("figures").replaceChildren(...figures.map(([label, text]) => h("div", { class: "card kpi pad" }, h("div", { class: "label", text: label }), h("b", { text: text || "—" }))));
 }
 
@@ -165,11 +165,23 @@ function checks(doc, life) {
   return part(w("checks"), true, table(["", w("check"), w("found"), w("threshold"), w("outcome")], rows));
 }
 
+// Unit of a line → the one that is shown, and how many places it lies further left. Exact: places are moved in the text.
+const SHOWN = { Wh: ["kWh", 3], varh: ["kvarh", 3], L: ["m³", 3], kJ: ["MJ", 3], kgce: ["tce", 3], ug: ["tCO₂", 12] };
+
+function inUnits(text, unit) {
+  if (text === null) return "—";
+  const [, sign, digits, rest] = /^(-?)([0-9]+)(?:[.]([0-9]+))?$/.exec(text);
+  const padded = digits.padStart(SHOWN[unit][1] + 1, "0");
+  const whole = padded.slice(0, -SHOWN[unit][1]);
+  const part = (padded.slice(-SHOWN[unit][1]) + (rest ?? "")).replace(/0+$/, "").padEnd(3, "0");
+  return `${sign}${whole.replace(/[0-9](?=([0-9]{3})+$)/g, "$&,")}.${part}`;
+}
+
 // Only where something was written down: each line its own, and who wrote and approved it.
 function substituted(doc) {
   if (!doc.substitutions.length) return [];
-  const lines = doc.reported.map((r) => h("tr", {}, h("td", { text: r.kind === "total" ? r.id : pick(r, "label") }), h("td", { text: { ug: "µgCO₂" }[r.unit] ?? r.unit }), ...[r.measured, r.substituted, r.reported].map((value) => h("td", { class: "n", text: value ?? "—" }))));
-  const notes = doc.substitutions.map((s) => h("tr", {}, h("td", { text: `${s.meter} ${s.reading_type}` }), h("td", { text: `${s.start.slice(0, 16)} → ${s.end.slice(0, 16)}` }), h("td", { class: "n", text: `${s.amount} ${s.unit}` }), h("td", { text: `${pick(s, "method")}：${s.reason}` }), h("td", { text: `${s.author} / ${s.approver || "—"}` }), h("td", {}, h("code", { text: s.evidence_sha256.slice(0, 12), title: s.evidence_sha256 })), h("td", { text: s.accepted ? w("accepted") : pick(s, "refused") })));
+  const lines = doc.reported.map((r) => h("tr", {}, h("td", { text: r.kind === "total" ? r.id : pick(r, "label") }), h("td", { text: SHOWN[r.unit][0] }), ...[r.measured, r.substituted, r.reported].map((value) => h("td", { class: "n", text: inUnits(value, r.unit) }))));
+  const notes = doc.substitutions.map((s) => h("tr", {}, h("td", { text: `${s.meter} ${s.reading_type}` }), h("td", { text: [s.start, s.end].map((t) => t.slice(0, 16).replace("T", " ")).join(" → ") }), h("td", { class: "n", text: `${inUnits(s.amount, s.unit)} ${SHOWN[s.unit][0]}` }), h("td", { text: `${pick(s, "method")}：${s.reason}` }), h("td", { text: `${s.author} / ${s.approver || "—"}` }), h("td", {}, h("code", { text: s.evidence_sha256.slice(0, 12), title: s.evidence_sha256 })), h("td", { text: s.accepted ? w("accepted") : pick(s, "refused") })));
   return [part(w("substitutions"), true, table([w("item"), w("unit"), w("measured"), w("substituted"), w("reported")], lines), table([w("meter"), w("period"), w("amount"), w("method"), w("approved_by"), "SHA-256", w("outcome")], notes))];
 }
 
@@ -182,10 +194,22 @@ function meters(doc) {
   return part(w("meters"), false, table([w("meter"), w("role"), "CT × PT", w("opening"), w("closing"), w("month_wh"), w("balance")], rows));
 }
 
+// By the name of the figure; totals that count no active energy are left in their own base unit.
+function unitOf(path) {
+  if (path.includes("/") && !/[/]energy_[a-z]+_total\]/.test(path)) return null;
+  const last = path.split(".").at(-1);
+  return last.endsWith("_wh") && !last.includes("_per_") ? "Wh" : last.endsWith("_ug") ? "ug" : last === "standard_coal_kgce" ? "kgce" : null;
+}
+
+function changed(value, path) {
+  const unit = unitOf(path);
+  return !value ? "—" : unit && /^-?[0-9]+([.][0-9]+)?$/.test(value) ? inUnits(value, unit) : value;
+}
+
 function differences(doc) {
   const ordered = [...doc.changes].sort((a, b) => a.path.startsWith("daily[") - b.path.startsWith("daily["));
-  const rows = ordered.map((c) => h("tr", {}, h("td", { text: c.path }), h("td", { class: "n", text: c.old || "—" }), h("td", { class: "n", text: c.new || "—" })));
-  return part(`${w("differences")} (${rows.length})`, rows.length > 0, rows.length ? table([w("item"), w("old"), w("new")], rows) : h("p", { class: "muted", text: w("first_revision") }));
+  const rows = ordered.map((c) => h("tr", {}, h("td", { text: c.path }), h("td", { text: SHOWN[unitOf(c.path)]?.[0] ?? "" }), ...[c.old, c.new].map((value) => h("td", { class: "n", text: changed(value, c.path) }))));
+  return part(`${w("differences")} (${rows.length})`, rows.length > 0, rows.length ? table([w("item"), w("unit"), w("old"), w("new")], rows) : h("p", { class: "muted", text: w("first_revision") }));
 }
 
 function acts(life, s, doc) {

@@ -12,6 +12,7 @@ from edge_agent.config import Bus, PolledMeter
 from edge_agent.identify import identify, needs_identifying
 from edge_agent.plan import Block, plan, select
 from edge_agent.profile import Family, Profile, Register
+from edge_agent.profile_model import DLT645
 from edge_agent.reader import BlockBus
 from edge_agent.serial_number import serial_text
 from metering.units import UNITS
@@ -126,7 +127,7 @@ def _row(
         fc=register.fc,
         address=register.addr,
         type=register.type,
-        words=tuple(f"{word:04X}" for word in words),
+        words=tuple(f"{word:0{2 if register.fc == DLT645 else 4}X}" for word in words),
         raw=raw,
         value=None if raw is None else value_in_unit(shown, raw),
         unit=shown.unit,

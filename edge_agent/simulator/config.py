@@ -83,6 +83,8 @@ class ServerSpec(_Strict):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(strict=True, ge=0, le=65535)]
     """0 takes a free port."""
+    dlt645_port: Annotated[int, Field(strict=True, ge=0, le=65535)] | None = None
+    """Of the line with this gateway's DL/T 645 meters, behind a converter (bus kind `rtu_over_tcp`); none where it has none."""
 
 
 class MeterSpec(_Strict):
@@ -90,7 +92,10 @@ class MeterSpec(_Strict):
 
     id: _Id
     gateway: str
-    unit: Annotated[int, Field(strict=True, ge=1, le=247)]
+    unit: Annotated[int, Field(strict=True, ge=1, le=247)] = 1
+    """Of a Modbus meter."""
+    address: Annotated[str, Field(pattern=r"^[0-9]{12}$")] | None = None
+    """Of a DL/T 645 meter."""
     profile: str
     load: LoadSpec
     ct: Fraction = Fraction(1)
@@ -170,7 +175,11 @@ def _duplicates(config: SimulatorConfig) -> Iterator[str]:
     keys: list[tuple[str, object]] = [("servers: gateway", server.gateway) for server in config.servers]
     keys += [("servers: port", server.port) for server in config.servers if server.port]
     keys += [("meters: id", meter.id) for meter in config.meters]
-    keys += [(f"meters: unit on {meter.gateway}", meter.unit) for meter in config.meters]
+    keys += [("servers: dlt645_port", server.dlt645_port) for server in config.servers if server.dlt645_port]
+    keys += [
+        (f"meters: unit on {meter.gateway}", meter.unit if meter.address is None else meter.address)
+        for meter in config.meters
+    ]
     for (name, value), count in Counter(keys).items():
         if count > 1:
             yield _("{name} {value} is given {count} times").format(name=name, value=value, count=count)
@@ -213,13 +222,27 @@ def _profile_mistakes(config: SimulatorConfig) -> Iterator[str]:
         except ProfileError as error:
             yield f"meters[{index}].profile: {error}"
         else:
+            yield from _station_mistakes(f"meters[{index}]", meter, profile, config)
             yield from _fit_mistakes(f"meters[{index}]", meter, profile)
+
+
+def _station_mistakes(key: str, meter: MeterSpec, profile: Profile, config: SimulatorConfig) -> Iterator[str]:
+    """A DL/T 645 meter has an address, and its gateway a line for it; a Modbus meter has neither."""
+    if (profile.protocol == "dlt645") != (meter.address is not None):
+        yield _("{key}.address: meters with {profile} have an address of twelve digits, no others").format(
+            key=key, profile=profile.name
+        )
+    lines = {server.gateway for server in config.servers if server.dlt645_port is not None}
+    if meter.address is not None and meter.gateway not in lines:
+        yield _("{key}.address: the server of {gateway} has no dlt645_port").format(
+            key=key, gateway=meter.gateway
+        )
 
 
 def _fit_mistakes(key: str, meter: MeterSpec, profile: Profile) -> Iterator[str]:
     types = {register.reading_type for register in profile.registers}
-    if profile.protocol != "modbus" or profile.sunspec is not None:
-        yield _("{key}.profile: the simulator serves Modbus meters at fixed addresses only").format(key=key)
+    if profile.sunspec is not None:
+        yield _("{key}.profile: the simulator serves meters at fixed addresses only").format(key=key)
         return
     undriven = sorted(types - TOTALS - GAUGES)
     if undriven:

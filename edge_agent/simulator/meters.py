@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from edge_agent.profile import Field, Profile, Register, load_profile
-from edge_agent.profile_model import fields_of
+from edge_agent.profile_model import DLT645, fields_of
 from edge_agent.registers import decode, encode
 from edge_agent.simulator import shapes
 from edge_agent.simulator.config import (
@@ -98,23 +98,33 @@ class SimulatedMeter:
     def image(self, t_ms: int) -> dict[int, Area]:
         """Function code → registers at `t_ms`; OverflowError when a value has outgrown its registers."""
         areas = {fc: Area(first, [0] * count) for fc, (first, count) in self.areas.items()}
-        shown = gauges(self.electrics, self.power_w(t_ms), t_ms)
-        for register in self.profile.registers:
-            if register.reading_type in TOTALS:
-                words = _total_words(register, self.count(register, t_ms))
-            else:
-                words = self._gauge_words(register, shown)
-            first, area = areas[register.fc]
-            for field, own in words:
-                area[field.addr - first : field.end - first] = own
+        for field, own in self._placed(t_ms):
+            first, area = areas[field.fc]
+            area[field.addr - first : field.end - first] = own
         return areas
+
+    def items(self, t_ms: int) -> dict[int, bytes]:
+        """Of a DL/T 645 meter: data identifier → its bytes at `t_ms`, the lowest first; OverflowError likewise."""
+        return {field.addr: bytes(own) for field, own in self._placed(t_ms)}
+
+    def _placed(self, t_ms: int) -> Placed:
+        shown = gauges(self.electrics, self.power_w(t_ms), t_ms)
+        return [
+            placed
+            for register in self.profile.registers
+            for placed in (
+                _total_words(register, self.count(register, t_ms))
+                if register.reading_type in TOTALS
+                else self._gauge_words(register, shown)
+            )
+        ]
 
     def check(self, t_ms: int) -> str | None:
         """What this meter cannot show at `t_ms`, or at its highest power of a year; None when it can show all."""
         flows = (self.flows.imported, self.flows.exported, self.flows.generated)
         peak = max(max(flow.slots(0, _LEAP_YEAR_SLOTS)) for flow in flows) // SLOT_MS
         try:
-            self.image(t_ms)
+            self._placed(t_ms)
             shown = gauges(self.electrics, peak, t_ms)
             for register in self.profile.registers:
                 if register.reading_type not in TOTALS:
@@ -163,7 +173,7 @@ def expected_totals(config: SimulatorConfig, t_ms: int) -> dict[tuple[str, str],
 
 def _meter(seed: str, spec: MeterSpec, profile: Profile, flows: Flows) -> SimulatedMeter:
     areas: dict[int, tuple[int, int]] = {}
-    for fc in {register.fc for register in profile.registers}:
+    for fc in {register.fc for register in profile.registers} - {DLT645}:
         fields = [field for field in fields_of(profile.registers) if field.fc == fc]
         first = min(field.addr for field in fields)
         areas[fc] = (first, max(field.end for field in fields) - first)

@@ -15,6 +15,7 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 from edge_agent.profile import Forbidden
 from edge_agent.simulator.config import ServerSpec, SimulatorConfig
+from edge_agent.simulator.dlt645_line import Dlt645Lines
 from edge_agent.simulator.meters import Area, SimulatedMeter, build_meters, check_meters
 from edge_agent.simulator.stepclock import StepClock
 from edge_agent.system_time import wall_ms as system_now_ms
@@ -97,6 +98,8 @@ class ModbusServers:
         self._specs = tuple(specs)
         units: dict[str, list[SimDevice]] = {spec.gateway: [] for spec in self._specs}
         for meter in meters:
+            if meter.profile.protocol != "modbus":
+                continue
             units[meter.spec.gateway].append(MeterUnit(meter, now_ms).device())
         self._units = units
         self._servers: list[ModbusTcpServer] = []
@@ -138,6 +141,8 @@ class Endpoints:
     """Gateway → Modbus/TCP port of its meters."""
     clock_port: int | None
     """None without an accelerated clock."""
+    dlt645_ports: Mapping[str, int]
+    """Gateway → port of the line of its DL/T 645 meters, where it has some."""
 
 
 async def run_simulator(
@@ -176,11 +181,17 @@ async def run_simulator(
         servers = await stack.enter_async_context(
             ModbusServers(config.servers, meters, clock.now_ms if clock else now_ms)
         )
+        lines = await stack.enter_async_context(
+            Dlt645Lines(config.servers, meters, clock.now_ms if clock else now_ms)
+        )
         # Meters listen before the clock does: a gateway that is told a tick can poll it.
         if clock is not None:
             await stack.enter_async_context(clock.serve(clock_port))
-        endpoints = Endpoints(servers.ports, clock.port if clock else None)
-        _log.info("simulated park listens ports=%s clock=%s", dict(endpoints.ports), endpoints.clock_port)
+        endpoints = Endpoints(servers.ports, clock.port if clock else None, lines.ports)
+        _log.info(
+            "simulated park listens ports=%s dlt645=%s clock=%s",
+            dict(endpoints.ports), dict(endpoints.dlt645_ports), endpoints.clock_port,
+        )  # fmt: skip
         if ready is not None:
             ready(endpoints)
         await stop.wait()

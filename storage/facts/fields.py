@@ -22,7 +22,7 @@ def _number(value: Decimal) -> Decimal:
     exponent = value.as_tuple().exponent
     if (
         not value.is_finite()
-        or abs(value) > NUMBER_LIMIT
+        or value.copy_abs() > NUMBER_LIMIT  # abs() would round, and overflow
         or not isinstance(exponent, int)
         or -exponent > DIGITS
     ):

@@ -25,6 +25,7 @@ from edge_agent.commission.read import Reader, RegisterReading, identified, open
 from edge_agent.commission.scan import Found, scan_units
 from edge_agent.config import Bus, EdgeConfig, PolledMeter, load_config
 from edge_agent.profile import Family, Profile, fixed_profiles, load_profile
+from edge_agent.profile_model import DLT645
 from metering.i18n import _
 from tanyun.commands.common import (
     errors_as_sentences,
@@ -78,7 +79,8 @@ def _register_row(row: RegisterReading) -> list[str]:
     else:
         value = f"{row.value:.10g} {row.unit}"
     raw = "-" if row.raw is None else f"{row.raw:.10g}" if isinstance(row.raw, float) else str(row.raw)
-    return [str(row.address), str(row.fc), row.reading_type, row.type, " ".join(row.words) or "-", raw, value]
+    address, fc = (f"{row.address:08X}", "-") if row.fc == DLT645 else (str(row.address), str(row.fc))
+    return [address, fc, row.reading_type, row.type, " ".join(row.words) or "-", raw, value]
 
 
 class _UnitRange(click.ParamType[range]):

@@ -1,6 +1,7 @@
 """Signing in: sessions, forged requests, guesses, keys, and what the audit log keeps of it."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -256,3 +257,17 @@ def test_who_takes_a_report_stands_in_the_audit_log(browser: Browser, park: Any)
 )
 def test_weak_passwords_are_refused(password: str, good: bool) -> None:
     assert (password_mistake(password, "ann") is None) is good
+
+
+def test_a_flood_of_refusals_does_not_fill_the_audit_log(browser: Browser, park: Any) -> None:
+    """Each entry is a synced row on the disk that the readings need."""
+    for _ in range(150):
+        browser.sign_in("ann", "wrong wrong wrong")
+    key = park.key(("installer", "*"))
+    for _ in range(150):
+        answer = browser.ask("GET", "/api/v1/audit", headers={"Authorization": f"Bearer {key}"})
+        assert answer.status_code == 403
+    with AuditLog(park.folder / "audit.db", writable=False) as log:
+        counts = Counter((entry.action, entry.outcome) for entry in log.entries(limit=1000))
+    assert 100 < counts["session.begin", "refused"] < 120
+    assert 100 <= counts["request.refused", "refused"] < 115

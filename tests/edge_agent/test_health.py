@@ -1,5 +1,7 @@
 """What the agent counts of its devices, and the text that Prometheus reads."""
 
+import time
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from edge_agent.health import DeviceHealth, Pulse
-from edge_agent.live import Live, LiveConfiguration, LiveDevice, LiveDisk, prometheus
+from edge_agent.live import Live, LiveConfiguration, LiveDevice, LiveDisk, _wall_ms, prometheus
 
 
 @settings(max_examples=60)
@@ -26,7 +28,7 @@ def test_the_last_error_stays_after_the_meter_has_recovered() -> None:
     health = DeviceHealth()
     health.polled("no answer", 1.0, 1000)
     health.polled(None, 0.2, 2000)
-    assert (health.error, health.error_ms, health.answered_ms, health.latency_s) == (
+    assert (health.error, health.error_s, health.answered_s, health.latency_s) == (
         "no answer",
         1000,
         2000,
@@ -94,3 +96,13 @@ def test_the_metrics_are_what_the_prometheus_library_reads() -> None:
 def test_the_status_document_is_read_back_as_it_was_written() -> None:
     said = live(LiveDevice("m1", "line", "1", True, 10, 1, 0.9, 0.25, 60_000, "no answer", 5000))
     assert msgspec.json.decode(msgspec.json.encode(said), type=Live) == said
+
+
+def test_how_long_ago_does_not_depend_on_a_clock_that_nobody_trusts() -> None:
+    """A gateway that boots in 1970 says "5 s ago" all the same."""
+    health = DeviceHealth()
+    health.polled(None, 0.1, time.monotonic() - 5)
+    answered_ms = _wall_ms(health.answered_s)
+    assert answered_ms is not None
+    assert time.time_ns() / 1e6 - answered_ms == pytest.approx(5000, abs=500)
+    assert _wall_ms(None) is None

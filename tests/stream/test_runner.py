@@ -18,6 +18,8 @@ from storage.journal import BirthIndex, Commit, Entry, FrameIndex, JournalReader
 from storage.journal_writer import JournalWriter
 from storage.ledger import EventRow, IntervalRow, LedgerReader, NewLedgerEvent
 from storage.segment import Record
+from stream.context import Context
+from stream.policy import Policy
 from stream.requests import Answer, Request, Requests
 from stream.runner import START, Runner, only_one, run, wait_for_journal
 from stream.sources.tail import Tail
@@ -281,3 +283,15 @@ def test_on_a_new_day_open_intervals_take_the_factor_of_that_day(tmp_path: Path)
     run(park(), journal, ledger, TABLE, enterprise_policy(), lambda: next(days, AS_OF), stopped)
     (row,) = ledger_rows(tmp_path)
     assert row.emission_ug == row.energy * 530_600
+
+
+def test_a_factor_that_comes_later_withdraws_the_event_of_its_absence(tmp_path: Path) -> None:
+    journal, ledger = tmp_path / "journal.sqlite", tmp_path / "ledger.sqlite"
+    write_journal(journal, [*births(), *readings("plain", *((i * QUARTER_MS, i) for i in range(5)))], 99)
+    for day, kinds in ((date(2000, 1, 1), ["missing_factor"]), (AS_OF, ["restated"])):
+        runner = Runner(journal, ledger, Context(park(), Policy(TABLE, enterprise_policy(), park().tz, day)))
+        while runner.advance():
+            pass
+        runner.close()
+        with LedgerReader(ledger) as reader:
+            assert [event.kind for event in reader.events()] == kinds

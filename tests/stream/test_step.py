@@ -247,6 +247,21 @@ def test_a_missing_factor_stops_the_emission_not_the_energy() -> None:
     assert sum(row.energy for row in ledger.rows) == 6 * 800
 
 
+def test_a_missing_factor_is_an_event_once_a_month_however_the_stream_is_cut() -> None:
+    world = context(policy=Pinned("there-is-none"))
+    records = [
+        *births(),
+        *readings("plain", *((i * QUARTER_MS, i) for i in range(1, 9))),
+        *readings("heat", (0, 0), (QUARTER_MS, 9)),
+    ]
+    whole, state = step(State(), records, world).events, State()
+    found = [(e.kind, e.meter, e.t_ms, e.detail["month"]) for e in whole]
+    months = ("2026-10", "2026-11")
+    assert found == [("missing_factor", "plain", local_month(m, world.park.tz).start_ms, m) for m in months]
+    cut = [event for record in records for event in step(state, [record], world).events]
+    assert {(e.t_ms, e.kind, str(e.detail)) for e in cut} == {(e.t_ms, e.kind, str(e.detail)) for e in whole}
+
+
 def test_heat_carries_no_emission_of_electricity_and_is_judged_in_kilojoules() -> None:
     """2 MW for a quarter of an hour is 1.8 GJ, 1800 counts; a tenth more and one count pass, and no further."""
     good = follow([*births(), *readings("heat", (0, 0), (QUARTER_MS, 1981))])

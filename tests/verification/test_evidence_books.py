@@ -337,6 +337,7 @@ def test_a_substitution_and_its_approval_are_in_the_pack_and_weighed_again(tmp_p
     pack = packed.write(tmp_path / "packs", "guangdian")
     assert verify_pack(pack, KEY.public_key()).difference is None
     assert recompute(pack, tmp_path).stdout.splitlines()[-1] == "equal"
+    assert recompute(pack, tmp_path).stdout.splitlines()[-1] == "equal"
     edits = {"facts/substitution_approval.csv": replaced("wang", "li")}
     verdict = verify_pack(forged(pack, tmp_path, KEY, edits), KEY.public_key())
     assert verdict.difference is not None

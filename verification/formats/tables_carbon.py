@@ -170,10 +170,10 @@ def _simple(document: MonthDocument) -> Iterator[tuple[Cell, ...]]:
 def _t5_enterprises(document: MonthDocument) -> Table:
     columns = (
         Column("企业", "Enterprise"),
-        Column("购入电量 万kWh", "Purchased, reported", 30, "right"),
-        Column("其中替代 万kWh", "of which substituted", 27, "right"),
-        Column("全国平均 tCO2", "National", 26, "right"),
-        Column("省级平均 tCO2", "Provincial", 26, "right"),
+        Column("购入电量 万kWh", "Purchased, reported", 27, "right"),
+        Column("其中替代 万kWh", "of which substituted", 25, "right"),
+        Column("全国平均 tCO2", "National", 22, "right"),
+        Column("省级平均 tCO2", "Provincial", 22, "right"),
         Column("结论", "Outcome", 36),
     )
     found = [

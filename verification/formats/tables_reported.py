@@ -48,13 +48,13 @@ def substitutions(document: MonthDocument) -> Table:
     """T10.1: every substitution of the month, and why one does not count."""
     columns = (
         Column("计量量", "Total"),
-        Column("起止", "From, to", 30),
-        Column("替代量", "Amount", 22, "right"),
-        Column("单位", "Unit", 12),
+        Column("起止", "From, to", 28),
+        Column("替代量", "Amount", 20, "right"),
+        Column("单位", "Unit", 11),
         Column("方法与原因", "Method, reason"),
-        Column("编制 / 复核", "By, approved by", 26),
-        Column("凭证 SHA-256", "Proof", 26),
-        Column("结论", "Outcome", 22),
+        Column("编制 / 复核", "By, approved by", 22),
+        Column("凭证 SHA-256", "Proof", 23),
+        Column("结论", "Outcome", 19),
     )
     found = [_substitution(line) for line in document.substitutions]
     return Table(
