@@ -15,8 +15,12 @@ from stream.kernels import records as r
 
 I64 = NDArray[np.int64]
 U8 = NDArray[np.uint8]
-_parsed = lru_cache(maxsize=1 << 16)(parse_topic)
-"""The same topics come again and again, three for each meter."""
+
+
+@lru_cache(maxsize=1 << 16)
+def _parsed(topic: bytes) -> Topic | None:
+    """The same topics come again and again."""
+    return parse_topic(topic.decode())
 
 
 class Block(Sequence[Record]):
@@ -73,9 +77,9 @@ def _topics(data: bytes, buf: U8, places: I64) -> list[Topic | None]:
     size = 1 << (2 * places.shape[1]).bit_length()
     firsts = np.empty(places.shape[1], np.int64)
     known = r.number_topics(buf, places, np.full(size, -1, np.int64), firsts)
-    spans = places[r.TOPIC : r.PAYLOAD + 1, firsts[:known]].T.tolist()
+    starts, ends = places[r.TOPIC : r.PAYLOAD + 1, firsts[:known]].tolist()
     try:
-        return [_parsed(data[start:end].decode()) for start, end in spans]
+        return [_parsed(data[start:end]) for start, end in zip(starts, ends, strict=True)]
     except UnicodeDecodeError as error:
         msg = "a topic in the journal is not UTF-8"
         raise CorruptError(msg) from error
