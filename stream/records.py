@@ -15,8 +15,12 @@ from stream.kernels import records as r
 
 I64 = NDArray[np.int64]
 U8 = NDArray[np.uint8]
-_parsed = lru_cache(maxsize=8192)(parse_topic)
-"""The same few topics come again and again."""
+
+
+@lru_cache(maxsize=1 << 16)
+def _parsed(topic: bytes) -> Topic | None:
+    """The same topics come again and again."""
+    return parse_topic(topic.decode())
 
 
 class Block(Sequence[Record]):
@@ -49,8 +53,10 @@ class Block(Sequence[Record]):
         return records if isinstance(records, Block) else cls.of_bodies([b"".join(packed(records))])[0]
 
     def taken(self, which: NDArray[np.bool_]) -> "Block":
-        """Some of its records."""
-        return self if which.all() else Block(self.data, self.buf, self.places[:, which], self.topics)
+        """Some of its records. A table in which rows are contiguous, for which kernels are compiled: `places[:, which]` is none."""
+        if which.all():
+            return self
+        return Block(self.data, self.buf, self.places.take(np.flatnonzero(which), axis=1), self.topics)
 
     def __len__(self) -> int:
         return int(self.places.shape[1])
@@ -71,9 +77,9 @@ def _topics(data: bytes, buf: U8, places: I64) -> list[Topic | None]:
     size = 1 << (2 * places.shape[1]).bit_length()
     firsts = np.empty(places.shape[1], np.int64)
     known = r.number_topics(buf, places, np.full(size, -1, np.int64), firsts)
-    spans = places[r.TOPIC : r.PAYLOAD + 1, firsts[:known]].T.tolist()
+    starts, ends = places[r.TOPIC : r.PAYLOAD + 1, firsts[:known]].tolist()
     try:
-        return [_parsed(data[start:end].decode()) for start, end in spans]
+        return [_parsed(data[start:end]) for start, end in zip(starts, ends, strict=True)]
     except UnicodeDecodeError as error:
         msg = "a topic in the journal is not UTF-8"
         raise CorruptError(msg) from error

@@ -12,7 +12,7 @@ from stream.entries import Entries, in_time_order
 from stream.kernels import columns as c
 from stream.kernels import records as r
 from stream.records import Block
-from tests.stream.strategies import uncompiled
+from tests.stream.strategies import births, frame, uncompiled
 
 TOPICS = st.one_of(
     st.sampled_from(["", "x", "spBv1.0/p/DDATA/g/m", "spBv1.0/p/DDATA/g/n", "spBv1.0/p/DBIRTH/g/m", "spBv1.0/p/NDATA/g"]),
@@ -89,3 +89,11 @@ def test_entries_come_by_channel_time_and_size(told: list[tuple[int, int, int]],
         zip(found.channel.tolist(), found.t.tolist(), found.register.tolist(), strict=True)
     ) == sorted(told)
     assert found.kind.tolist() == [kind[i] for i in sorted(range(len(told)), key=lambda i: (told[i], i))]
+
+
+def test_some_records_of_a_block_lie_as_the_kernels_expect_them() -> None:
+    """Columns with a stride would be compiled for once more, in the middle of a run."""
+    block = Block.of([*births(), *(frame("pv", i, i) for i in range(20))])
+    some = block.taken(np.arange(len(block)) % 3 > 0)
+    assert [*some] == [record for i, record in enumerate(block) if i % 3]
+    assert all(row.flags.c_contiguous for row in some.places)
