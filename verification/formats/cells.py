@@ -8,6 +8,7 @@ from typing import Literal
 from verification.document import half_up
 
 NONE = "—"
+_PRINTED_UNITS = {"1e4Nm3": "万Nm³", "Nm3": "Nm³", "m3": "m³"}
 WH_PER_KWH, WH_PER_WAN_KWH = 1000, 10_000_000
 KG_PER_T, UG_PER_T, UG_PER_KG = 1000, 10**12, 10**9
 
@@ -155,6 +156,11 @@ def moment(at: str) -> str:
 def text(zh: str | None, en: str = "", *, small: bool = False) -> Text:
     """Words; — where there are none."""
     return Text(zh or NONE, en, small=small)
+
+
+def unit(symbol: str) -> Text:
+    """A unit as it is printed: `1e4Nm3` is what the data say."""
+    return Text(_PRINTED_UNITS.get(symbol, symbol), "")
 
 
 def rows(lines: Sequence[Sequence[Cell]]) -> tuple[tuple[Cell, ...], ...]:

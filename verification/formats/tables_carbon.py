@@ -22,6 +22,7 @@ from verification.formats.cells import (
     rows,
     text,
     tonnes,
+    unit,
     wan_kwh,
 )
 from verification.lines import BudgetLine, EmissionTotals, FuelLine
@@ -79,7 +80,7 @@ def _t3(document: MonthDocument) -> Table:
 def _fuel(line: FuelLine) -> tuple[Cell, ...]:
     activity = number(line.activity)
     return (
-        text(line.label_zh, f"{line.label_en}, {line.unit}"),
+        text(line.label_zh, f"{line.label_en}, {unit(line.unit).zh}"),
         activity,
         text(line.ncv_gj_per_unit, line.ncv_source),
         text(line.carbon_tc_per_gj, line.carbon_source),

@@ -24,6 +24,7 @@ from verification.formats.cells import (
     tce,
     text,
     tonnes,
+    unit,
     wan_kwh,
 )
 from verification.lines import EnergyLine, MeterFacts, PowerLine
@@ -102,7 +103,7 @@ def _energy(line: EnergyLine) -> tuple[Cell, ...]:
     zh, en = BASES[line.basis]
     return (
         text(line.label_zh + mark, line.label_en),
-        text(line.unit),
+        unit(line.unit),
         number(line.purchased),
         number(line.consumed),
         number(line.opening_stock),
@@ -126,7 +127,7 @@ def _t1_uses(document: MonthDocument) -> Table:
     found = [
         (
             text(e.label_zh, e.label_en),
-            text(e.unit),
+            unit(e.unit),
             number(e.production_use),
             number(e.other_use),
             number(e.feedstock_use),
