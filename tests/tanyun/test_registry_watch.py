@@ -1,5 +1,8 @@
-"""`tanyun serve` starts its roles again when the registry says something else, and only then."""
+"""A role ends, to be started again, when the registry says something else, and only then."""
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,3 +45,15 @@ def test_a_wrong_registry_restarts_nothing_until_it_is_put_right(
     assert "nothing is restarted" in caplog.text
     file.write_text(REGISTRY + "\n# another word\n", encoding="utf-8")
     assert asked(watch) == [False, True, False, False]
+
+
+def test_a_role_ends_as_by_sigterm_once_the_registry_has_another_valid_content(file: Path) -> None:
+    role = (
+        "import sys, time; from pathlib import Path; from tanyun.registry_watch import RegistryWatch, end_when_changed; "
+        "end_when_changed(RegistryWatch(Path(sys.argv[1]))); print('ready', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen((sys.executable, "-c", role, str(file)), stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        file.write_text(REGISTRY + "\n# another word\n", encoding="utf-8")
+        assert process.wait(30) == -signal.SIGTERM
