@@ -12,7 +12,6 @@ from fastapi import Depends, Request
 from api.access import AccessDep
 from api.errors import Problem, not_ready, unknown
 from api.inventory import Inventory
-from api.known_facts import KnownFacts
 from api.past_days import PastDays
 from api.rights import EVERYTHING, Scope
 from api.settings import ApiSettings
@@ -21,6 +20,7 @@ from metering.registry import Enterprise, Meter, Park
 from storage.facts.formulas import park_of
 from storage.facts.state import Facts
 from storage.journal import JournalReader
+from storage.known_facts import KnownFacts
 from storage.ledger import LedgerReader
 from storage.months import MonthStore
 

@@ -126,7 +126,7 @@ def _frame(meter: int, poll: int, t_ms: int) -> Entry:
 
 def project(data: Path, own: Path, writer: WriterV1 | ToTheSocket, registry: Park) -> tuple[float, float]:
     """(wall seconds, CPU seconds of this process) of projecting the journal, after the first steps have read the births."""
-    files = Files(data / "journal.db", data / "ledger.db", data / "months.db", own)
+    files = Files(data / "journal.db", data / "ledger.db", data / "months.db", data / "registry.db", own)
     with Projector(registry, files, writer, FactorTable.load()) as projector:
         projector.start()
         for _ in range(WARM_STEPS):

@@ -24,6 +24,7 @@ from storage.journal import JournalReader
 from storage.ledger import LedgerReader
 from storage.line_protocol import point, series
 from storage.months import MonthStore
+from stream.projection.boundaries import Boundaries
 from stream.projection.derived import DayBook, Factors
 from stream.projection.documents import closed, revised
 from stream.projection.minutes import Minutes
@@ -55,6 +56,7 @@ class Files(msgspec.Struct, frozen=True):
     journal: Path
     ledger: Path
     months: Path
+    facts: Path
     own: Path
 
 
@@ -84,8 +86,9 @@ class Projector:
         self._store = self._open.enter_context(ProjectorStore(files.own))
         self._pool = self._open.enter_context(ThreadPoolExecutor(1, "projector-writer"))
         self._tags, factors = Tags(park), Factors(table, park, clock)
-        self._book = DayBook(park, self._tags, factors, clock)
-        self._months = MonthBook(park, self._tags, factors, self._book, self._store, clock)
+        boundaries = Boundaries(park, files.facts)
+        self._book = DayBook(park, self._tags, factors, boundaries, clock)
+        self._months = MonthBook(park, self._tags, factors, boundaries, self._book, self._store, clock)
         self._states = States(park, self._tags, files.own.parent, probes or {})
         self._journal: JournalReader | None = None
         self._ledger: LedgerReader | None = None
@@ -246,7 +249,7 @@ class Projector:
         for month in (self._months.current(), previous_month(self._months.current())):
             months.setdefault(month, [])
         for month, starts in months.items():
-            self._months.settle_factors(month)
+            self._months.settle(month)
             lines += self._months.derive(month, starts)
         self._write("history", lines)
         self._store.clean(quarter for quarters in days.values() for quarter in quarters)

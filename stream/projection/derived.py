@@ -15,8 +15,9 @@ from metering.registry import Meter, Park
 from metering.roles import Role
 from storage.ledger import LedgerReader, QuarterRow
 from storage.line_protocol import Field, point, series
+from stream.projection.boundaries import Boundaries
 from stream.projection.meter_days import Key, MeterDays
-from stream.projection.schema import GRAM, METHODS, Scope, Tags, scopes
+from stream.projection.schema import GRAM, METHODS, Scope, Tags
 from stream.projection.store import DayRow
 
 Rows = dict[Key, QuarterRow]
@@ -77,14 +78,13 @@ class Parent(NamedTuple):
 class DayBook:
     """Derives days."""
 
-    def __init__(self, park: Park, tags: Tags, factors: Factors, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, park: Park, tags: Tags, factors: Factors, boundaries: Boundaries, clock: Callable[[], int]
+    ) -> None:
         self._tags, self._factors, self._clock, self._zone = tags, factors, clock, park.tz
-        self.scopes = [scope for scope in scopes(park) if scope.formula]
+        self._boundaries = boundaries
         self._parents = list(_parents(park, tags))
         self._meter_days = MeterDays(park, tags)
-        wanted = [flow[:2] for scope in self.scopes for flow in scope.formula]
-        wanted += [key for parent in self._parents for key in (*parent.inflow, *parent.outflow)]
-        self._keys: list[Key] = list(dict.fromkeys([*wanted, *self._meter_days.keys]))
 
     def derive(self, ledger: LedgerReader, day: Span, dirty: set[int]) -> tuple[list[str], list[DayRow]]:
         """The lines of a day's dirty quarters, of the hours and the day they lie in, of every meter's day; every scope's row of it."""
@@ -94,7 +94,7 @@ class DayBook:
         month = month_of(day.start_ms, self._zone)
         hour_of = {quarter: bucket_start(quarter, "hour", self._zone) for quarter in by_quarter}
         hours = {hour_of[quarter] for quarter in dirty if quarter in hour_of}
-        for scope in self.scopes:
+        for scope in self._boundaries.of(month):
             found = _day(scope, by_quarter, day.start_ms)
             rows.append(found.row)
             sized = [("15m", bucket, 1) for quarter, bucket in found.quarters.items() if quarter in dirty]
@@ -112,7 +112,7 @@ class DayBook:
 
     def _read(self, ledger: LedgerReader, day: Span) -> dict[int, Rows]:
         by_quarter: dict[int, Rows] = defaultdict(dict)
-        for key in self._keys:
+        for key in self._meter_days.keys:
             for row in ledger.quarters(*key, *day):
                 by_quarter[row.start_ms][key] = row
         return dict(sorted(by_quarter.items()))

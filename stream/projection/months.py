@@ -5,11 +5,14 @@ from collections.abc import Callable, Iterable, Iterator
 from metering.intervals import QUARTER_MS, Span, local_month, month_of
 from metering.registry import Park
 from storage.line_protocol import Field, point
+from stream.projection.boundaries import Boundaries
 from stream.projection.derived import Bucket, DayBook, Factors, grams
 from stream.projection.schema import METHODS, Scope, Tags
 from stream.projection.store import DayRow, ProjectorStore
 
 _KG_TO_UG_PER_WH = 1_000_000
+_FORMULAS = "formulas"
+"""Settled beside the methods' factors."""
 
 
 class MonthBook:
@@ -20,32 +23,37 @@ class MonthBook:
         park: Park,
         tags: Tags,
         factors: Factors,
+        boundaries: Boundaries,
         book: DayBook,
         store: ProjectorStore,
         clock: Callable[[], int],
     ) -> None:
         self._zone, self._tags, self._factors, self._book = park.tz, tags, factors, book
+        self._boundaries = boundaries
         self._store, self._clock = store, clock
 
     def current(self) -> str:
         """The month that runs now."""
         return month_of(self._clock(), self._zone)
 
-    def settle_factors(self, month: str) -> None:
-        """Where a month's factors are others than those it was derived with, all of it is to be derived again."""
+    def settle(self, month: str) -> None:
+        """Where a month's factors or formulas are others than those it was derived with, all of it is to be derived again."""
+        wanted = {_FORMULAS: self._boundaries.digest(month)}
         for method in METHODS:
             factor = self._factors.get(method, month)
-            wanted, known = factor.id if factor else "", self._store.factor(month, method)
-            if known not in {None, wanted}:
+            wanted[method] = factor.id if factor else ""
+        for name, value in wanted.items():
+            known = self._store.settled(month, name)
+            if known not in {None, value}:
                 self._store.soil(*local_month(month, self._zone))
-            if known != wanted:
-                self._store.keep_factor(month, method, wanted)
+            if known != value:
+                self._store.settle(month, name, value)
 
     def derive(self, month: str, days: Iterable[int] = ()) -> Iterator[str]:
         """A month's lines: its boundary, its state while open, its factors, and a forecast at each of `days` and at its newest."""
         span = local_month(month, self._zone)
         closed = self._store.months()
-        for scope in self._book.scopes:
+        for scope in self._boundaries.of(month):
             rows = self._store.days(scope.kind, scope.id, *span)
             if rows:
                 bucket = Bucket(

@@ -13,7 +13,7 @@ from metering.intervals import QUARTER_MS
 from storage.influx import Refused
 from storage.sqlite import Store, open_reader, open_writer, transaction
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE source(
   name TEXT PRIMARY KEY, origin TEXT NOT NULL, live INTEGER NOT NULL, marked INTEGER NOT NULL) WITHOUT ROWID;
@@ -26,10 +26,15 @@ CREATE TABLE day(
 CREATE TABLE month(
   month TEXT NOT NULL, scope_kind TEXT NOT NULL, scope TEXT NOT NULL, revision INTEGER NOT NULL,
   PRIMARY KEY(month, scope_kind, scope)) WITHOUT ROWID;
-CREATE TABLE factor(month TEXT NOT NULL, method TEXT NOT NULL, factor_id TEXT NOT NULL, PRIMARY KEY(month, method)) WITHOUT ROWID;
+CREATE TABLE settled(month TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY(month, name)) WITHOUT ROWID;
 CREATE TABLE refused(id INTEGER PRIMARY KEY, t_ms INTEGER NOT NULL, reason TEXT NOT NULL, line TEXT NOT NULL);
 CREATE TABLE counter(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
+_STEPS = {
+    1: "ALTER TABLE factor RENAME TO settled; ALTER TABLE settled RENAME COLUMN method TO name;"
+    "ALTER TABLE settled RENAME COLUMN factor_id TO value; INSERT OR IGNORE INTO dirty SELECT DISTINCT start_ms FROM day;"
+}
+"""Older version → what makes the next one. From 1 on: every day is derived again, for what it says of each meter."""
 KEPT_REFUSED = 10_000
 """Refused lines kept to be looked at; all are counted."""
 
@@ -83,7 +88,9 @@ class ProjectorStore(Store):
 
     def __init__(self, path: Path, *, writable: bool = True) -> None:
         super().__init__(
-            open_writer(path, _SCHEMA, SCHEMA_VERSION) if writable else open_reader(path, SCHEMA_VERSION)
+            open_writer(path, _SCHEMA, SCHEMA_VERSION, _STEPS)
+            if writable
+            else open_reader(path, SCHEMA_VERSION)
         )
 
     def position(self, name: str) -> Position | None:
@@ -183,13 +190,14 @@ class ProjectorStore(Store):
         """Project all closed months again."""
         self._db.execute("DELETE FROM month")
 
-    def factor(self, month: str, method: str) -> str | None:
-        """Id of the factor that a month's results were derived with; empty when there was none, None when never derived."""
-        row = self._db.execute(
-            "SELECT factor_id FROM factor WHERE month=? AND method=?", (month, method)
-        ).fetchone()
+    def settled(self, month: str, name: str) -> str | None:
+        """What a month's results were derived with: by a method's name the id of its factor, empty when there was none; or the formulas.
+
+        None when never derived.
+        """
+        row = self._db.execute("SELECT value FROM settled WHERE month=? AND name=?", (month, name)).fetchone()
         return str(row[0]) if row else None
 
-    def keep_factor(self, month: str, method: str, factor_id: str) -> None:
-        """The factor that a month's results are derived with from now on."""
-        self._db.execute("INSERT OR REPLACE INTO factor VALUES(?,?,?)", (month, method, factor_id))
+    def settle(self, month: str, name: str, value: str) -> None:
+        """What a month's results are derived with from now on."""
+        self._db.execute("INSERT OR REPLACE INTO settled VALUES(?,?,?)", (month, name, value))

@@ -74,7 +74,7 @@ def run_projector(config_file: Path, rebuild: bool) -> None:
         writer = _waiting(lambda: connect(target), stop.wait)
         if writer is None:
             return
-        files = Files(config.journal, config.ledger, config.months, config.projection)
+        files = Files(config.journal, config.ledger, config.months, config.facts, config.projection)
         api = f"http://{config.api.host}:{config.api.port}/api/v1/health/live"
         with Projector(
             park,

@@ -78,7 +78,10 @@ class Plant:
         self.folder, self.now_ms, self.seq, self.number = folder, NOW_MS, 0, 0
         self.park: Park = parse_registry(PARK)
         self.files = Files(
-            *(folder / name for name in ("journal.db", "ledger.db", "months.db", "projector.db"))
+            *(
+                folder / name
+                for name in ("journal.db", "ledger.db", "months.db", "registry.db", "projector.db")
+            )
         )
         self.ledger, self.journal = LedgerWriter(self.files.ledger), JournalWriter(self.files.journal)
 

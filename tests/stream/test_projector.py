@@ -3,18 +3,23 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import date, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from factors.table import FactorTable
 from metering.intervals import QUARTER_MS, to_ms
+from storage.facts.kinds import FormulaFact
 from storage.influx import RETENTIONS, connect
 from storage.ledger import NewLedgerEvent
 from storage.months import MonthRow, MonthStore
+from storage.registry import RegistryWriter
 from stream.projection.schema import series_bound
+from stream.projection.store import ProjectorStore
 from tests.fakes.influx import KINDS, AnyWriter, InfluxDB, influxdb
+from tests.storage.test_old_files import OLD, built
 from tests.stream.projector_plant import (
     DAY_MS,
     ENERGY,
@@ -311,6 +316,32 @@ def test_every_revision_of_a_month_is_kept_beside_the_one_before(
     assert periods == {
         "peak": (60_000, 0.75), "none": (20_000, 0.25), "sharp": (0, 0), "flat": (0, 0), "valley": (0, 0), "deep": (0, 0),
     }  # fmt: skip
+
+
+def test_a_boundary_follows_the_registrys_formula_of_its_month(
+    plant: Plant, writer: AnyWriter, influxd: InfluxDB
+) -> None:
+    plant.commit(quarters(MONTH_MS, 4))
+    project(plant, writer, influxd)
+    [day] = boundary(writer, size="day", scope="e1")
+    assert day["energy_wh"] == 4 * (1000 - 250)
+    fact = FormulaFact(scope="e1", formula="grid_boundary", valid_from=date(2026, 11, 1))
+    with RegistryWriter(plant.files.facts) as registry:
+        registry.apply([fact], "ann", "the tenant pays for itself", NOW_MS)
+    project(plant, writer, influxd)
+    [day] = boundary(writer, size="day", scope="e1")
+    [month] = boundary(writer, size="month", scope="e1")
+    assert day["energy_wh"] == month["energy_wh"] == 4 * 1000
+
+
+def test_a_projectors_file_of_the_first_schema_is_brought_forward(tmp_path: Path) -> None:
+    with ProjectorStore(built(OLD / "projector-1.sql", tmp_path)) as store:
+        position = store.position("ledger")
+        assert position is not None
+        assert (position.live, position.missing) == (12, 4)
+        assert store.months() == {("2026-10", "enterprise", "e1"): 2}
+        assert store.settled("2026-11", "national") == "cn-national-2023"
+        assert store.dirty() == [MONTH_MS], "each day is derived again"
 
 
 def test_a_new_factor_restates_its_open_months(plant: Plant, writer: AnyWriter, influxd: InfluxDB) -> None:
