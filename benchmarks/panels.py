@@ -42,8 +42,6 @@ STEP = 15_000
 PER_ENTERPRISE = 10
 RUNS = 5
 DAYS_OF_MONTHS = 400
-ONLY_DAYS = 2
-"""Of panels that show the newest past only."""
 
 
 def park(meters: int) -> tuple[Meter, ...]:
@@ -111,14 +109,15 @@ def measure(store: Store, now_ms: int, days: int) -> dict[str, float]:
         several = any(v["name"] == "enterprise" and v["multi"] for v in board["templating"]["list"])
         span = DAYS_OF_MONTHS if board["time"]["from"] == f"now-{DAYS_OF_MONTHS}d" else days
         for panel in board["panels"]:
-            window = Window(now_ms - (span if "timeFrom" not in panel else ONLY_DAYS) * DAY, now_ms)
+            seen = int(panel["timeFrom"].removesuffix("d")) if "timeFrom" in panel else span
+            window = Window(now_ms - seen * DAY, now_ms)
             step_s = window.step_s(panel.get("interval", "1s"), int(panel.get("maxDataPoints", 1000)))
             queries = [
                 expand(t["query"], window, step_s, chosen if several else single)
                 for t in panel.get("targets", [])
             ]
             if queries:
-                out[f"{board['title']} / {panel['title']}"] = statistics.median(
+                out[f"{board['title']} / {panel['title']} ({panel['id']})"] = statistics.median(
                     _run(store, queries) for _ in range(RUNS)
                 )
     return out

@@ -45,6 +45,7 @@ def _over_time() -> list[Sized]:
             "延迟 Lag",
             [InfluxQL(select('max("lag_s")', "pipeline", RANGE, by=by_role, fill="null"), alias=_ROLE)],
             Look("s"),
+            only="7d",
         ),
         chart(
             "每秒收到的帧 Frames accepted per second",
@@ -62,6 +63,7 @@ def _over_time() -> list[Sized]:
             [InfluxQL(select(refused, "pipeline", RANGE, by=by_role, fill="none"), alias=_ROLE)],
             Look(decimals=0),
             bars=True,
+            only="7d",
         ),
         chart(
             "磁盘剩余 Disk free",
@@ -71,6 +73,7 @@ def _over_time() -> list[Sized]:
                 )
             ],
             Look("bytes", low=0),
+            only="7d",
         ),
         chart(
             "落后的段 Segments behind",
@@ -80,5 +83,6 @@ def _over_time() -> list[Sized]:
                 )
             ],
             Look(decimals=0),
+            only="7d",
         ),
     ]

@@ -27,7 +27,7 @@ def panels() -> Iterator[tuple[Json, Json]]:
 
 
 def window(board: Json, now_ms: int, panel: Json | None = None) -> Window:
-    spans = {"now-24h": 1, "now-7d": 7, "now-30d": 30, "now-400d": 400, "2d": 2}
+    spans = {"now-24h": 1, "now-7d": 7, "now-30d": 30, "now-400d": 400, "2d": 2, "7d": 7}
     days = spans[(panel or {}).get("timeFrom") or board["time"]["from"]]
     return Window(now_ms - days * DAY, now_ms)
 
