@@ -18,6 +18,7 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from api.desk import Desk
+from api.exchanges import Exchanges
 from api.keys import make_key
 from api.passwords import hash_password
 from api.settings import ApiSettings
@@ -320,9 +321,11 @@ def serve(files: ParkFiles) -> Serve:
         park: ParkFiles | None = None,
         clock: Callable[[], int] = lambda: NOW_MS,
         desk: Desk | None = None,
+        exchanges: Exchanges | None = None,
         **settings: Any,
     ) -> AbstractContextManager[str]:
-        return _served(create_app((park or files).settings(**settings), clock, desk))
+        app = create_app((park or files).settings(**settings), clock, desk, exchanges=exchanges)
+        return _served(app)
 
     return start
 

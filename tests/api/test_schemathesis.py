@@ -1,6 +1,7 @@
 """Every route asked for what its OpenAPI document allows and what it does not, as every role: no answer is a server error."""
 
 import itertools
+import shutil
 from collections import Counter
 from contextlib import suppress
 from http.client import HTTPConnection
@@ -18,6 +19,7 @@ from schemathesis.core.result import Ok
 from api.app import create_app
 from api.rights import ENTERPRISE_ONLY, Role
 from tanyun.desk import MonthDesk
+from tanyun.exchanges import ExchangeDesk
 from tests.api.conftest import NOW_MS
 
 EXAMPLES = 5
@@ -36,10 +38,14 @@ def operations(files: Any) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def served(serve: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    folder = tmp_path_factory.mktemp("desk")
+def served(files: Any, serve: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder, stores = tmp_path_factory.mktemp("desk"), files.settings()
+    shutil.copy(stores.park, folder / "park.toml")
     desk = MonthDesk(folder / "months.db", folder / "lifecycle.db", folder / "attachments", lambda: NOW_MS)
-    with serve(desk=desk) as url:
+    exchanges = ExchangeDesk(
+        folder / "park.toml", stores.ledger, stores.journal, folder / "attachments", lambda: NOW_MS
+    )
+    with serve(desk=desk, exchanges=exchanges) as url:
         yield url
 
 

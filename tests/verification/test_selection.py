@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from metering.dated import declared_total
-from metering.intervals import QUARTER_MS, Span
+from metering.intervals import QUARTER_MS, Span, to_local
 from metering.quality import Quality
 from metering.registry import Meter
 from storage.journal import JournalReader
@@ -122,3 +123,13 @@ def test_of_the_frames_of_one_time_before_the_month_a_pack_takes_all(tmp_path: P
     begins = [(60_000, 100 + n) for n in range(2 * WARM_UP)]
     heat = readings("heat", *begins, (QUARTER_MS + 1_000, 140), (2 * QUARTER_MS + 1_000, 150))
     expect_the_ledger_again(tmp_path, heat, {}, 1, 1)
+
+
+def test_a_register_that_is_none_under_an_earlier_ratio_is_none_in_a_pack_either(tmp_path: Path) -> None:
+    """1,064,024,584 kWh behind 2500 × 2200 do not stay below 2^62 Wh, though behind the 120 × 2200 of their time they do."""
+    swap = {"at": to_local(T0 + 83_502, ZoneInfo("UTC")), "closing": {"energy_import_total": "7.28"}}
+    changed: dict[str, dict[str, object]] = {
+        "high": {"exchanges": [swap | {"opening": {"energy_import_total": "2825.838"}, "ct": "120"}]}
+    }
+    high = readings("high", (900_000, 1_064_024_584), (907_000, 2_579_461), (1_867_000, 2_579_461))
+    expect_the_ledger_again(tmp_path, high, changed, 1, 3)

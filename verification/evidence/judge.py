@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 BEYOND = 1 << 62
 """Registers and positions stay below it."""
+MOST_POWER = 1 << 50
 HOUR_IN_MS = 3_600_000
 MARGIN_OF_TENTHS = 11
 """A rise is plausible up to 1.1 × rated power × time, and one count."""
@@ -55,6 +56,13 @@ class Dated(NamedTuple):
     def segment_at(self, t: int) -> int:
         """The segment of a reading; one of the very moment of a change belongs to the segment before."""
         return bisect_left(self.segments, t, key=lambda segment: segment[0]) - 1
+
+    def within(self, segment: int) -> int:
+        """What a register of a segment stays below: under every earlier ratio, too, it stays below 2^62; a power below 2^50 mW."""
+        if self.gap_ms:
+            return MOST_POWER
+        ratio = self.segments[segment][1]
+        return min(floor(BEYOND * ratio / earlier) for _since, earlier in self.segments[: segment + 1])
 
 
 class Begins(NamedTuple):

@@ -83,12 +83,13 @@ class Total:
 
     def keep(self, t: int, count: int, unit: Unit) -> None:
         """A reading; those up to the one that the month begins with are left out."""
-        worth = unit.base * self.dated.segments[self.dated.segment_at(t)][1]
+        segment = self.dated.segment_at(t)
+        worth = unit.base * self.dated.segments[segment][1]
         register = count * worth.numerator // worth.denominator
         first = (self.begins.t, self.begins.register) if self.begins else (-1, 0)
         # Of powers the first one is needed itself: energy lies between it and the next.
         kept = (t, register) >= first if self.dated.gap_ms else (t, register) > first
-        if abs(register) < BEYOND and kept:
+        if abs(register) < self.dated.within(segment) and kept:
             self.entries.append(Entry(t, register, unit))
 
     def judged(self, ledger: Iterator[dict[str, str]]) -> Judge | Integral:

@@ -90,8 +90,8 @@ class Declared(NamedTuple):
     counts_per_raw: float
     since: tuple[int, ...]
     """Where the ratio segments begin."""
-    worth: tuple[tuple[int, int, int], ...]
-    """Per segment: base units per count (numerator, denominator), and those of one count rounded up."""
+    worth: tuple[tuple[int, int, int, int], ...]
+    """Per segment: base units per count (numerator, denominator), those of one count rounded up, and what a register stays below."""
     changing: bool
     """Whether there is more than one segment."""
     plain_below: int
@@ -104,9 +104,9 @@ class Declared(NamedTuple):
             return None
         # One float64 product, rounded half to even: the rounding that the frame's contract states.
         count = raw if isinstance(raw, int) else round(raw * self.counts_per_raw)
-        num, den, grain = self.worth[bisect_left(self.since, time) - 1 if self.changing else 0]
+        num, den, grain, within = self.worth[bisect_left(self.since, time) - 1 if self.changing else 0]
         register = count * num // den
-        if abs(register) >= BEYOND or (isinstance(raw, float) and abs(count) >= BEYOND):
+        if abs(register) >= within or (isinstance(raw, float) and abs(count) >= BEYOND):
             return None
         return Reading(time, raw, count, register, grain, register)
 
@@ -297,7 +297,7 @@ def _worth(key: Key, datatype: int, dated: Dated, count: Fraction, unit: Unit) -
     return Declared(
         key, datatype, unit, float(1 / count),
         tuple(since for since, _ratio in dated.segments),
-        tuple((*value.as_integer_ratio(), ceil(value)) for value in worth), len(worth) > 1,
+        tuple((*value.as_integer_ratio(), ceil(value), dated.within(i)) for i, value in enumerate(worth)), len(worth) > 1,
         _plain_below(datatype),
     )  # fmt: skip
 
