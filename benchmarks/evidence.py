@@ -173,4 +173,4 @@ def measure(meters: int) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(int(sys.argv[1]) if len(sys.argv) > 1 else 60)))
+    print(json.dumps(measure(int(sys.argv[1]) if len(sys.argv) > 1 else 200)))

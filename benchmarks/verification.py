@@ -35,7 +35,7 @@ from verification.lines import RegistryState
 METERS, ENTERPRISES, MONTH, TOTAL = 1_000, 20, "2026-10", "energy_import_total"
 PER_ENTERPRISE = METERS // ENTERPRISES
 STEP_WH, EPOCH, HOUR = 2_500, 1, 4
-EVIDENCE_METERS = 60
+EVIDENCE_METERS = 200
 """Their pack's time is scaled to 1,000."""
 CLOSED_AT_MS = to_ms(datetime(2026, 11, 2, 1, tzinfo=UTC))
 
