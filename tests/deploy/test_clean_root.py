@@ -93,8 +93,10 @@ def test_the_server_installs_without_a_network_and_again_without_a_change(root: 
     assert not [secret for secret in secrets if secret.decode().strip() in first.stdout + first.stderr]
     wants = root / "etc/systemd/system/tanyun.target.wants"
     assert {link.name for link in wants.iterdir()} == {
-        f"tanyun-{role}.service" for role in ("ingest", "stream", "api", "mosquitto")
+        f"tanyun-{role}.service" for role in ("ingest", "stream", "api", "checks", "mosquitto")
     }
+    registry = root / "etc/tanyun/registry"
+    assert registry.stat().st_uid == (registry / "park.toml").stat().st_uid != 0, "the page writes it"
     assert inside(root, "tanyun", "--version").returncode == 0
 
 
