@@ -1,15 +1,11 @@
 """What the API answers about declared factors."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from api.models import Exact
-
-
-class _Out(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from api.models import Exact, Out
 
 
-class SeriesOut(_Out):
+class SeriesOut(Out):
     """A declared factor series, whole."""
 
     id: str
@@ -25,7 +21,7 @@ class SeriesOut(_Out):
     step_minutes: int
 
 
-class DeclaredPartOut(_Out):
+class DeclaredPartOut(Out):
     """What one declared factor makes of an interval."""
 
     series: str = Field(description="Id of the series; empty where nothing is declared.")
@@ -38,7 +34,7 @@ class DeclaredPartOut(_Out):
     emission_ug: Exact | None = Field(description="null where nothing is declared; never 0 instead.")
 
 
-class DeclaredRow(_Out):
+class DeclaredRow(Out):
     """An interval with one part per declared factor."""
 
     start: str
@@ -54,7 +50,7 @@ class DeclaredRow(_Out):
     )
 
 
-class DeclaredOut(_Out):
+class DeclaredOut(Out):
     """Electricity by declared factors. Market-based; it stands beside the location-based figures and replaces none."""
 
     by: str

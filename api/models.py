@@ -10,7 +10,9 @@ Exact = Annotated[int, PlainSerializer(str, return_type=str), Field(description=
 Use = Literal["enterprise", "park"]
 
 
-class _Out(BaseModel):
+class Out(BaseModel):
+    """What every answer is: nothing in it that its schema does not name, and nothing changes it afterwards."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -24,7 +26,7 @@ class ProblemDocument(BaseModel):
     parameter: str | None = Field(default=None, description="The parameter at fault.")
 
 
-class TermOut(_Out):
+class TermOut(Out):
     """One term of a boundary formula."""
 
     role: str
@@ -33,7 +35,7 @@ class TermOut(_Out):
     label_en: str
 
 
-class ParkOut(_Out):
+class ParkOut(Out):
     """The park."""
 
     id: str
@@ -44,7 +46,7 @@ class ParkOut(_Out):
     formula: list[TermOut]
 
 
-class EnterpriseOut(_Out):
+class EnterpriseOut(Out):
     """An enterprise and the formula of its boundary."""
 
     id: str
@@ -55,7 +57,7 @@ class EnterpriseOut(_Out):
     formula: list[TermOut]
 
 
-class SiteOut(_Out):
+class SiteOut(Out):
     """A site."""
 
     id: str
@@ -63,7 +65,7 @@ class SiteOut(_Out):
     name: str
 
 
-class GatewayOut(_Out):
+class GatewayOut(Out):
     """A gateway and what ingest knows of it."""
 
     id: str
@@ -87,7 +89,7 @@ class MeterState(StrEnum):
     NEVER = "never"
 
 
-class RoleOut(_Out):
+class RoleOut(Out):
     """The role of one total."""
 
     reading_type: str
@@ -96,7 +98,7 @@ class RoleOut(_Out):
     label_en: str
 
 
-class RatioOut(_Out):
+class RatioOut(Out):
     """Transformers from a moment on."""
 
     since: str | None = Field(description="null: since the commissioning.")
@@ -106,7 +108,7 @@ class RatioOut(_Out):
     reason: str
 
 
-class MeterOut(_Out):
+class MeterOut(Out):
     """A meter: registry and state."""
 
     id: str
@@ -127,7 +129,7 @@ class MeterOut(_Out):
     last_total_ms: int | None = Field(description="Time of the last good total.")
 
 
-class ReadingOut(_Out):
+class ReadingOut(Out):
     """The latest reading of one type."""
 
     meter: str
@@ -141,7 +143,7 @@ class ReadingOut(_Out):
     received_ms: int
 
 
-class IntervalOut(_Out):
+class IntervalOut(Out):
     """One interval of one total. Larger sizes sum the 15-minute rows."""
 
     start: str
@@ -163,7 +165,7 @@ class IntervalOut(_Out):
     closed: bool = Field(description="false: it still runs, figures are provisional.")
 
 
-class IntervalsOut(_Out):
+class IntervalsOut(Out):
     """Intervals of a range. Intervals without any stored row are absent, and counted in `missing`."""
 
     meter: str
@@ -177,7 +179,7 @@ class IntervalsOut(_Out):
     intervals: list[IntervalOut]
 
 
-class EmissionFigure(_Out):
+class EmissionFigure(Out):
     """An emission by one labelled factor, or the reason why there is none."""
 
     use: Use | Literal["meter"] = Field(description="enterprise: national factor; park: provincial factor.")
@@ -191,7 +193,7 @@ class EmissionFigure(_Out):
     reason_zh: str | None = None
 
 
-class EmissionRow(_Out):
+class EmissionRow(Out):
     """Energy and emission of one interval."""
 
     start: str
@@ -204,7 +206,7 @@ class EmissionRow(_Out):
     provisional: bool = Field(description="false once the month is closed for this scope.")
 
 
-class EmissionsOut(_Out):
+class EmissionsOut(Out):
     """Emissions of a range."""
 
     by: str
@@ -218,7 +220,7 @@ class EmissionsOut(_Out):
     rows: list[EmissionRow]
 
 
-class FactorInForce(_Out):
+class FactorInForce(Out):
     """The factor that the open month takes today, with its source; or the reason why there is none."""
 
     use: Use
@@ -238,7 +240,7 @@ class FactorInForce(_Out):
     reason_zh: str | None = None
 
 
-class PeriodOut(_Out):
+class PeriodOut(Out):
     """Energy by the formula, and its emissions, since the start of the day or month."""
 
     energy_wh: Exact | None
@@ -246,7 +248,7 @@ class PeriodOut(_Out):
     missing_meters: list[str]
 
 
-class FiguresOut(_Out):
+class FiguresOut(Out):
     """Live figures of an enterprise or the park. All provisional."""
 
     id: str
@@ -265,7 +267,7 @@ class FiguresOut(_Out):
     )
 
 
-class LiveOut(_Out):
+class LiveOut(Out):
     """The whole live picture in one document; the stream sends the same."""
 
     change_seq: int
@@ -289,14 +291,14 @@ class LiveOut(_Out):
     factors: list[FactorInForce]
 
 
-class ReportLink(_Out):
+class ReportLink(Out):
     """A printed report."""
 
     format: Literal["pdf", "xlsx", "json"]
     href: str
 
 
-class MonthOut(_Out):
+class MonthOut(Out):
     """A closed month of one scope, one revision."""
 
     month: str
@@ -320,7 +322,7 @@ class MonthOut(_Out):
     reports: list[ReportLink]
 
 
-class EventOut(_Out):
+class EventOut(Out):
     """An event of the stream (ledger) or of ingest (journal)."""
 
     id: int
@@ -334,7 +336,7 @@ class EventOut(_Out):
     detail: dict[str, Any]
 
 
-class QuarantineRowOut(_Out):
+class QuarantineRowOut(Out):
     """A refused message, as received."""
 
     id: int
@@ -348,14 +350,14 @@ class QuarantineRowOut(_Out):
     payload_hex: str
 
 
-class QuarantineOut(_Out):
+class QuarantineOut(Out):
     """Refused messages: counts by reason, and rows."""
 
     counts: dict[str, int]
     rows: list[QuarantineRowOut]
 
 
-class HealthOut(_Out):
+class HealthOut(Out):
     """Whether the API runs (live), and whether it can read what it serves (ready)."""
 
     status: Literal["ok", "not_ready"]

@@ -2,16 +2,12 @@
 
 from datetime import date
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from api.models import Exact
-
-
-class _Out(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from api.models import Exact, Out
 
 
-class CalendarOut(_Out):
+class CalendarOut(Out):
     """A time-of-use calendar on the days that it holds for a meter."""
 
     meter: str
@@ -25,7 +21,7 @@ class CalendarOut(_Out):
     periods: str
 
 
-class PeriodEnergyOut(_Out):
+class PeriodEnergyOut(Out):
     """Energy in one period of the day."""
 
     period: str = Field(description="sharp, peak, flat, valley, deep; empty on days without a calendar.")
@@ -38,7 +34,7 @@ class PeriodEnergyOut(_Out):
     max_demand_at: str | None
 
 
-class PeriodsOut(_Out):
+class PeriodsOut(Out):
     """Energy by time-of-use period of a meter or an enterprise."""
 
     by: str

@@ -2,7 +2,6 @@
 
 import os
 import pwd
-import socket
 import subprocess
 import sys
 import time
@@ -17,8 +16,9 @@ from edge_agent.outbox import Draft, Outbox
 from edge_agent.readings_body import readings_body
 from metering.config import validate
 from metering.registry import Park, parse_registry
-from tanyun.broker import LOOPBACK, SERVER_USER, find_mosquitto
+from tanyun.broker import SERVER_USER, find_mosquitto
 from tanyun.broker_files import Wanted, bring_up_to_date
+from tests.loopback import free_port, is_up
 
 METERS: Final = 32
 PROFILE: Final = "acrel_dtsd1352"
@@ -46,18 +46,6 @@ def until(true: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
-def free_port() -> int:
-    """One on loopback."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
-
-
-def _accepts(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex((LOOPBACK, port)) == 0
-
-
 @contextmanager
 def broker(folder: Path) -> Iterator[int]:
     """A Mosquitto with the files that `tanyun broker init` writes, TLS and passwords; its port."""
@@ -75,7 +63,7 @@ def broker(folder: Path) -> Iterator[int]:
         argv, stderr=subprocess.DEVNULL, extra_groups=() if more else None, **more
     ) as process:  # type: ignore[call-overload]
         try:
-            until(lambda: _accepts(port), "broker")
+            until(lambda: is_up(port), "broker")
             yield port
         finally:
             process.terminate()

@@ -41,7 +41,8 @@ class RegistryWatch:
     _waiting: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
-        self._stamp, self._known = self._look(), self.file.read_bytes()
+        self._stamp = self._look()
+        self._known = self.file.read_bytes() if self._stamp is not None else b""
 
     def changed(self) -> bool:
         """Whether it has another valid content than the roles were started with, and has kept still since it was last asked."""

@@ -84,9 +84,9 @@ def load_server(config_file: Path) -> tuple[ServerConfig, Park]:
 
 def load_role(config_file: Path) -> tuple[ServerConfig, Park]:
     """The same for a role that goes on with what it has read: it ends when the registry's file says something else."""
-    config, _park = load_server(config_file)
-    watch = RegistryWatch(config.registry)
-    park = load_registry(config.registry)  # not before the watch has seen it
+    config = load_server_config(config_file)
+    watch = RegistryWatch(config.registry)  # before it is read: what changes from here on is noticed
+    park = load_registry(config.registry)
     end_when_changed(watch)
     return config, park
 

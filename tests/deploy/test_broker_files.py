@@ -11,31 +11,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from metering.registry import Park, parse_registry
 from tanyun.broker import BrokerError
 from tanyun.broker_files import Wanted, bring_up_to_date
 from tanyun.commands.secrets import broker as command
 from tanyun.supervisor import EX_CONFIG
+from tests.site import park_with
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl on this machine")
 NAMES = ("mqtt.park.example",)
 WANTED = Wanted(names=NAMES)
-
-
-def document(*gateways: str) -> dict[str, object]:
-    return {
-        "id": "park",
-        "name": "园区",
-        "grid_scope": "CN-AH",
-        "enterprises": [{"id": "e", "name": "企业"}],
-        "sites": [{"id": "s", "enterprise": "e", "name": "厂区"}],
-        "gateways": [{"id": gateway, "site": "s"} for gateway in gateways],
-        "meters": [],
-    }
-
-
-def park_with(*gateways: str) -> Park:
-    return parse_registry(document(*gateways))
 
 
 def registry_file(folder: Path, *gateways: str) -> Path:

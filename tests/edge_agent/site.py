@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
@@ -48,13 +48,6 @@ def server_files(folder: Path, broker: Mosquitto) -> None:
         f'[broker]\nport = {broker.port}\nuser = "host"\npassword_file = "host-password"\n',
         encoding="utf-8",
     )
-
-
-def until(true: Callable[[], object]) -> None:
-    end = time.monotonic() + DEADLINE_S
-    while not true():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
 
 
 @contextmanager

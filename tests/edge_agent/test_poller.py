@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import socket
 import struct
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -22,6 +21,7 @@ from metering.frames import TimeSource
 from tests.fakes.gateway import config_for, toy_profile
 from tests.fakes.modbus_peer import Request, frame, modbus_peer, refusal, reply
 from tests.fakes.sparkplug_proto import parse, value_of
+from tests.loopback import free_port
 
 TICK = 1_793_462_400_000
 TOTAL, POWER, VOLTS = 0x0001_86A3, -42, 229.75
@@ -122,12 +122,6 @@ async def polling(folder: Path, *ports: int, units: int = 1, **bus: object) -> A
         bench.poller.close()
         await asyncio.sleep(0)
         bench.outbox.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -18,9 +18,10 @@ from edge_agent.loopback import ask
 from edge_agent.updates.bundle import Bundle, pack
 from tanyun.broker import password_line
 from tanyun.commands.group import root
-from tests.edge_agent.site import agent, meters, server_files, until
+from tests.edge_agent.site import agent, meters, server_files
 from tests.fakes.mosquitto import Mosquitto
 from tests.fakes.primary_host import PrimaryHost
+from tests.loopback import until
 from verification.evidence import signing
 
 

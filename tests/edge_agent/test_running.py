@@ -20,15 +20,10 @@ from edge_agent.health import Pulse
 from edge_agent.loopback import ask, socket_of
 from edge_agent.notify import Notifier, is_alive
 from tanyun.commands.group import root
-from tests.edge_agent.site import DEADLINE_S, agent, meters, until
+from tests.edge_agent.site import DEADLINE_S, agent, meters
 from tests.fakes.mosquitto import Mosquitto
 from tests.fakes.primary_host import PrimaryHost
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.loopback import free_port, until
 
 
 class Systemd:

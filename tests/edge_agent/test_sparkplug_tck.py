@@ -2,7 +2,6 @@
 
 import re
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,20 +12,13 @@ from tests.fakes.gateway import HandFed, config_for
 from tests.fakes.mosquitto import Mosquitto
 from tests.fakes.mqtt_tap import Tap
 from tests.fakes.primary_host import PrimaryHost
+from tests.loopback import until
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "sparkplug.md"
-DEADLINE_S = 20.0
 
 
 def now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def until(true: Callable[[], object]) -> None:
-    end = time.monotonic() + DEADLINE_S
-    while not true():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)
 
 
 def first_session(fed: HandFed, host: PrimaryHost, tap: Tap) -> None:

@@ -7,7 +7,6 @@ TANYUN_INFLUXD_2. docs/influxdb.md says how they are built.
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -18,6 +17,7 @@ from typing import Any, Literal, Self
 import pytest
 
 from storage.influx import DATABASE, RETENTIONS, Retention, Target, WriterV1, WriterV2
+from tests.loopback import free_port
 
 DEADLINE_S = 30.0
 TOKEN = "a-token-for-tests"
@@ -45,13 +45,6 @@ bind-address = "127.0.0.1:{rpc}"
 Kind = Literal["debian", "1", "2"]
 KINDS: tuple[Kind, ...] = ("debian", "1", "2")
 """Debian's own 1.6.7, and whatever the two variables name."""
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Server:

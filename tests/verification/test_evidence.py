@@ -7,7 +7,7 @@ import subprocess
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -24,6 +24,7 @@ from factors.policy import enterprise_policy
 from factors.table import FactorTable
 from metering.intervals import HOUR_MS, QUARTER_MS, local_month
 from metering.registry import Park, parse_registry
+from storage.facts.fact import Fact
 from storage.facts.state import Facts
 from storage.journal import Commit, Entry, FrameIndex, JournalReader
 from storage.journal_writer import JournalWriter
@@ -111,14 +112,23 @@ class Packed:
             return write_pack(row, sources, folder)
 
 
+def works_park() -> Park:
+    """Whose month it is."""
+    return parse_registry(msgspec.convert(PARK, dict[str, object]))
+
+
+def packed_month(folder: Path, facts: Sequence[Fact] = ()) -> Packed:
+    """The works' month, closed with these facts."""
+    park = works_park()
+    works = Works(folder, park, local_month(MONTH, park.tz), facts=[*facts])
+    works.build()
+    key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+    return Packed(works, works.close(at_ms=CLOSED_AT_MS), key)
+
+
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Packed:
-    park = parse_registry(msgspec.convert(PARK, dict[str, object]))
-    works = Works(tmp_path_factory.mktemp("works"), park, local_month(MONTH, park.tz))
-    works.build()
-    return Packed(
-        works, works.close(at_ms=CLOSED_AT_MS), Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-    )
+    return packed_month(tmp_path_factory.mktemp("works"))
 
 
 @pytest.fixture(scope="module")

@@ -3,15 +3,11 @@
 import json
 from pathlib import Path
 
-import msgspec
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from metering.intervals import local_month
-from metering.registry import parse_registry
-from tests.verification.conftest import CLOSED_AT_MS, MONTH, PARK, in_order
+from tests.verification.conftest import in_order
 from tests.verification.test_declared import declared
-from tests.verification.test_evidence import Edit, Packed, Works, forged, recompute
+from tests.verification.test_evidence import Edit, Packed, forged, packed_month, recompute, works_park
 from verification.document import parse
 from verification.evidence import manifest as names
 from verification.evidence.container import Container
@@ -22,16 +18,11 @@ SERIES = f"{names.FACTS}factor_series.csv"
 
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Packed:
-    park = parse_registry(msgspec.convert(PARK, dict[str, object]))
     september = declared(
         start="2026-09-01T00:00+08:00", end="2026-10-01T00:00+08:00", step_minutes=0, values="1"
     )
-    facts = [*in_order(park), declared(by="李梅"), september]
-    works = Works(tmp_path_factory.mktemp("works"), park, local_month(MONTH, park.tz), facts=facts)
-    works.build()
-    return Packed(
-        works, works.close(at_ms=CLOSED_AT_MS), Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-    )
+    facts = [*in_order(works_park()), declared(by="李梅"), september]
+    return packed_month(tmp_path_factory.mktemp("works"), facts)
 
 
 @pytest.mark.parametrize("scope", ["jingmi", "guangdian", "demo"])

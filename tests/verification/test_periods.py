@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,9 +20,9 @@ from metering.registry import parse_registry
 from storage.facts.tariff import TariffFact
 from storage.ledger import IntervalRow
 from storage.months import MonthRow
-from tests.verification.conftest import CLOSED_AT_MS, MONTH, PARK, Plant, in_order
+from tests.verification.conftest import MONTH, PARK, Plant, in_order
 from tests.verification.slow_summary import cells
-from tests.verification.test_evidence import Edit, Packed, Works, forged, recompute
+from tests.verification.test_evidence import Edit, Packed, forged, packed_month, recompute, works_park
 from verification.changes import differences
 from verification.close import MonthClosedError
 from verification.document import MonthDocument, parse
@@ -272,13 +271,7 @@ def test_the_report_shows_the_periods_and_the_calendars_of_the_month(plant: Plan
 
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Packed:
-    park = parse_registry(msgspec.convert(PARK, dict[str, object]))
-    facts = [*in_order(park), ANHUI, OWN]
-    works = Works(tmp_path_factory.mktemp("works"), park, local_month(MONTH, park.tz), facts=facts)
-    works.build()
-    return Packed(
-        works, works.close(at_ms=CLOSED_AT_MS), Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-    )
+    return packed_month(tmp_path_factory.mktemp("works"), [*in_order(works_park()), ANHUI, OWN])
 
 
 @pytest.mark.parametrize("scope", ["demo", "jingmi", "guangdian"])

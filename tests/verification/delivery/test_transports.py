@@ -11,7 +11,8 @@ import asyncssh
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.verification.delivery.conftest import Certificate, Mailbox, SftpSite, Web, free_port
+from tests.loopback import free_port
+from tests.verification.delivery.conftest import Certificate, Mailbox, SftpSite, Web
 from verification.delivery import https, sftp, smtp
 from verification.delivery.config import HttpsTarget, SftpTarget, SmtpTarget
 from verification.delivery.errors import DeliveryError
