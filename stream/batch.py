@@ -18,7 +18,7 @@ from stream.binding import Binding, bind, int64_bits, name_alias
 from stream.kernels import decode as d
 from stream.kernels import meaning as m
 from stream.kernels import records as r
-from stream.records import Block
+from stream.records import BIRTH, OTHER, Block, ByTopic
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
@@ -58,7 +58,6 @@ class Data(NamedTuple):
     block: Block
 
 
-_TOLD = {MessageType.DDATA, MessageType.DBIRTH, MessageType.NBIRTH}
 _READING_BYTES = 6
 """No reading takes less: its metric's key and length, alias and value, each a key and a byte at least."""
 
@@ -144,8 +143,8 @@ class Joined(NamedTuple):
     """The bindings of all gateways, one gateway after the other."""
 
     table: Table
-    number: dict[str, int]
-    """Of a gateway."""
+    number: ByTopic
+    """Of a topic's gateway."""
     first: I64
     """Of a gateway by number: its first binding. One more number, of those that are not known, has none."""
 
@@ -164,7 +163,9 @@ class Aliases(dict[str, Declared]):
         tables = [declared.table for declared in self.values()]
         ends = [0, *accumulate(len(table.alias) for table in tables)]
         table = Table.joined(tables) if tables else Table.of({})
-        return Joined(table, {name: i for i, name in enumerate(self)}, np.array([*ends, ends[-1]], np.int64))
+        number = {name: i for i, name in enumerate(self)}
+        of_topic = ByTopic(lambda topic: number.get("" if topic is None else topic.gateway, len(number)))
+        return Joined(table, of_topic, np.array([*ends, ends[-1]], np.int64))
 
 
 class Readings(NamedTuple):
@@ -207,13 +208,10 @@ class Readings(NamedTuple):
 def runs(records: Sequence[Record]) -> Iterator[Data | Birth]:
     """Births one by one, the data messages between them together; nothing else."""
     block = Block.of(records)
-    types = [None if topic is None else topic.type for topic in block.topics]
-    told = np.array([kind in _TOLD for kind in types], np.bool_)
-    data = np.array([kind is MessageType.DDATA for kind in types], np.bool_)
-    block = block.taken(told[block.places[r.CODE]])
+    block = block.taken(block.topics.kinds[block.places[r.CODE]] != OTHER)
     code = block.places[r.CODE]
     start = 0
-    for i in np.flatnonzero(~data[code]).tolist():
+    for i in np.flatnonzero(block.topics.kinds[code] == BIRTH).tolist():
         if start < i:
             yield Data(block[start:i])
         start = i + 1
@@ -252,9 +250,7 @@ def readings(data: Data, aliases: Aliases) -> Readings:
     block = data.block
     begin, end, code = block.places[r.PAYLOAD], block.places[r.END], block.places[r.CODE]
     table, number, first = aliases.joined
-    nobody = len(number)
-    names = ["" if topic is None else topic.gateway for topic in block.topics]
-    gateway = np.array([number.get(name, nobody) for name in names], np.int64)[code]
+    gateway = number(block.topics)[code]
     tables = (table.alias, table.width, table.counted)
     sizes = end - begin
     out = _columns(int(sizes.sum()) // _READING_BYTES + 1)
