@@ -118,13 +118,13 @@ class Block(Sequence[Record]):
         buf = np.frombuffer(data, np.uint8)
         ends = np.cumsum([len(body) for body in bodies], dtype=np.int64)
         counts = np.zeros(len(bodies), np.int64)
-        places = np.empty((r.PLACES, len(data) // r.HEAD_BYTES), np.int64)
-        found = r.split(buf, ends, counts, places)
+        rows = np.empty((len(data) // r.HEAD_BYTES, r.PLACES), np.int64)
+        found = r.split(buf, ends, counts, rows)
         if found < 0:
             unpack_all(bodies[-1 - found])  # tells what is wrong
             msg = "a segment body does not add up"
             raise CorruptError(msg)
-        places = np.ascontiguousarray(places[:, :found])
+        places = np.ascontiguousarray(rows[:found].T)
         topics = Topics() if topics is None else topics
         topics.number(buf, places)
         return cls(data, buf, places, topics), counts.tolist()

@@ -20,8 +20,11 @@ HEAD_BYTES = 14
 
 
 @kernel
-def split(buf: U8, ends: I64, counts: I64, places: I64) -> int:
-    """Body i ends at ends[i] and has counts[i] records; the records in all, or -1 - i when body i does not add up."""
+def split(buf: U8, ends: I64, counts: I64, found: I64) -> int:
+    """Body i ends at ends[i] and has counts[i] records; the records in all, or -1 - i when body i does not add up.
+
+    `found` gets a row per record, so that of its room only as much is touched as is used.
+    """
     n = at = 0
     for i in range(ends.size):
         before, end = n, ends[i]
@@ -34,8 +37,8 @@ def split(buf: U8, ends: I64, counts: I64, places: I64) -> int:
             stop = payload + (sizes >> 16 & 0xFFFFFFFF)
             if stop > end:
                 return -1 - i
-            places[RECEIVED, n], places[TOPIC, n] = word(buf, at), start
-            places[PAYLOAD, n], places[END, n] = payload, stop
+            found[n, RECEIVED], found[n, TOPIC] = word(buf, at), start
+            found[n, PAYLOAD], found[n, END] = payload, stop
             n += 1
             at = stop
         counts[i] = n - before
