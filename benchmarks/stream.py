@@ -155,6 +155,7 @@ def by_size() -> dict[str, float]:
         context, records = world(meters), [*chain(*polls(meters, count // meters))]
         start, bodies = [*births(meters), *records[:meters]], segments(records[meters:])
         part = len(bodies) // 4
+        shared(start, bodies[:1], context)  # what is declared is worked out once
         rounds = range(ROUNDS if meters < max(SIZES) else 1)
         runs = [[shared(start, some, context) for some in (bodies[:part], bodies)] for _ in rounds]
         further = len(NAMES) * SEGMENT * (len(bodies) - part)

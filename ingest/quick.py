@@ -12,34 +12,31 @@ from functools import lru_cache
 from typing import Final
 
 from ingest.admission import Admitted, Declarations, Declared, numbered, untimely
+from ingest.layout import INTEGER, SENT, TAIL, TIME, Layout, moment, widened
 from metering import frames
 from metering.mqtt import MESSAGE_BYTES
 from metering.protobuf_wire import DecodeError, read_varint, varint
 from metering.sparkplug import FLOATS, SIGNED_BITS, UNSIGNED_BITS, DataType, Value, said_digest, typed_value
 
-_TIME: Final = rb"[\x80-\xff]{5}[\x01-\x7f]"
-"""A time of six bytes: 2008 to 2109."""
 _ALIAS: Final = rb"[\x00-\x7f]|[\x80-\xff]{1,3}[\x01-\x7f]"
-_INTEGER: Final = rb"[\x00-\x7f]|[\x80-\xff]{1,8}[\x01-\x7f]|[\x80-\xff]{9}\x01"
 _METRIC: Final = (
-    rb"\x12(.)\x10(" + _ALIAS + rb")\x18(" + _TIME + rb")"
-    rb"(?:[\x50\x58](" + _INTEGER + rb")|\x69(.{8})|\x65(.{4}))(\x28\x01)?"
+    rb"\x12(.)\x10(" + _ALIAS + rb")\x18(" + TIME + rb")"
+    rb"(?:[\x50\x58](" + INTEGER + rb")|\x69(.{8})|\x65(.{4}))(\x28\x01)?"
 )
 """As our gateways write one: length, alias, time, value (int, long, double, float), flag `is_historical`.
 
 Every field tells its own end, so there is one way at most to read a message so.
 """
 _METRICS: Final = re.compile(_METRIC, re.DOTALL)
-_WHOLE: Final = re.compile(
-    rb"(?:\x08" + _TIME + rb")?(?:" + _METRIC + rb")++(?:\x18(?:[\x00-\x7f]|[\x80-\xff]\x01))?", re.DOTALL
-)
+_WHOLE: Final = re.compile(rb"(?:\x08" + TIME + rb")?(?:" + _METRIC + rb")++" + TAIL, re.DOTALL)
 _DOUBLE: Final = struct.Struct("<d")
-_FLOAT: Final = struct.Struct("<f")
 _HEADS: Final = [b"\x12" + bytes((size, 0x10)) for size in range(0x80)]
 _NO_INTEGER: Final = -1
 _UNKNOWN: Final = -2
-_SENT: Final = 0x08
-"""Key of the payload's own time, seven bytes with it."""
+_LAYOUTS: Final = 8
+"""Lengths of messages that are remembered of a meter (ours)."""
+_LARGEST: Final = 256
+"""Metrics of a message whose layout is remembered (ours): it takes some 20 KB."""
 _LONGEST: Final = 10
 _FIXED: Final = 9
 """Bytes of a metric beside its alias and an integer's digits: three keys, six of the time. One byte more is the value's."""
@@ -57,8 +54,18 @@ class Rules:
         self.types: dict[bytes, int] = {}
         self.names: dict[bytes, str] = {}
         """Aliases of epoch and number."""
+        self.layouts: dict[int, Layout] = {}
+        """By the length of a message."""
         for alias, one in declared.by_alias.items():
             self._learn(alias, one)
+
+    def doubtful(self, found: Iterable[tuple[bytes, ...]]) -> list[tuple[int, int]]:
+        """Place and data type of the integers that are too long to fit whatever they are."""
+        return [
+            (place, self.types[alias])
+            for place, (_, alias, _, integer, *_) in enumerate(found)
+            if len(integer) > max(self.free[alias], 0)
+        ]
 
     def _learn(self, alias: int, one: Declared) -> None:
         bits = UNSIGNED_BITS.get(one.datatype) or SIGNED_BITS.get(one.datatype)
@@ -77,15 +84,37 @@ class Rules:
 
 def quick(data: bytes, rules: Rules, now_ms: int) -> Admitted | None:
     """As `read_payload` and `admit` of a data message would admit it; None when they have to look."""
+    layout = rules.layouts.get(len(data))
+    known = layout.read(data) if layout is not None else None
+    if known is None:
+        return _by_pattern(data, rules, now_ms)
+    if untimely(known.times, now_ms) is not None or not all(_fits(*one) for one in known.doubtful):
+        return None
+    return _admitted(
+        known.said, known.times, {name: _value(integer) for name, integer in known.named.items()}
+    )
+
+
+def _by_pattern(data: bytes, rules: Rules, now_ms: int) -> Admitted | None:
+    """Metric by metric. The next message that lies alike goes by its layout."""
+    rules.layouts.pop(len(data), None)
     if len(data) > MESSAGE_BYTES or _WHOLE.fullmatch(data) is None:
         return None
-    found = _METRICS.findall(data, 7 if data[0] == _SENT else 0)
+    found = _METRICS.findall(data, 7 if data[0] == SENT else 0)
     values: dict[str, Value] = {}
     said = _said(found, rules, values)
-    times = [_moment(time) for time in {row[2] for row in found}]
+    times = [moment(time) for time in {row[2] for row in found}]
     if not said or untimely(times, now_ms) is not None:
         return None
-    admitted = numbered(values, max(times), said_digest(b"".join(said)), "")
+    if len(found) <= _LARGEST:
+        if len(rules.layouts) >= _LAYOUTS:
+            rules.layouts.clear()
+        rules.layouts[len(data)] = Layout(data, found, rules.names, rules.doubtful(found))
+    return _admitted(b"".join(said), times, values)
+
+
+def _admitted(said: bytes, times: list[int], values: dict[str, Value]) -> Admitted | None:
+    admitted = numbered(values, max(times), said_digest(said), "")
     return admitted if isinstance(admitted, Admitted) else None
 
 
@@ -103,7 +132,7 @@ def _said(found: Iterable[tuple[bytes, ...]], rules: Rules, values: dict[str, Va
             length = written = _FIXED + len(alias) + len(integer)
             add((_HEADS[length], alias, b"\x18", time, b"\x58", integer))
         else:
-            whole = _finite(double or _widened(single))
+            whole = _finite(double or widened(single))
             if most != _NO_INTEGER or not whole:
                 return []
             length = _FIXED + len(alias) + 8
@@ -112,11 +141,6 @@ def _said(found: Iterable[tuple[bytes, ...]], rules: Rules, values: dict[str, Va
         if size[0] != written + len(flag):
             return []
     return pieces
-
-
-@lru_cache(maxsize=4096)
-def _moment(time: bytes) -> int:
-    return read_varint(time, 0, len(time))[0]
 
 
 @lru_cache(maxsize=4096)
@@ -130,10 +154,6 @@ def _fits(integer: bytes, datatype: int) -> bool:
         return isinstance(typed_value(_value(integer), datatype), int)
     except DecodeError:
         return False
-
-
-def _widened(single: bytes) -> bytes:
-    return _DOUBLE.pack(_FLOAT.unpack(single)[0])
 
 
 def _finite(double: bytes) -> bytes:

@@ -127,6 +127,36 @@ def test_what_gateways_of_ours_send_goes_the_short_way(readings: list[Metric], h
     assert found == long_way(data)
 
 
+@settings(max_examples=300, deadline=None)
+@given(ordinary, st.data())
+def test_a_message_that_lies_as_one_before_says_what_its_pattern_says(
+    readings: list[Metric], data: st.DataObject
+) -> None:
+    """Also one that nearly does: any bytes of it may be others."""
+    rules, first = Rules(DECLARED), frame(*readings)
+    assert quick(first, rules, NOW_MS) is not None
+    changed = bytearray(first)
+    for at in data.draw(st.lists(st.integers(0, len(first) - 1), max_size=3)):
+        changed[at] = data.draw(st.integers(0, 255))
+    found = quick(bytes(changed), rules, NOW_MS)
+    assert found == quick(bytes(changed), Rules(DECLARED), NOW_MS)
+    assert found is None or found == long_way(bytes(changed))
+    assert quick(first, rules, NOW_MS) == long_way(first)
+
+
+def test_other_values_go_by_the_layout_of_the_message_before() -> None:
+    rules, data = Rules(DECLARED), b""
+    for value in (0.5, -2.25, 1e30):
+        readings = [Metric(alias=11, timestamp=NOW_MS - int(abs(value) % 9), datatype=DataType.FLOAT, value=value),
+                    Metric(alias=12, timestamp=NOW_MS, datatype=DataType.DOUBLE, value=value / 3),
+                    Metric(alias=5, timestamp=NOW_MS, datatype=DataType.INT32, value=-int(1 + value % 7))]  # fmt: skip
+        data = frame(*readings)
+        assert quick(data, rules, NOW_MS) == long_way(data)
+    (layout,) = rules.layouts.values()
+    assert layout.read(data) is not None
+    assert layout.read(data[:-1] + b"\x80") is None
+
+
 def test_a_long_message_of_what_is_nearly_a_frame_is_judged_in_a_moment() -> None:
     """No pattern goes back over what it has read: twice the bytes take twice the time, not four times."""
     whole = frame(*[Metric(alias=4, timestamp=NOW_MS, datatype=DataType.INT16, value=5)] * 15_000)
