@@ -32,6 +32,9 @@ from stream.step import step_through
 log = logging.getLogger("tanyun.stream")
 START = Offset(1, 0)
 IDLE_S = 0.05
+PACE_S = 0.2
+"""From one commit's beginning to the next while the stream keeps up (ours). Each writes the newest reading of everything that
+was heard, however many frames that were: without a pause, ingest on the same core is left with half of it."""
 LONG_SEGMENTS = 20_000
 """A journal from which a ledger is rebuilt by several processes: to start them takes as long as to read so much (ours)."""
 MOST_WORKERS = 8
@@ -76,6 +79,8 @@ class Runner:
         if stored is None:
             self._ledger.clear()
         self._end = end
+        self.caught_up = False
+        """Whether the last `advance` read everything that there was."""
         self._state = State.restore(stored.state) if stored else State()
         self._snapshot = stored or Snapshot(self._journal.journal_id, START, 0, b"")
         self._learn_aliases()
@@ -130,6 +135,7 @@ class Runner:
         """
         reach = Reach(self._source, self._snapshot.cursor)
         results = step_through(self._state, reach.batches(), self._context)
+        self.caught_up = reach.ended
         if reach.count:
             if results.late:
                 self._restate(results.late, results, reach.cursor, LATE)
@@ -248,6 +254,7 @@ def run(
         runner.rebuild(stopped=stopped)
         log.info("stream_ready segment=%d", runner.cursor.segment)
         while not stopped():
+            begun = time.monotonic()
             if in_force.as_of != today():
                 in_force = Policy(table, policy, park.tz, today())
                 runner.follow_day(in_force)
@@ -255,4 +262,6 @@ def run(
                 requests.answer(name, runner.carry_out(request))
             if not runner.advance():
                 time.sleep(IDLE_S)
+            elif runner.caught_up:
+                time.sleep(max(0.0, PACE_S - (time.monotonic() - begun)))
         runner.close()

@@ -28,6 +28,8 @@ class Reach:
     def __init__(self, source: Source, cursor: Offset) -> None:
         self._source = source
         self.cursor, self.count = cursor, 0
+        self.ended = False
+        """Whether the source had no more for now."""
 
     def batches(self) -> Iterator[Block]:
         """At least one, though it may be empty."""
@@ -36,4 +38,5 @@ class Reach:
             self.count += len(block)
             yield block
             if len(block.data) < FULL_BYTES:
+                self.ended = True
                 return
