@@ -1,6 +1,6 @@
 """From records to columns: one compiled pass over the payloads, then the meaning of each alias."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from itertools import accumulate, chain
 from typing import Any, NamedTuple, Self
@@ -18,7 +18,7 @@ from stream.binding import Binding, bind, int64_bits, name_alias
 from stream.kernels import decode as d
 from stream.kernels import meaning as m
 from stream.kernels import records as r
-from stream.records import BIRTH, OTHER, Block, ByTopic
+from stream.records import BIRTH, OTHER, Block, ByTopic, Topics
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
@@ -124,14 +124,17 @@ class Declared(dict[int, Binding]):
         super().__init__()
         self._of: dict[str, list[int]] = {}
 
-    def declare(self, meter: str, bindings: Mapping[int, Binding]) -> None:
-        """A meter's newest birth, in place of its older ones."""
+    def declare(self, meter: str, bindings: Mapping[int, Binding]) -> bool:
+        """A meter's newest birth, in place of its older ones. Whether it says anything else than they did."""
+        if self._of.get(meter) == list(bindings) and all(self.get(a) == b for a, b in bindings.items()):
+            return False
         for alias in self._of.get(meter, ()):
             if alias in self and self[alias].meter == meter:
                 del self[alias]
         self.update(bindings)
         self._of[meter] = list(bindings)
         self.__dict__.pop("table", None)
+        return True
 
     @cached_property
     def table(self) -> Table:
@@ -140,11 +143,11 @@ class Declared(dict[int, Binding]):
 
 
 class Joined(NamedTuple):
-    """The bindings of all gateways, one gateway after the other."""
+    """The bindings of gateways, one gateway after the other."""
 
-    table: Table
-    number: ByTopic
+    number: Callable[[Topics], I64]
     """Of a topic's gateway."""
+    table: Table
     first: I64
     """Of a gateway by number: its first binding. One more number, of those that are not known, has none."""
 
@@ -152,20 +155,44 @@ class Joined(NamedTuple):
 class Aliases(dict[str, Declared]):
     """Gateway → what its births declare."""
 
+    _asked = False
+    """Whether bindings were asked for since the last birth."""
+
     def declare(self, gateway: str, meter: str, bindings: Mapping[int, Binding]) -> None:
         """A meter's newest birth."""
-        self.setdefault(gateway, Declared()).declare(meter, bindings)
-        self.__dict__.pop("joined", None)
+        if self.setdefault(gateway, Declared()).declare(meter, bindings):
+            self.__dict__.pop("joined", None)
+            self._asked = False
 
     @cached_property
     def joined(self) -> Joined:
         """As the kernels search it, made but once between two births: a batch takes the same time whatever else is in the park."""
-        tables = [declared.table for declared in self.values()]
-        ends = [0, *accumulate(len(table.alias) for table in tables)]
-        table = Table.joined(tables) if tables else Table.of({})
-        number = {name: i for i, name in enumerate(self)}
+        number, table, first = self._join(self)
         of_topic = ByTopic(lambda topic: number.get("" if topic is None else topic.gateway, len(number)))
-        return Joined(table, of_topic, np.array([*ends, ends[-1]], np.int64))
+        return Joined(of_topic, table, first)
+
+    def joined_for(self, block: Block) -> Joined:
+        """The bindings that these messages need: at first after a birth those of their gateways only.
+
+        When a park reconnects a birth comes with every few messages; to join all bindings for each takes the park's size squared.
+        """
+        if self._asked:
+            return self.joined
+        self._asked = True
+        said = {code: block.topics[code] for code in np.unique(block.places[r.CODE]).tolist()}
+        named = {
+            code: topic.gateway for code, topic in said.items() if topic is not None and topic.gateway in self
+        }
+        number, table, first = self._join(dict.fromkeys(named.values()))
+        of_topic = np.full(len(block.topics), len(number), np.int64)
+        of_topic[list(named)] = [number[name] for name in named.values()]
+        return Joined(lambda _topics: of_topic, table, first)
+
+    def _join(self, names: Iterable[str]) -> tuple[dict[str, int], Table, I64]:
+        number = {name: i for i, name in enumerate(names)}
+        tables = [self[name].table for name in number]
+        ends = [0, *accumulate(len(table.alias) for table in tables)]
+        return number, Table.joined(tables) if tables else Table.of({}), np.array([*ends, ends[-1]], np.int64)
 
 
 class Readings(NamedTuple):
@@ -249,7 +276,7 @@ def readings(data: Data, aliases: Aliases) -> Readings:
     """The readings of a run of data messages whose alias has a binding; everything else is left aside."""
     block = data.block
     begin, end, code = block.places[r.PAYLOAD], block.places[r.END], block.places[r.CODE]
-    table, number, first = aliases.joined
+    number, table, first = aliases.joined_for(block)
     gateway = number(block.topics)[code]
     tables = (table.alias, table.width, table.counted)
     sizes = end - begin
