@@ -23,8 +23,7 @@ from metering.sparkplug import Payload, decode, encode
 from metering.topics import MessageType, Topic, state_topic
 
 _WINDOW = 1024
-_PATIENCE_S, _LONGEST_PATIENCE_S = 3.0, 60.0
-"""As the agent has them: `window`, `ack_timeout_s`, and the longest that it becomes."""
+"""As the agent has it: `window`."""
 _EPOCH = time.time_ns() // 1_000_000 << 16
 """An outbox's, unique with its gateway's name."""
 _CONNECT, _PUBLISH, _SUBSCRIBE, _PING = 0x10, 0x30, 0x82, 0xC0
@@ -78,7 +77,7 @@ class Gateway:
         self.last = self.acked = self.total = 0
         self._sent, self._seq = 0, 0
         self._ready, self._more = asyncio.Event(), asyncio.Event()
-        self._heard_s, self._patience_s = 0.0, _PATIENCE_S
+        self._heard_s = 0.0
         self._window = Window(_WINDOW, time.monotonic)
         self.sent_again = 0
         """Frames that were sent once more because no ack came in time."""
@@ -144,7 +143,7 @@ class Gateway:
             return
         ack = frames.read_ack(decode(body))
         if ack is not None and ack.epoch == self.epoch and ack.number > self.acked:
-            self.acked, self._heard_s, self._patience_s = ack.number, time.monotonic(), _PATIENCE_S
+            self.acked, self._heard_s = ack.number, time.monotonic()
             self._sent = max(self._sent, ack.number)  # It may have gone back for want of this ack.
             self._window.acked(ack.number)
             while self.queue and self.queue[0].number <= ack.number:
@@ -170,10 +169,9 @@ class Gateway:
             now = time.monotonic()
             if self._sent <= self.acked:
                 self._heard_s = now
-            elif now - self._heard_s > self._patience_s:
+            elif now - self._heard_s > self._window.patience_s:
                 self.sent_again += self._sent - self.acked
                 self._sent, self._heard_s = self.acked, now
-                self._patience_s = min(2 * self._patience_s, _LONGEST_PATIENCE_S)
                 self._window.overdue()
             if now - pinged > 20:
                 writer.write(packet(_PING, b""))

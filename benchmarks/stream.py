@@ -77,7 +77,11 @@ def batches(bodies: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
 def pipeline(start: Sequence[Record], bodies: Sequence[bytes], context: Context) -> tuple[float, int]:
     """The seconds that all segments took, and the intervals they closed. `start`, births and a first poll, is not timed."""
     state, topics, closed = State(), Topics(), 0
-    step(state, Block.of_bodies(segments(start), topics)[0], context)
+    for some in (
+        start[:-1],
+        start[-1:],
+    ):  # all bindings are joined when they are asked for again after a birth
+        step(state, Block.of_bodies(segments(some), topics)[0], context)
     started = process_time()
     given = list(batches(bodies))
     for at in range(0, len(given), AT_ONCE):

@@ -161,6 +161,7 @@ class EdgeConfig(Strict):
     window: int = Field(default=256, ge=1, le=10_000)
     """Frames in flight before an ack is waited for."""
     ack_timeout_s: float = Field(default=3.0, gt=0, le=600)
+    """Without any ack for so long, frames are sent again; longer where acks have been seen to take longer."""
     keepalive_s: int = Field(default=60, ge=5, le=1200)
     """Silence after which the connection is tried; each try costs some 280 bytes."""
     broker: BrokerSettings

@@ -18,6 +18,8 @@ _STEP: Final = 8
 _LATE_S: Final = 1.0
 _SOON: Final = 0.25
 """An ack should take no longer than `_LATE_S`; below this part of it nothing waits yet (ours)."""
+_LONGEST_PATIENCE_S: Final = 60.0
+"""As RFC 6298 (2.5) allows a limit."""
 
 
 class Gap(NamedTuple):
@@ -85,26 +87,33 @@ def number_before(step: list[Frame] | Gap) -> int:
 
 
 class Window:
-    """How many frames may be under way without an ack: few at first, more while acks come soon, fewer when they are late.
+    """How many frames may be under way without an ack, and how long one may take before they are sent again.
 
-    So a thousand gateways behind one server, or one behind a slow line, keep its queue about a second long and share it
-    evenly, instead of sending again what has only not had its turn.
+    Few at first, more while acks come soon, fewer when they are late. So a thousand gateways behind one server, or one behind
+    a slow line, keep its queue about a second long and share it evenly. Where even the fewest of all of them take longer,
+    they wait longer, instead of sending again what has only not had its turn.
     """
 
-    def __init__(self, most: int, monotonic_s: Callable[[], float]) -> None:
-        self._most, self._monotonic_s = most, monotonic_s
+    def __init__(self, most: int, monotonic_s: Callable[[], float], least_patience_s: float = 3.0) -> None:
+        self._most, self._monotonic_s, self._least_patience_s = most, monotonic_s, least_patience_s
         self.new_session()
 
     def new_session(self) -> None:
         """Nothing is known of what lies between here and the journal."""
         self.size, self._limit_known = min(self._most, _FIRST_WINDOW), False
+        self.patience_s = self._least_patience_s
+        """After so long without any ack, what is under way is sent again."""
+        self._wait = _Wait()
         self._probe: tuple[int, float] | None = None
         """A number, and when it was sent for the first time."""
+        self._highest = 0
+        """Up to here frames have been sent: once more, they say nothing about how long an ack takes."""
 
     def sent(self, number: int) -> None:
         """A frame has gone."""
-        if self._probe is None:
+        if self._probe is None and number > self._highest:
             self._probe = number, self._monotonic_s()
+        self._highest = max(self._highest, number)
 
     def acked(self, number: int) -> None:
         """Everything up to this number is stored. Once per round trip the window is set anew.
@@ -115,8 +124,11 @@ class Window:
         """
         if self._probe is None or number < self._probe[0]:
             return
-        wait = (self._monotonic_s() - self._probe[1]) / _LATE_S
+        wait_s = self._monotonic_s() - self._probe[1]
         self._probe = None
+        self._wait = self._wait.with_one_of(wait_s)
+        self.patience_s = max(self._least_patience_s, min(self._wait.longest_s, _LONGEST_PATIENCE_S))
+        wait = wait_s / _LATE_S
         if wait < _SOON and not self._limit_known:
             self._set(self.size * 2)
         else:
@@ -124,12 +136,32 @@ class Window:
             self._set(self.size * max(0.5, 1 - 0.5 * wait**3) + _STEP * max(0.0, 1.5 - wait))
 
     def overdue(self) -> None:
-        """No ack came in time. What is sent again says nothing about how long an ack takes."""
+        """No ack came in time: fewer, and twice the patience until an ack of something new tells how long it takes (RFC 6298, 5.5)."""
         self._probe, self._limit_known = None, True
+        self.patience_s = max(self.patience_s, min(2 * self.patience_s, _LONGEST_PATIENCE_S))
         self._set(self.size * 0.5)
 
     def _set(self, size: float) -> None:
         self.size = min(self._most, max(_LEAST_WINDOW, round(size)))
+
+
+class _Wait(NamedTuple):
+    """How long an ack takes, as RFC 6298 (2.2, 2.3) smooths it."""
+
+    mean_s: float = -1.0
+    deviation_s: float = 0.0
+
+    def with_one_of(self, wait_s: float) -> "_Wait":
+        """One more ack was waited for."""
+        if self.mean_s < 0:
+            return _Wait(wait_s, wait_s / 2)
+        deviation_s = 0.75 * self.deviation_s + 0.25 * abs(self.mean_s - wait_s)
+        return _Wait(0.875 * self.mean_s + 0.125 * wait_s, deviation_s)
+
+    @property
+    def longest_s(self) -> float:
+        """What is later than this is not only late."""
+        return self.mean_s + 4 * self.deviation_s
 
 
 class Pace:

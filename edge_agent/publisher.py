@@ -43,7 +43,6 @@ from metering.topics import MessageType, Topic, state_topic
 log = logging.getLogger("tanyun.edge")
 _FIRST_PAUSE_S = 0.3
 _LONGEST_PAUSE_S = 30.0
-_LONGEST_ACK_TIMEOUT_S = 60.0
 _READ_AHEAD = 256
 _AT_ONCE = 32
 """Frames that are handed to the socket together."""
@@ -70,7 +69,7 @@ class Publisher:
         self._time = ServerTime(self._clock)
         every_s = config.publish.totals_every_s
         self._pace = Pace(budget, len(devices), every_s, config.window, time.monotonic)
-        self._window = Window(config.window, time.monotonic)
+        self._window = Window(config.window, time.monotonic, config.ack_timeout_s)
         self._again: frames.Range | None = None
         """What the server has asked for once more."""
         self._epoch = outbox.epoch  # of the births in force
@@ -201,6 +200,7 @@ class Publisher:
             self._window.acked(self._outbox.acked)
             if went_back:
                 log.warning("journal_has_less gateway=%s acked=%d", self._config.gateway, self._outbox.acked)
+                self._window.new_session()
                 self._history = self._outbox.last
             self._sent = self._outbox.acked if went_back else max(self._sent, self._outbox.acked)
         wanted = frames.read_resend(payload)
@@ -214,6 +214,7 @@ class Publisher:
             try:
                 await asyncio.to_thread(self._outbox.renew_epoch)
                 self._sent, self._history = 0, self._outbox.last
+                self._window.new_session()
             finally:
                 self._numbering.set()
         self._rebirth = self._rebirth or bool(names & {frames.REBIRTH, frames.NEW_EPOCH})
@@ -222,7 +223,7 @@ class Publisher:
     async def _send(self, client: EdgeClient) -> None:
         await self._host.online.wait()
         self._rebirth, self._history = True, self._outbox.last
-        progress, timeout_s, acked = time.monotonic(), self._config.ack_timeout_s, self._outbox.acked
+        progress, acked = time.monotonic(), self._outbox.acked
         pinged = progress
         while True:
             await self._numbering.wait()
@@ -239,14 +240,14 @@ class Publisher:
                 pinged = now
                 self._traffic.spent(PING_BYTES)
             if self._outbox.acked != acked or self._sent <= self._outbox.acked:
-                progress, timeout_s, acked = now, self._config.ack_timeout_s, self._outbox.acked
-            elif now - progress > timeout_s:
+                progress, acked = now, self._outbox.acked
+            elif now - progress > self._window.patience_s:
                 log.warning(
                     "ack_overdue gateway=%s sent=%d acked=%d", self._config.gateway, self._sent, acked
                 )
                 self._history, self._sent = max(self._history, self._sent), acked
                 self._window.overdue()
-                progress, timeout_s = now, min(timeout_s * 2, _LONGEST_ACK_TIMEOUT_S)
+                progress = now
 
     async def _wait(self, seconds: float) -> None:
         """Until the outbox or the host has something new, or a little while."""

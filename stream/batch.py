@@ -1,6 +1,6 @@
 """From records to columns: one compiled pass over the payloads, then the meaning of each alias."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from itertools import accumulate, chain
 from typing import Any, NamedTuple, Self
@@ -18,7 +18,7 @@ from stream.binding import Binding, bind, int64_bits, name_alias
 from stream.kernels import decode as d
 from stream.kernels import meaning as m
 from stream.kernels import records as r
-from stream.records import BIRTH, OTHER, Block, ByTopic
+from stream.records import BIRTH, OTHER, Block, ByTopic, Topics
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
@@ -120,6 +120,11 @@ class Table(NamedTuple):
         """As the kernels search them, given the register and the first term of each (`stream.kernels.meaning`)."""
         return np.column_stack([self.alias, self.width, ~self.own_side, register, first])
 
+    def unheard(self) -> I64:
+        """The same where nothing is remembered of readings."""
+        nothing = np.full(len(self.keys), -1, np.int64)
+        return self.bound(nothing, nothing)
+
     def taken(self, places: I64) -> "Table":
         """Some of them."""
         bindings, keys, *columns = self
@@ -135,14 +140,17 @@ class Declared(dict[int, Binding]):
         super().__init__()
         self._of: dict[str, list[int]] = {}
 
-    def declare(self, meter: str, bindings: Mapping[int, Binding]) -> None:
-        """A meter's newest birth, in place of its older ones."""
+    def declare(self, meter: str, bindings: Mapping[int, Binding]) -> bool:
+        """A meter's newest birth, in place of its older ones. Whether it says anything else than they did."""
+        if self._of.get(meter) == list(bindings) and all(self.get(a) == b for a, b in bindings.items()):
+            return False
         for alias in self._of.get(meter, ()):
             if alias in self and self[alias].meter == meter:
                 del self[alias]
         self.update(bindings)
         self._of[meter] = list(bindings)
         self.__dict__.pop("table", None)
+        return True
 
     @cached_property
     def table(self) -> Table:
@@ -151,12 +159,12 @@ class Declared(dict[int, Binding]):
 
 
 class Joined(NamedTuple):
-    """The bindings of all gateways, one gateway after the other."""
+    """The bindings of gateways, one gateway after the other."""
 
     table: Table
-    gateway: ByTopic
+    gateway: Callable[[Topics], I64]
     """The number of a topic's gateway."""
-    guess: ByTopic
+    guess: Callable[[Topics], I64]
     """The binding with which a topic's last frame began."""
     first: I64
     """Of a gateway by number: its first binding. One more number, of those that are not known, has none."""
@@ -167,27 +175,45 @@ class Joined(NamedTuple):
 class Aliases(dict[str, Declared]):
     """Gateway → what its births declare."""
 
+    _asked = False
+    """Whether bindings were asked for since the last birth."""
+
     def declare(self, gateway: str, meter: str, bindings: Mapping[int, Binding]) -> None:
         """A meter's newest birth."""
-        self.setdefault(gateway, Declared()).declare(meter, bindings)
-        self.__dict__.pop("joined", None)
+        if self.setdefault(gateway, Declared()).declare(meter, bindings):
+            self.__dict__.pop("joined", None)
+            self._asked = False
 
     @cached_property
     def joined(self) -> Joined:
         """As the kernels search it, made but once between two births: a batch takes the same time whatever else is in the park."""
-        tables = [declared.table for declared in self.values()]
-        ends = [0, *accumulate(len(table.alias) for table in tables)]
-        table = Table.joined(tables) if tables else Table.of({})
-        number = {name: i for i, name in enumerate(self)}
+        number, table, first = self._join(self)
         of_topic = ByTopic(lambda topic: number.get("" if topic is None else topic.gateway, len(number)))
-        nothing = np.full(len(table.keys), -1, np.int64)
-        return Joined(
-            table,
-            of_topic,
-            ByTopic(lambda _topic: 0),
-            np.array([*ends, ends[-1]], np.int64),
-            table.bound(nothing, nothing),
-        )
+        return Joined(table, of_topic, ByTopic(lambda _topic: 0), first, table.unheard())
+
+    def joined_for(self, block: Block) -> Joined:
+        """The bindings that these messages need: at first after a birth those of their gateways only.
+
+        When a park reconnects a birth comes with every few messages; to join all bindings for each takes the park's size squared.
+        """
+        if self._asked:
+            return self.joined
+        self._asked = True
+        said = {code: block.topics[code] for code in np.unique(block.places[r.CODE]).tolist()}
+        named = {
+            code: topic.gateway for code, topic in said.items() if topic is not None and topic.gateway in self
+        }
+        number, table, first = self._join(dict.fromkeys(named.values()))
+        of_topic = np.full(len(block.topics), len(number), np.int64)
+        of_topic[list(named)] = [number[name] for name in named.values()]
+        guess = np.zeros(len(block.topics), np.int64)
+        return Joined(table, lambda _topics: of_topic, lambda _topics: guess, first, table.unheard())
+
+    def _join(self, names: Iterable[str]) -> tuple[dict[str, int], Table, I64]:
+        number = {name: i for i, name in enumerate(names)}
+        tables = [self[name].table for name in number]
+        ends = [0, *accumulate(len(table.alias) for table in tables)]
+        return number, Table.joined(tables) if tables else Table.of({}), np.array([*ends, ends[-1]], np.int64)
 
 
 class Readings(NamedTuple):
@@ -273,9 +299,9 @@ class Ears(NamedTuple):
     entries: m.Entries = (NO_ROWS, NO_ROWS)
 
 
-def read(data: Data, aliases: Aliases, bindings: I64, ears: Ears) -> tuple[int, int]:
+def read(data: Data, joined: Joined, bindings: I64, ears: Ears) -> tuple[int, int]:
     """Decode a run of data messages for all `ears`; how many readings and entries. What has no binding is left aside."""
-    block, (table, gateway, guess, first, _unheard) = data.block, aliases.joined
+    block, (table, gateway, guess, first, _unheard) = data.block, joined
     places = block.places[r.PAYLOAD], block.places[r.END], block.places[r.RECEIVED], block.places[r.CODE]
     known = (gateway(block.topics), guess(block.topics)), bindings, first, table.counts_per_raw
     rows = np.empty((int((places[1] - places[0]).max(initial=0)) // 2 + 1, d.COLUMNS), np.int64)
@@ -296,9 +322,10 @@ def readings(data: Data, aliases: Aliases) -> Readings:
     """The readings of a run of data messages whose alias has a binding; everything else is left aside."""
     which, t, raw, real, frame = np.empty((5, data.room), np.int64)
     shown = real.view(np.float64)
-    n, _entries = read(data, aliases, aliases.joined.unheard, Ears((which, t, raw, shown, frame)))
+    joined = aliases.joined_for(data.block)
+    n, _entries = read(data, joined, joined.unheard, Ears((which, t, raw, shown, frame)))
     received = data.block.places[r.RECEIVED]
-    return Readings(aliases.joined.table, which[:n], t[:n], raw[:n], shown[:n], frame[:n], received)
+    return Readings(joined.table, which[:n], t[:n], raw[:n], shown[:n], frame[:n], received)
 
 
 def plain_columns(payload: bytes, frame: int, meter: str) -> I64:

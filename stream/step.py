@@ -65,12 +65,13 @@ class Heard:
 
     def _hear(self, data: Data, context: Context) -> None:
         """One pass over the messages: registers that stand still, the newest readings, totals."""
-        state, table = self._state, self._state.aliases.joined.table
+        state, known = self._state, self._state.aliases.joined_for(data.block)
+        table = known.table
         bindings, terms, watch = state.bound(table, context), state.terms(table, context), state.watch
         again = np.full(len(watch.meters), NEVER, np.int64)
         rows = np.empty((data.room, ENTRY_COLUMNS), np.int64)
         memory = self.newest.of(table), watch.of_registers, watch.of_meters, again
-        _readings, k = read(data, state.aliases, bindings, Ears(memory=memory, entries=(rows, terms.table)))
+        _readings, k = read(data, known, bindings, Ears(memory=memory, entries=(rows, terms.table)))
         keep_earliest(self._seen, watch.asked(again).items())
         self.parts.append(entered(state, terms, rows[:k]))
 

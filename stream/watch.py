@@ -1,6 +1,7 @@
 """What the stream remembers of meters to tell a frozen one: the newest value of every register, the running quarter."""
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 import msgspec
 import numpy as np
@@ -94,11 +95,12 @@ class Watch:
         """Rows for the meters and registers that are new."""
         meters = np.zeros((len(self.meters) - len(self.of_meters), k.METER_COLUMNS), np.int64)
         meters[:, k.NOW] = k.NEVER
-        self.of_meters = np.vstack([self.of_meters, meters]) if len(meters) else self.of_meters
-        new = list(self.registers)[len(self.of_registers) :]
-        if new:
-            rows = [[self.meters[meter], k.NEVER, 0, k.NEVER] for meter, _name in new]
-            self.of_registers = np.vstack([self.of_registers, np.array(rows, np.int64)])
+        self.of_meters = appended(self.of_meters, meters)
+        new = [*islice(reversed(self.registers), len(self.registers) - len(self.of_registers))]
+        rows = [[self.meters[meter], k.NEVER, 0, k.NEVER] for meter, _name in reversed(new)]
+        self.of_registers = appended(
+            self.of_registers, np.array(rows, np.int64).reshape(-1, k.REGISTER_COLUMNS)
+        )
 
     def stored(self) -> WatchData:
         """As it is put down."""
@@ -117,6 +119,20 @@ class Watch:
             for table, shape in zip(data.tables, shapes, strict=True)
         )
         return watch
+
+
+def appended(table: I64, rows: I64) -> I64:
+    """A table with more rows, in a buffer that doubles when it is full: meters that come one by one do not copy it each time.
+
+    It takes the place of `table`, which nobody may append to again.
+    """
+    room: I64 = table if table.base is None else table.base
+    size = len(table) + len(rows)
+    if size > len(room):
+        room = np.zeros((2 * size, table.shape[1]), np.int64)
+        room[: len(table)] = table
+    room[len(table) : size] = rows
+    return room[:size]
 
 
 def bits_of(columns: Readings) -> I64:

@@ -109,25 +109,36 @@ class Line:
 
     def __init__(self, gateways: int, per_s: int) -> None:
         self.now_s, self._per_s = 0.0, per_s
-        self.windows = [Window(1024, lambda: self.now_s) for _ in range(gateways)]
-        self.sent, self.acked = [0] * gateways, [0] * gateways
-        self._queue: list[int] = []
-        """Of which gateway the frames are that wait."""
+        self.windows = [Window(1024, lambda: self.now_s, 3.0) for _ in range(gateways)]
+        self.sent, self.acked, self._heard_s = [0] * gateways, [0] * gateways, [0.0] * gateways
+        self.again = 0
+        """Frames that were sent once more."""
+        self._queue: list[tuple[int, int]] = []
+        """Gateway and number of the frames that wait."""
 
     def run(self, seconds: int) -> None:
         for _tenth in range(seconds * 10):
             for i, window in enumerate(self.windows):
-                more = self.acked[i] + window.size - self.sent[i]
-                if more > 0:
-                    self.sent[i] += more
-                    window.sent(self.sent[i])
-                    self._queue += [i] * more
+                self._send(i, window)
             self.now_s += 0.1
             done, self._queue = self._queue[: self._per_s // 10], self._queue[self._per_s // 10 :]
-            for i in done:
-                self.acked[i] += 1
-            for i in set(done):
+            for i, number in done:
+                self.acked[i] = max(self.acked[i], number)
+            for i in {i for i, _number in done}:
+                self._heard_s[i] = self.now_s
                 self.windows[i].acked(self.acked[i])
+
+    def _send(self, i: int, window: Window) -> None:
+        if self.now_s - self._heard_s[i] > window.patience_s:
+            self.again += self.sent[i] - self.acked[i]
+            self.sent[i], self._heard_s[i] = self.acked[i], self.now_s
+            window.overdue()
+        self.sent[i] = max(self.sent[i], self.acked[i])
+        end = max(self.sent[i], self.acked[i] + window.size)
+        for number in range(self.sent[i] + 1, end + 1):
+            window.sent(number)
+            self._queue.append((i, number))
+        self.sent[i] = end
 
     @property
     def waits_s(self) -> float:
@@ -143,6 +154,17 @@ def test_many_gateways_share_a_server_evenly_and_none_waits_longer_than_its_pati
     done = [now - then for now, then in zip(line.acked, before, strict=True)]
     assert sum(done) == 60 * 2_000  # the server was never idle
     assert min(done) > 0.5 * max(done)
+
+
+def test_where_the_least_of_all_takes_longer_than_they_wait_gateways_wait_longer_and_send_nothing_again() -> (
+    None
+):
+    line = Line(gateways=1_000, per_s=1_000)  # eight frames of each are eight seconds
+    line.run(60)
+    known, before = line.again, sum(line.acked)
+    line.run(60)
+    assert line.again == known
+    assert sum(line.acked) - before == 60 * 1_000
 
 
 def test_one_gateway_alone_soon_has_the_whole_window() -> None:
@@ -168,9 +190,18 @@ def test_an_ack_that_does_not_come_halves_the_window_and_what_is_sent_again_does
     now_s[0] = 100.0
     window.acked(9)
     assert window.size == 16
+    assert window.patience_s == 6
+    window.sent(8)
+    window.sent(9)
+    window.acked(9)
+    assert (window.size, window.patience_s) == (16, 6)
+    window.sent(10)
+    now_s[0] += 4
+    window.acked(10)  # 0 s, then 4 s: their mean is half a second, the deviation one
+    assert window.patience_s == 4.5
     window.new_session()
-    assert window.size == 16
+    assert (window.size, window.patience_s) == (16, 3)
     for _ in range(9):
         window.overdue()
-    assert window.size == 8
+    assert (window.size, window.patience_s) == (8, 60)
     assert Window(3, lambda: 0.0).size == 3
