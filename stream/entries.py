@@ -54,13 +54,18 @@ def totals(state: State, columns: Readings, context: Registry) -> Entries:
 
 
 def entered(state: State, terms: Terms, rows: I64) -> Entries:
-    """The entries that a kernel made. Products beyond 62 bits are Python's; what leaves a register's limit is left out."""
+    """The entries that a kernel made, each with its channel."""
     terms.take_up(state)
+    return scaled(rows, terms.table)
+
+
+def scaled(rows: I64, table: I64) -> Entries:
+    """A kernel's rows as entries. Products beyond 62 bits are Python's; what leaves a register's limit is left out."""
     term, t, register, kind = np.ascontiguousarray(rows.T)
-    made = Entries(term, kind.astype(np.int8), t, register, terms.table)
+    made = Entries(term, kind.astype(np.int8), t, register, table)
     held = np.ones(len(rows), np.bool_)
     for i in np.flatnonzero(made.kind == c.UNSCALED).tolist():
-        row = terms.table[term[i]]
+        row = table[term[i]]
         exact = _scaled(int(register[i]), row)
         held[i] = abs(exact) < int(row[c.T_LIMIT])
         register[i], made.kind[i] = exact if held[i] else 0, c.READING
