@@ -68,6 +68,7 @@ def measure(
         "sealed_bytes_per_reading": round(used(journal) / readings, 2),
         "live_body_bytes_per_reading": round(done.bytes_before / readings, 2),
         "sealed_body_bytes_per_reading": round(done.bytes_after / readings, 2),
+        # Of the CPU time of the commits alone; `benchmarks.end_to_end` has its share of all that ingest does.
         "hash_chain_share_of_commit": round(hash_s(records) / commit_s, 3),
     } | ready(folder)  # fmt: skip
 

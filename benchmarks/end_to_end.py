@@ -7,6 +7,7 @@ a bare client pinned to that core. Rounds are interleaved and medians are taken.
 `end_to_end_vs_bare_mqtt` is by CPU time, user and system, of what runs on the second core: messages per second of a core
 that has nothing else to do. `…_by_clock` is the same by the clock, which on a busy machine, or where gateways and broker are the
 slower side, says less. `…_vs_bulk_client` is against our own way of reading from the socket, which is faster than paho's.
+`hash_chain_share_of_ingest` is what Merkle roots and chain take of the CPU time of ingest, from the socket to the synced commit.
 Usage: scripts/bench end_to_end [--polls 100] [--rounds 3]
 """
 
@@ -20,7 +21,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from statistics import median
@@ -31,6 +32,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from benchmarks._fleet import _CONNECT, Gateway, _string, packet
+from benchmarks._journal import hash_s
 from benchmarks._park import NAMES, TOTALS
 from benchmarks._process import cpu_s
 from benchmarks.load import Bench
@@ -42,6 +44,7 @@ from edge_agent.readings_body import readings_body
 from ingest.bulk_client import BulkClient
 from metering.reading_types import READING_TYPES
 from metering.topics import MessageType
+from storage.segment import Record
 from tests.fakes.gateway import PROFILE, config_for
 
 GATEWAYS, METERS = 10, 20
@@ -57,6 +60,8 @@ class Cost(NamedTuple):
 
     cpu_s: float
     clock_s: float
+    ingest_s: float = 0.0
+    """CPU time of ingest alone."""
 
 
 def headline_profile() -> Profile:
@@ -160,7 +165,8 @@ class Chain(Bench):
             "messages, µs of CPU each:",
             {name: round(s * 1e6 / messages, 1) for name, s in parts.items()},
         )
-        return Cost((self._cpu_s() - used) / messages, (time.monotonic() - begun) / messages)
+        clock_s = time.monotonic() - begun
+        return Cost((self._cpu_s() - used) / messages, clock_s / messages, parts["ingest"] / messages)
 
     def _cpu_s(self) -> float:
         return sum(cpu_s(self.child(name).pid) for name in OURS)
@@ -207,6 +213,13 @@ class Chain(Bench):
         await asyncio.sleep(0.05)
         writer.close()
         return sent
+
+
+def chain_s(gateways: Sequence[Meters]) -> float:
+    """What roots and chain take per message, in commits of 50."""
+    # A packet is a few bytes longer than the payload that it carries with its topic.
+    records = [Record("", data, 0) for gateway in gateways for data in gateway.data]
+    return hash_s(records) / len(records)
 
 
 def count(shared: mmap.mmap) -> int:
@@ -283,6 +296,7 @@ async def measure(folder: Path, polls: int, rounds: int) -> dict[str, float]:
         "end_to_end_vs_bare_mqtt": median(c.cpu_s for c in paho) / cpu,
         "end_to_end_vs_bare_mqtt_by_clock": median(c.clock_s for c in paho) / clock,
         "end_to_end_vs_bulk_client": median(c.cpu_s for c in bulk) / cpu,
+        "hash_chain_share_of_ingest": chain_s(chain.meters) / median(cost.ingest_s for cost in ours),
         "end_to_end_messages_per_cpu_s": 1 / cpu,
         "end_to_end_readings_per_cpu_s": len(NAMES) / cpu,
     }

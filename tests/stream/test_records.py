@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metering.topics import parse_topic
+from metering.topics import Topic, parse_topic
 from storage.errors import CorruptError
 from storage.segment import HEAD_BYTES, Record, packed
 from stream.entries import Entries, in_time_order
 from stream.kernels import columns as c
 from stream.kernels import records as r
-from stream.records import Block
+from stream.records import DATA, Block, ByTopic, Topics
 from tests.stream.strategies import births, frame, uncompiled
 
 TOPICS = st.one_of(
@@ -66,6 +66,38 @@ def test_a_topic_that_is_no_text_is_refused() -> None:
     body = b"".join(packed([Record("xx", b"payload", 1)])).replace(b"xx", b"\xff\xfe")
     with pytest.raises(CorruptError, match="UTF-8"):
         Block.of_bodies([body])
+
+
+def test_topics_keep_their_numbers_from_batch_to_batch_whatever_is_refused_between() -> None:
+    topics = Topics()
+    spelt = [f"spBv1.0/p/DDATA/g/m{i}" for i in range(200)]
+    for size in (1, 20, 90, 200):
+        body = b"".join(packed([Record(topic, b"", 1) for topic in spelt[:size]]))
+        block, _counts = Block.of_bodies([body], topics)
+        assert block.places[r.CODE].tolist() == list(range(size))
+        assert topics[:] == [parse_topic(topic) for topic in spelt[:size]]
+        assert topics.kinds.tolist() == [DATA] * size
+        bad = [
+            b"".join(packed([Record(f"xx{size}{i}", b"", 1)])).replace(b"xx", b"\xff\xfe") for i in range(50)
+        ]
+        with pytest.raises(CorruptError, match="UTF-8"):
+            Block.of_bodies(bad, topics)
+
+
+def test_what_follows_from_a_topic_is_asked_once() -> None:
+    topics, asked = Topics(), list[Topic | None]()
+
+    def ask(topic: Topic | None) -> int:
+        asked.append(topic)
+        return len(asked)
+
+    length = ByTopic(ask)
+    for size in (2, 2, 5):
+        Block.of_bodies(
+            [b"".join(packed([Record(f"spBv1.0/p/DDATA/g/m{i}", b"", 1) for i in range(size)]))], topics
+        )
+        assert length(topics).tolist() == list(range(1, size + 1))
+    assert asked == topics[:]
 
 
 def test_the_kernels_know_the_size_of_a_record_s_head() -> None:

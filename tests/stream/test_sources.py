@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from metering.intervals import QUARTER_MS
 from storage.journal import JournalReader, Offset
 from storage.segment import Record
+from stream.kernels.decode import PADDING
 from stream.restate import restate
 from stream.runner import START, Runner
 from stream.sources.partition import Partition, worker_of
 from stream.sources.replay import Replay
-from stream.sources.source import Source
+from stream.sources.source import AT_ONCE, Reach, Source
 from stream.sources.tail import Tail
 from stream.state import State
 from stream.step import step
@@ -145,3 +146,15 @@ def test_a_worker_without_records_goes_on_to_the_end(tmp_path: Path) -> None:
         while (found := share.read(cursors[-1]))[0]:
             cursors.append(found[1])
     assert all(before < after for before, after in pairwise(cursors))
+
+
+def test_a_reach_that_stops_while_there_is_more_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_journal(tmp_path / "journal.sqlite", readings("pv", *((i, i) for i in range(AT_ONCE + 2))), 1)
+    monkeypatch.setattr("stream.sources.source.FULL_BYTES", PADDING + 1)
+    with JournalReader(tmp_path / "journal.sqlite") as journal:
+        first = Reach(Tail(journal, 1), START)
+        assert (len([*first.batches()]), first.count, first.ended) == (AT_ONCE, AT_ONCE, False)
+        rest = Reach(Tail(journal, 1), first.cursor)
+        assert (len([*rest.batches()]), rest.count, rest.ended) == (3, 2, True)
