@@ -24,6 +24,11 @@ class Policy:
         self._found: dict[tuple[str, str], tuple[str | None, int, int]] = {}
         self._edges: list[tuple[int, int, str]] = []
 
+    @property
+    def made_of(self) -> str:
+        """Everything that its answers follow from."""
+        return repr((self._policy, self._zone.key, self.as_of, sorted(self._table.factors.items())))
+
     def factors(self, roles: Sequence[str | None], starts: I64) -> tuple[list[str | None], I64, I64]:
         """(factor id, num, den) of each interval, given the role of its total and its start; id None and num -1 when missing.
 

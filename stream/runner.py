@@ -13,16 +13,24 @@ from factors.table import FactorTable
 from metering.intervals import local_month
 from metering.registry import Park
 from storage.journal import JournalReader, Offset
-from storage.ledger import SCHEMA_VERSION, LedgerReader, Results, Snapshot, joined_results
+from storage.ledger import (
+    SCHEMA_VERSION,
+    LedgerReader,
+    RebuildPoint,
+    Results,
+    Snapshot,
+    joined_results,
+)
 from storage.ledger_writer import LedgerWriter
 from storage.sqlite import set_aside_older
 from stream.batch import Birth, runs, take_birth
 from stream.context import Context, Key
 from stream.history import JournalHistory
 from stream.policy import Policy
-from stream.rebuild import WorkerError, cores, told_by
+from stream.rebuild import WorkerError, cores, made_of, told_by, usable
 from stream.requests import Answer, Difference, Request, Requests, difference
 from stream.restate import restate
+from stream.share import Told
 from stream.sources.replay import Replay
 from stream.sources.source import Reach, Source
 from stream.sources.tail import BATCH_SEGMENTS, Tail
@@ -73,8 +81,6 @@ class Runner:
                 "an older journal was put back beside a newer ledger; move the ledger file away to rebuild it"
             )
             raise StateError(msg)
-        if stored is None:
-            self._ledger.clear()
         self._end = end
         self._state = State.restore(stored.state) if stored else State()
         self._snapshot = stored or Snapshot(self._journal.journal_id, START, 0, b"")
@@ -95,27 +101,51 @@ class Runner:
     def rebuild(self, workers: int | None = None, stopped: Callable[[], bool] = lambda: False) -> None:
         """Make a ledger that is empty from a long journal, in the order of time instead of that of arrival, by several processes.
 
-        It counts with its last commit; until then another start begins anew. Without `workers` it is left to `advance`
-        where that is as fast.
+        It counts with its last commit. One that was broken off goes on, unless registry or factors are others now. Without
+        `workers` it is left to `advance` where that is as fast.
         """
-        end = self._end or Offset(self._journal.last_segment() + 1, 0)
-        if self.cursor != START or (workers is None and end.segment < LONG_SEGMENTS):
+        if self.cursor != START:
             return
-        rest, state, seq = Results(), State(), 0
+        end = self._end or Offset(self._journal.last_segment() + 1, 0)
+        known = made_of(self._snapshot.journal_id, self._context)
+        points = self._ledger.rebuild_points(known)
+        if not usable(points, end):
+            self._ledger.clear()
+            points = []
+            if workers is None and end.segment < LONG_SEGMENTS:
+                return
+        workers = points[0].workers if points else workers or min(cores(), MOST_WORKERS)
         try:
-            for told in told_by(workers or min(cores(), MOST_WORKERS), self._path, end, self._context):
-                if stopped():
-                    return
-                if told.state:
-                    state.take_in(State.restore(told.state))
-                    rest = joined_results(rest, told.results)
-                else:
-                    seq += 1
-                    self._ledger.fill(told.results, seq)
+            with self._ledger.filling():
+                found = self._filled(
+                    told_by(workers, self._path, end, self._context, points), known, workers, stopped
+                )
         except WorkerError as error:
             log.warning("rebuild_failed reason=%s: the journal is read in order of arrival", error)
             self._ledger.clear()
             return
+        if found is not None:
+            self._finish(*found, end)
+
+    def _filled(
+        self, found: Iterator[Told], known: str, workers: int, stopped: Callable[[], bool]
+    ) -> tuple[State, Results] | None:
+        """Store what the workers find; their states together, and what only holds in the end. None when it was stopped."""
+        state, rest = State(), Results()
+        for told in found:
+            if stopped():
+                return None
+            self._ledger.fill(
+                told.closed, told.results, RebuildPoint(told.worker, workers, told.point), known
+            )
+            if told.rest is not None:
+                state.take_in(State.restore(told.state))
+                rest = joined_results(rest, told.rest)
+        return state, rest
+
+    def _finish(self, state: State, rest: Results, end: Offset) -> None:
+        """Commit a rebuild."""
+        seq = self._ledger.last_fill()
         self._state, self._snapshot = state, Snapshot(self._snapshot.journal_id, end, seq, b"")
         self._learn_aliases()
         if rest.late:
@@ -128,6 +158,8 @@ class Runner:
 
         After a commit that failed the run is over: its state is ahead of the ledger.
         """
+        if self.cursor == START:
+            self._ledger.clear()
         reach = Reach(self._source, self._snapshot.cursor)
         results = step_through(self._state, reach.batches(), self._context)
         if reach.count:
