@@ -31,7 +31,7 @@ from storage.segment import Record, packed
 from stream.batch import decode_columns
 from stream.context import Context
 from stream.policy import Policy
-from stream.records import Block
+from stream.records import Block, Topics
 from stream.share import Share
 from stream.sources.source import AT_ONCE, FULL_BYTES
 from stream.state import State
@@ -76,12 +76,12 @@ def batches(bodies: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
 
 def pipeline(start: Sequence[Record], bodies: Sequence[bytes], context: Context) -> tuple[float, int]:
     """The seconds that all segments took, and the intervals they closed. `start`, births and a first poll, is not timed."""
-    state, closed = State(), 0
-    step(state, start, context)
+    state, topics, closed = State(), Topics(), 0
+    step(state, Block.of_bodies(segments(start), topics)[0], context)
     started = process_time()
     given = list(batches(bodies))
     for at in range(0, len(given), AT_ONCE):
-        blocks = (Block.of_bodies(batch)[0] for batch in given[at : at + AT_ONCE])
+        blocks = (Block.of_bodies(batch, topics)[0] for batch in given[at : at + AT_ONCE])
         results = step_through(state, blocks, context)
         closed += sum(row.closed for row in results.intervals)
         state.snapshot()
@@ -135,13 +135,14 @@ class InMemory:
 
     def __init__(self, start: Sequence[Record], bodies: Sequence[bytes]) -> None:
         self._batches = iter([segments(start), *batches(bodies)])
+        self._topics = Topics()
         self._reads, self.begun = 0, 0.0
 
     def read(self, cursor: Offset) -> tuple[Block, Offset]:
         self._reads += 1
         if self._reads == 2:
             self.begun = process_time()
-        return Block.of_bodies(next(self._batches, []))[0], cursor
+        return Block.of_bodies(next(self._batches, []), self._topics)[0], cursor
 
 
 def by_size() -> dict[str, float]:

@@ -18,11 +18,12 @@ from stream.binding import Binding, bind, int64_bits, name_alias
 from stream.kernels import decode as d
 from stream.kernels import meaning as m
 from stream.kernels import records as r
-from stream.records import Block
+from stream.records import BIRTH, OTHER, Block, ByTopic
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
 B = NDArray[np.bool_]
+NO_NUMBERS, NO_ROWS = np.zeros(0, np.int64), np.zeros((0, 0), np.int64)
 WIDTHS = np.full(256, m.NO_NUMBER, np.int64)
 """Data type → how a value is read (`stream.kernels.meaning.NO_NUMBER`)."""
 for _datatype in DataType:
@@ -57,8 +58,13 @@ class Data(NamedTuple):
 
     block: Block
 
+    @property
+    def room(self) -> int:
+        """No more readings are in them."""
+        places = self.block.places
+        return int((places[r.END] - places[r.PAYLOAD]).sum()) // _READING_BYTES + 1
 
-_TOLD = {MessageType.DDATA, MessageType.DBIRTH, MessageType.NBIRTH}
+
 _READING_BYTES = 6
 """No reading takes less: its metric's key and length, alias and value, each a key and a byte at least."""
 
@@ -110,6 +116,10 @@ class Table(NamedTuple):
         joined: Any = map(np.concatenate, columns)
         return cls(list(chain(*bindings)), list(chain(*keys)), *joined)
 
+    def bound(self, register: I64, first: I64) -> I64:
+        """As the kernels search them, given the register and the first term of each (`stream.kernels.meaning`)."""
+        return np.column_stack([self.alias, self.width, ~self.own_side, register, first])
+
     def taken(self, places: I64) -> "Table":
         """Some of them."""
         bindings, keys, *columns = self
@@ -144,10 +154,14 @@ class Joined(NamedTuple):
     """The bindings of all gateways, one gateway after the other."""
 
     table: Table
-    number: dict[str, int]
-    """Of a gateway."""
+    gateway: ByTopic
+    """The number of a topic's gateway."""
+    guess: ByTopic
+    """The binding with which a topic's last frame began."""
     first: I64
     """Of a gateway by number: its first binding. One more number, of those that are not known, has none."""
+    unheard: I64
+    """The bindings as the kernels search them, where nothing is remembered of readings."""
 
 
 class Aliases(dict[str, Declared]):
@@ -164,7 +178,16 @@ class Aliases(dict[str, Declared]):
         tables = [declared.table for declared in self.values()]
         ends = [0, *accumulate(len(table.alias) for table in tables)]
         table = Table.joined(tables) if tables else Table.of({})
-        return Joined(table, {name: i for i, name in enumerate(self)}, np.array([*ends, ends[-1]], np.int64))
+        number = {name: i for i, name in enumerate(self)}
+        of_topic = ByTopic(lambda topic: number.get("" if topic is None else topic.gateway, len(number)))
+        nothing = np.full(len(table.keys), -1, np.int64)
+        return Joined(
+            table,
+            of_topic,
+            ByTopic(lambda _topic: 0),
+            np.array([*ends, ends[-1]], np.int64),
+            table.bound(nothing, nothing),
+        )
 
 
 class Readings(NamedTuple):
@@ -182,8 +205,6 @@ class Readings(NamedTuple):
     """Place of the record among those of the run."""
     frame_received_ms: I64
     """By frame."""
-    counted: I64
-    """The places of those that make up a total of the ledger."""
 
     def compact(self) -> Self:
         """The same with those bindings only that have a reading."""
@@ -207,13 +228,10 @@ class Readings(NamedTuple):
 def runs(records: Sequence[Record]) -> Iterator[Data | Birth]:
     """Births one by one, the data messages between them together; nothing else."""
     block = Block.of(records)
-    types = [None if topic is None else topic.type for topic in block.topics]
-    told = np.array([kind in _TOLD for kind in types], np.bool_)
-    data = np.array([kind is MessageType.DDATA for kind in types], np.bool_)
-    block = block.taken(told[block.places[r.CODE]])
+    block = block.taken(block.topics.kinds[block.places[r.CODE]] != OTHER)
     code = block.places[r.CODE]
     start = 0
-    for i in np.flatnonzero(~data[code]).tolist():
+    for i in np.flatnonzero(block.topics.kinds[code] == BIRTH).tolist():
         if start < i:
             yield Data(block[start:i])
         start = i + 1
@@ -247,52 +265,40 @@ def decode_columns(payloads: Sequence[bytes]) -> tuple[I64, I64]:
     return out[:used], status
 
 
+class Ears(NamedTuple):
+    """Who wants readings, as `stream.kernels.meaning.understand` takes them; what is empty is not wanted."""
+
+    columns: m.Columns = (NO_NUMBERS, NO_NUMBERS, NO_NUMBERS, NO_NUMBERS.view(np.float64), NO_NUMBERS)
+    memory: m.Memory = (NO_ROWS, NO_ROWS, NO_ROWS, NO_NUMBERS)
+    entries: m.Entries = (NO_ROWS, NO_ROWS)
+
+
+def read(data: Data, aliases: Aliases, bindings: I64, ears: Ears) -> tuple[int, int]:
+    """Decode a run of data messages for all `ears`; how many readings and entries. What has no binding is left aside."""
+    block, (table, gateway, guess, first, _unheard) = data.block, aliases.joined
+    places = block.places[r.PAYLOAD], block.places[r.END], block.places[r.RECEIVED], block.places[r.CODE]
+    known = (gateway(block.topics), guess(block.topics)), bindings, first, table.counts_per_raw
+    rows = np.empty((int((places[1] - places[0]).max(initial=0)) // 2 + 1, d.COLUMNS), np.int64)
+    at, n, k, given = 0, 0, 0, -1
+    while True:
+        at, n, k = m.read_frames(
+            block.buf, places, at, rows, given, *known, ears.columns, n, ears.memory, ears.entries, k
+        )
+        if at == len(block):
+            return n, k
+        topic = block.topics[int(block.places[r.CODE, at])]
+        plain = plain_columns(block[at].payload, at, "" if topic is None else topic.meter)
+        given = len(plain)
+        rows[:given] = plain
+
+
 def readings(data: Data, aliases: Aliases) -> Readings:
     """The readings of a run of data messages whose alias has a binding; everything else is left aside."""
-    block = data.block
-    begin, end, code = block.places[r.PAYLOAD], block.places[r.END], block.places[r.CODE]
-    table, number, first = aliases.joined
-    nobody = len(number)
-    names = ["" if topic is None else topic.gateway for topic in block.topics]
-    gateway = np.array([number.get(name, nobody) for name in names], np.int64)[code]
-    tables = (table.alias, table.width, table.counted)
-    sizes = end - begin
-    out = _columns(int(sizes.sum()) // _READING_BYTES + 1)
-    status = np.empty(len(block), np.int64)
-    rows = np.empty((int(sizes.max(initial=0)) // 2 + 1, d.COLUMNS), np.int64)
-    found, k = m.read_frames(block.buf, begin, end, gateway, first, tables, rows, status, *out)
-    columns: Any = [column[:found] for column in out[:-1]]
-    counted = out[-1][:k]
-    plain = np.flatnonzero(status == d.PLAIN).tolist()
-    if plain:
-        columns = _with_plain(block, plain, columns, gateway, first, tables)
-        counted = np.flatnonzero(table.counted[columns[0]])
-    which, t, raw, real, frame = columns
-    return Readings(table, which, t, raw, real, frame, block.places[r.RECEIVED], counted)
-
-
-def _columns(room: int) -> tuple[I64, I64, I64, F64, I64, I64]:
-    """Room for readings: which, t, raw, real, frame, counted. In one piece, which the allocator keeps between batches."""
-    which, t, raw, real, frame, counted = np.empty((6, room), np.int64)
-    return which, t, raw, real.view(np.float64), frame, counted
-
-
-def _with_plain(
-    block: Block, plain: list[int], columns: list[NDArray[Any]], gateway: I64, first: I64, tables: tuple[I64, I64, B]
-) -> list[NDArray[Any]]:  # fmt: skip
-    """The readings with those of the payloads that the plain codec has to read, in frame order."""
-    for i in plain:
-        topic = block.topics[int(block.places[r.CODE, i])]
-        rows = plain_columns(block[i].payload, i, "" if topic is None else topic.meter)
-        more: Any = _columns(len(rows))
-        span = first[gateway[i]], first[gateway[i] + 1]
-        which, t, raw, real, frame, counted = more
-        found, _k = m.understand(rows, len(rows), tables, *span, which, t, raw, real, frame, counted, 0, 0)
-        columns = [
-            np.concatenate([column, extra[:found]]) for column, extra in zip(columns, more[:-1], strict=True)
-        ]
-    order = np.argsort(columns[-1], kind="stable")
-    return [column[order] for column in columns]
+    which, t, raw, real, frame = np.empty((5, data.room), np.int64)
+    shown = real.view(np.float64)
+    n, _entries = read(data, aliases, aliases.joined.unheard, Ears((which, t, raw, shown, frame)))
+    received = data.block.places[r.RECEIVED]
+    return Readings(aliases.joined.table, which[:n], t[:n], raw[:n], shown[:n], frame[:n], received)
 
 
 def plain_columns(payload: bytes, frame: int, meter: str) -> I64:

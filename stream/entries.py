@@ -1,18 +1,18 @@
 """Readings and declared exchanges as the entries that the kernel accumulates."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.batch import Readings
-from stream.binding import LIMIT
 from stream.context import Key, Registry, Swapping, Term
 from stream.kernels import columns as c
+from stream.kernels import entries as e
 from stream.kernels import order as o
 from stream.state import State
-from stream.terms import NOT_TOTALLED
+from stream.terms import Terms
 
 I64 = NDArray[np.int64]
 DAY_MS = 86_400_000
@@ -46,21 +46,30 @@ class Entries(NamedTuple):
 
 def totals(state: State, columns: Readings, context: Registry) -> Entries:
     """The readings that are totals with a role, in frame order, each with its channel."""
-    terms = state.terms(columns.table, context)
-    rows = columns.counted
-    which = columns.which[rows]
-    first = terms.first(which, state)
-    count, held = _counts(columns, rows, which)
-    held &= first != NOT_TOTALLED
-    if not held.all():
-        rows, first, count = rows[held], first[held], count[held]
-    t = columns.t[rows]
-    term = _by_time(first, t, terms.table) if terms.segmented else first
-    register, held = registers(count, terms.table, term)
-    held &= np.abs(register) < terms.table[:, c.T_LIMIT][term]
-    kind = np.zeros(rows.size, np.int8)
-    entries = Entries(term, kind, t, register, terms.table)
-    return entries if held.all() else entries.taken(np.flatnonzero(held))
+    table, terms = columns.table, state.terms(columns.table, context)
+    rows = np.empty((columns.which.size, e.ENTRY_COLUMNS), np.int64)
+    known = terms.first, table.width, table.counts_per_raw, terms.table
+    k = e.enter(columns.which, columns.t, columns.raw, columns.real, *known, rows)
+    return entered(state, terms, rows[:k])
+
+
+def entered(state: State, terms: Terms, rows: I64) -> Entries:
+    """The entries that a kernel made. Products beyond 62 bits are Python's; what leaves a register's limit is left out."""
+    terms.take_up(state)
+    term, t, register, kind = np.ascontiguousarray(rows.T)
+    made = Entries(term, kind.astype(np.int8), t, register, terms.table)
+    held = np.ones(len(rows), np.bool_)
+    for i in np.flatnonzero(made.kind == c.UNSCALED).tolist():
+        row = terms.table[term[i]]
+        exact = _scaled(int(register[i]), row)
+        held[i] = abs(exact) < int(row[c.T_LIMIT])
+        register[i], made.kind[i] = exact if held[i] else 0, c.READING
+    return made if held.all() else made.taken(np.flatnonzero(held))
+
+
+def _scaled(count: int, row: Sequence[int] | I64) -> int:
+    """floor(count × num / den) of a count under its term."""
+    return count * int(row[c.T_NUM]) // int(row[c.T_DEN])
 
 
 def joined(parts: Iterable[Entries]) -> Entries:
@@ -92,44 +101,8 @@ def by_day(entries: Entries) -> Iterator[Entries]:
         entries, day = entries.taken(np.flatnonzero(~now)), day[~now]
 
 
-def _counts(columns: Readings, rows: I64, which: I64) -> tuple[I64, NDArray[np.bool_]]:
-    """(what the meter counted, whether a float stays below `LIMIT`)."""
-    is_float = columns.table.is_float[which]
-    if not is_float.any():
-        return columns.raw[rows], np.ones(rows.size, np.bool_)
-    with np.errstate(over="ignore"):  # beyond every limit is beyond this one
-        scaled = np.rint(columns.real[rows] * columns.table.counts_per_raw[which])
-    held = ~is_float | (np.abs(scaled) < LIMIT)
-    return np.where(is_float, np.where(held, scaled, 0).astype(np.int64), columns.raw[rows]), held
-
-
-def _by_time(first: I64, t: I64, table: I64) -> I64:
-    """The term of each entry: the first of its metric, moved on to the ratio segment that its time lies in."""
-    term = first.copy()
-    for later in np.flatnonzero(table[:, c.T_SEGMENT]).tolist():
-        start = later - table[later, c.T_SEGMENT]
-        term[(first == start) & (t > table[later, c.T_SINCE])] = later
-    return term
-
-
 def _of(channel: int, rows: list[Term]) -> list[Term]:
     return [[channel, *row[1:]] for row in rows]
-
-
-def registers(count: I64, terms: I64, term: I64) -> tuple[I64, NDArray[np.bool_]]:
-    """(floor(count × num / den) of each count under its term, whether it stays below `LIMIT`)."""
-    held = np.ones(count.size, np.bool_)
-    num, den = terms[:, c.T_NUM], terms[:, c.T_DEN]
-    bound = (LIMIT // num)[term]
-    small = (count < bound) & (count > -bound)
-    out = np.where(small, count, 0) * num[term]
-    if (den != 1).any():
-        out //= den[term]
-    for i in np.flatnonzero(~small).tolist():  # the product may leave 64 bits, so Python's integers take over
-        exact = int(count[i]) * int(num[term[i]]) // int(den[term[i]])
-        held[i] = abs(exact) < LIMIT
-        out[i] = exact if held[i] else 0
-    return out, held
 
 
 def in_time_order(entries: Entries, channels: int) -> Entries:
@@ -171,14 +144,16 @@ def _heard(state: State, at: int) -> int:
 
 def _inserted(entries: Entries, place: int, channel: int, swap: Swapping) -> Entries:
     first = len(entries.terms)
-    terms = np.array(_of(channel, [*swap.closing_terms, *swap.opening_terms]), np.int64)
+    rows = _of(channel, [*swap.closing_terms, *swap.opening_terms])
     term = np.array([swap.closing_segment, len(swap.closing_terms) + swap.opening_segment])
-    count = np.array([swap.closing, swap.opening])
-    register, _held = registers(count, terms, term)
+    register = [
+        _scaled(count, rows[at])
+        for count, at in zip((swap.closing, swap.opening), term.tolist(), strict=True)
+    ]
     kind = [c.CLOSING_SWAP, c.OPENING_SWAP]
     both = [place, place]
     return Entries(
         np.insert(entries.term, both, term + first), np.insert(entries.kind, both, kind),
         np.insert(entries.t, both, [swap.at_ms, swap.at_ms]),
-        np.insert(entries.register, both, register), np.vstack([entries.terms, terms]),
+        np.insert(entries.register, both, register), np.vstack([entries.terms, np.array(rows, np.int64)]),
     )  # fmt: skip

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.ledger import LatestRow
-from stream.batch import Readings, Table
+from stream.batch import Table
 from stream.context import Key, Registry
 from stream.kernels import meaning as m
 
@@ -21,25 +21,14 @@ class Newest:
         self._context = context
         self._rows: dict[Key, LatestRow] = {}
         self._table: Table | None = None
-        none = np.zeros(0, np.int64)
-        self._t, self._real, self._received = none, none.astype(np.float64), none
+        self._heard: I64 = np.zeros((0, m.NEWEST_COLUMNS), np.int64)
 
-    def hear(self, columns: Readings) -> None:
-        """Take up readings; of two with the same time, the later frame counts."""
-        if columns.table is not self._table:
+    def of(self, table: Table) -> I64:
+        """Where the newest readings under these bindings are written; of two with the same time, the later frame counts."""
+        if table is not self._table:
             self._put_down()
-            size = len(columns.table.bindings)
-            self._table, self._t = columns.table, np.full(size, _NONE, np.int64)
-            self._real, self._received = np.empty(size), np.empty(size, np.int64)
-        last = np.empty(self._t.size, np.int64)
-        m.newest(columns.which, columns.t, last)
-        heard = np.flatnonzero(last >= 0)
-        at = last[heard]
-        t = columns.t[at]
-        newer = t >= self._t[heard]
-        heard, at = heard[newer], at[newer]
-        self._t[heard], self._real[heard] = t[newer], columns.real[at]
-        self._received[heard] = columns.frame_received_ms[columns.frame[at]]
+            self._table, self._heard = table, np.full((len(table.keys), m.NEWEST_COLUMNS), _NONE, np.int64)
+        return self._heard
 
     def rows(self) -> list[LatestRow]:
         """All of them."""
@@ -52,17 +41,17 @@ class Newest:
 
     def _put_down(self) -> None:
         """From columns to rows: in base units, on the primary side."""
-        heard = np.flatnonzero(self._t != _NONE)
-        if self._table is None or not heard.size:
+        table, heard = self._table, np.flatnonzero(self._heard[:, m.T] != _NONE)
+        if table is None or not heard.size:
             return
-        table = self._table.taken(heard)
-        times = self._t[heard].tolist()
-        value = self._real[heard] * table.per_raw
-        for i in np.flatnonzero(table.own_side).tolist():
-            value[i] *= self._context.ratio_at(table.keys[i], times[i])
-        received = self._received[heard].tolist()
-        for key, t, shown, received_ms in zip(table.keys, times, value.tolist(), received, strict=True):
-            known = self._rows.get(key)
-            if known is None or t >= known.t_ms:
-                self._rows[key] = LatestRow(*key, t, shown, received_ms)
-        self._t[:] = _NONE
+        t, real, received = self._heard[heard].T
+        keys, times = [table.keys[i] for i in heard.tolist()], t.tolist()
+        value = np.ascontiguousarray(real).view(np.float64) * table.per_raw[heard]
+        for i in np.flatnonzero(table.own_side[heard]).tolist():
+            value[i] *= self._context.ratio_at(keys[i], times[i])
+        known = self._rows
+        for key, t_ms, shown, came_ms in zip(keys, times, value.tolist(), received.tolist(), strict=True):
+            before = known.get(key)
+            if before is None or t_ms >= before.t_ms:
+                known[key] = LatestRow(*key, t_ms, shown, came_ms)
+        self._heard[:, m.T] = _NONE

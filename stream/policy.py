@@ -29,18 +29,28 @@ class Policy:
         """Everything that its answers follow from."""
         return repr((self._policy, self._zone.key, self.as_of, sorted(self._table.factors.items())))
 
-    def factors(self, roles: Sequence[str | None], starts: I64) -> tuple[list[str | None], I64, I64]:
-        """(factor id, num, den) of each interval, given the role of its total and its start; id None and num -1 when missing.
+    def factors(
+        self, roles: Sequence[str | None], which: I64, starts: I64
+    ) -> tuple[list[str | None], I64, I64]:
+        """(factor id, num, den) of each interval, given the number of its total's role and its start; id None, num -1 when missing.
 
         Role None stands for a total that carries no emission of its own.
         """
-        moments, which = np.unique(starts, return_inverse=True)
-        month = [self.month_at(moment)[2] for moment in moments.tolist()]
-        cases = [(role, month[i]) for role, i in zip(roles, which.tolist(), strict=True)]
-        known = {case: self.factor(*case) for case in set(cases)}
-        found = [known[case] for case in cases]
-        ids, nums, dens = zip(*found, strict=True) if found else ((), (), ())
-        return list(ids), np.array(nums, np.int64), np.array(dens, np.int64)
+        months = self._months_between(int(starts.min()), int(starts.max())) if starts.size else []
+        month = np.searchsorted(np.array([end for _start, end, _name in months], np.int64), starts, "right")
+        case = which * len(months) + month
+        ids: list[str | None] = [None] * (len(roles) * len(months))
+        num, den = np.full(len(ids), -1, np.int64), np.ones(len(ids), np.int64)
+        for i in np.flatnonzero(np.bincount(case)).tolist():
+            ids[i], num[i], den[i] = self.factor(roles[i // len(months)], months[i % len(months)][2])
+        return [ids[i] for i in case.tolist()], num[case], den[case]
+
+    def _months_between(self, first_ms: int, last_ms: int) -> list[tuple[int, int, str]]:
+        """(start, end, name) of the local months from one moment to another."""
+        months = [self.month_at(first_ms)]
+        while months[-1][1] <= last_ms:
+            months.append(self.month_at(months[-1][1]))
+        return months
 
     @property
     def months(self) -> set[str]:

@@ -131,5 +131,5 @@ def _only(columns: Readings, key: Key) -> Readings:
     place = np.cumsum(mine) - 1
     return Readings(
         columns.table.taken(places), place[columns.which[kept]], columns.t[kept], columns.raw[kept], columns.real[kept],
-        columns.frame[kept], columns.frame_received_ms, np.arange(kept.size),
+        columns.frame[kept], columns.frame_received_ms,
     )  # fmt: skip

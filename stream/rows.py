@@ -42,7 +42,7 @@ def closed_columns(state: State, rows: I64, context: Context) -> ClosedIntervals
     column = rows.T
     used, key = np.unique(column[c.CHANNEL], return_inverse=True)
     spans = column[c.START], column[c.OPENING], column[c.CLOSING]
-    ids, ug = _emissions(state, column[c.CHANNEL].tolist(), spans, context)
+    ids, ug = _emissions(state, column[c.CHANNEL], spans, context)
     number = {id_: i for i, id_ in enumerate(dict.fromkeys(ids))}
     start, opening, closing = (span.tolist() for span in spans)
     figures = (column[at].tolist() for at in (c.COVERED, c.EDGE_READ, c.WORST))
@@ -79,7 +79,7 @@ def _rows(
 ) -> list[IntervalRow]:  # fmt: skip
     """Intervals by column: spans = (start, opening, closing), figures = (coverage, whether the edge was read, quality)."""
     at = channels.tolist()
-    factor, ug = _emissions(state, at, spans, context)
+    factor, ug = _emissions(state, channels, spans, context)
     start, opening, closing = (span.tolist() for span in spans)
     names = [state.channels[i] for i in at]
     columns: tuple[Iterable[object], ...] = (
@@ -91,13 +91,18 @@ def _rows(
 
 
 def _emissions(
-    state: State, channels: list[int], spans: tuple[I64, I64, I64], context: Context
+    state: State, channels: I64, spans: tuple[I64, I64, I64], context: Context
 ) -> tuple[list[str | None], list[int | None]]:
     """(factor id, µg) of intervals given by start, opening and closing position; None when the number stops."""
-    role = {at: _carrier(state.channels[at].key, context) for at in set(channels)}
+    known = np.flatnonzero(np.bincount(channels, minlength=len(state.channels)))
+    roles: dict[str | None, int] = {}
+    role = np.zeros(len(state.channels), np.int64)
+    role[known] = [
+        roles.setdefault(_carrier(state.channels[at].key, context), len(roles)) for at in known.tolist()
+    ]
     starts, opening, closing = (np.ascontiguousarray(column) for column in spans)
-    ids, num, den = context.policy.factors([role[at] for at in channels], starts)
-    out = np.empty(len(channels), np.int64)
+    ids, num, den = context.policy.factors([*roles], role[channels], starts)
+    out = np.empty(channels.size, np.int64)
     a.emissions(opening, closing, num, den, out)
     ug: list[int | None] = [*out.tolist()]
     for i in np.flatnonzero(out < 0).tolist():

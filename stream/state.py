@@ -52,6 +52,7 @@ class State:
         """What `arrays` is the beginning of; the rest are fresh rows."""
         self.watch = Watch()
         self._terms: Terms | None = None
+        self._bound: tuple[Terms, I64, I64] | None = None
 
     def take_in(self, other: "State") -> None:
         """Take over the channels and meters of another one; none may be in both. Aliases stay as they are."""
@@ -66,6 +67,13 @@ class State:
         if self._terms is None or not self._terms.fit(bindings, context):
             self._terms = Terms(bindings, context)
         return self._terms
+
+    def bound(self, bindings: Table, context: Registry) -> I64:
+        """The bindings as the kernels search them, with what is remembered of their readings."""
+        terms, rows = self.terms(bindings, context), self.watch.rows(bindings, context)
+        if self._bound is None or self._bound[0] is not terms or self._bound[1] is not rows:
+            self._bound = terms, rows, bindings.bound(rows, terms.first)
+        return self._bound[2]
 
     def channel(self, key: Key, context: Registry) -> int:
         """The row of a total, a new one when it is met first."""

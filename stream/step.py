@@ -8,12 +8,14 @@ from numpy.typing import NDArray
 
 from storage.ledger import CheckpointRow, NewLedgerEvent, Results
 from storage.segment import Record
-from stream.batch import Birth, readings, runs, take_birth
+from stream.batch import Birth, Data, Ears, read, runs, take_birth
 from stream.context import Context, Key
-from stream.entries import DAY_MS, Entries, in_time_order, joined, totals, with_swaps
+from stream.entries import DAY_MS, Entries, entered, in_time_order, joined, with_swaps
 from stream.kernels import accumulate as a
 from stream.kernels import columns as c
 from stream.kernels import power as p
+from stream.kernels.entries import ENTRY_COLUMNS
+from stream.kernels.still import NEVER
 from stream.latest import Newest
 from stream.rows import EVENT_KINDS, closed_rows, event, open_rows, progress_row, without_factor
 from stream.state import State
@@ -59,10 +61,18 @@ class Heard:
             if isinstance(run, Birth):
                 take_birth(state.aliases, run, context.park)
                 continue
-            columns = readings(run, state.aliases)
-            keep_earliest(self._seen, state.watch.observe(columns, context).items())
-            self.parts.append(totals(state, columns, context))
-            self.newest.hear(columns)
+            self._hear(run, context)
+
+    def _hear(self, data: Data, context: Context) -> None:
+        """One pass over the messages: registers that stand still, the newest readings, totals."""
+        state, table = self._state, self._state.aliases.joined.table
+        bindings, terms, watch = state.bound(table, context), state.terms(table, context), state.watch
+        again = np.full(len(watch.meters), NEVER, np.int64)
+        rows = np.empty((data.room, ENTRY_COLUMNS), np.int64)
+        memory = self.newest.of(table), watch.of_registers, watch.of_meters, again
+        _readings, k = read(data, state.aliases, bindings, Ears(memory=memory, entries=(rows, terms.table)))
+        keep_earliest(self._seen, watch.asked(again).items())
+        self.parts.append(entered(state, terms, rows[:k]))
 
 
 def step(state: State, records: Sequence[Record], context: Context) -> Results:

@@ -11,7 +11,6 @@ from stream.context import Key, Registry
 from stream.kernels import still as k
 
 I64 = NDArray[np.int64]
-B = NDArray[np.bool_]
 
 
 class WatchData(msgspec.Struct):
@@ -30,28 +29,21 @@ class Watch:
         self.registers: dict[Key, int] = {}
         self.of_meters: I64 = np.zeros((0, k.METER_COLUMNS), np.int64)
         self.of_registers: I64 = np.zeros((0, k.REGISTER_COLUMNS), np.int64)
-        self._known: tuple[Table, I64, B] | None = None
+        self._known: tuple[Table, I64] | None = None
 
-    def observe(self, columns: Readings, context: Registry) -> dict[str, int]:
-        """Take up readings; meter → the quarter from which on it has to be looked at closely."""
-        table = columns.table
-        rows, gauge = self._rows(table, context)
-        again = np.full(len(self.meters), k.NEVER, np.int64)
-        k.observe(
-            rows, gauge, table.is_float, columns.which, columns.t, columns.raw, columns.real.view(np.int64),
-            self.of_registers, self.of_meters, again,
-        )  # fmt: skip
-        asked = np.flatnonzero(again != k.NEVER).tolist()
-        names = list(self.meters) if asked else []
-        return {names[at]: int(again[at]) for at in asked}
-
-    def _rows(self, table: Table, context: Registry) -> tuple[I64, B]:
-        """(The register of each binding, whether it is a gauge), worked out once for as long as the table is the same."""
+    def rows(self, table: Table, context: Registry) -> I64:
+        """The register of each binding, -1 for none; worked out once for as long as the table is the same."""
         if self._known is None or self._known[0] is not table:
             rows = np.array([self._register(key, context) for key in table.keys], np.int64)
             self._make_room()
-            self._known = table, rows, ~table.own_side
-        return self._known[1:]
+            self._known = table, rows
+        return self._known[1]
+
+    def asked(self, again: I64) -> dict[str, int]:
+        """Meter → the quarter from which on it has to be looked at closely, of those for which there is one in `again`."""
+        asked = np.flatnonzero(again != k.NEVER).tolist()
+        names = list(self.meters) if asked else []
+        return {names[at]: int(again[at]) for at in asked}
 
     def marked(self, meter: str) -> int:
         """End of the last quarter of a meter that is marked."""

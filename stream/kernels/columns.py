@@ -31,9 +31,13 @@ NONE, WAITING, BLOCKED = range(3)
     T_CHANNEL, T_SEGMENT, T_SINCE, T_NUM, T_DEN, T_KNUM, T_KDEN, T_POWER, T_GRAIN, T_MODULUS, T_LIMIT, T_SIGN, T_GAP,
 ) = range(13)  # fmt: skip
 TERM_COLUMNS = 13
+NOT_HEARD, HEARD_FIRST = -1, -2
+"""Instead of a channel: none was made yet; one has to be made."""
 
 # KIND of an entry
 READING, CLOSING_SWAP, OPENING_SWAP = range(3)
+UNSCALED = 3
+"""Of a reading whose product with its ratio leaves 62 bits: Python's integers take over before anything else sees it."""
 
 # A closed interval.
 CHANNEL, START, END, OPENING, CLOSING, COVERED, EDGE_READ, WORST = range(8)

@@ -1,15 +1,29 @@
-"""What decoded metrics mean: the binding of each alias, the number that its data type makes of the wire value."""
+"""What decoded metrics mean: the binding of each alias, the number that its data type makes of the wire value; and who hears it."""
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.kernels import decode as d
 from stream.kernels import inlined, kernel
+from stream.kernels.entries import entered
+from stream.kernels.still import observe
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
 U8 = NDArray[np.uint8]
-B = NDArray[np.bool_]
+ALIAS, WIDTH, GAUGE, REGISTER, FIRST = range(5)
+"""Columns of a binding: alias, how a value is read (`NO_NUMBER`), whether it is a gauge, row of its register in
+`stream.kernels.still` and first of its terms, each -1 for none."""
+T, REAL, RECEIVED = range(3)
+"""Columns of a binding's newest reading: UTC ms (-1: none), the bits of its value, when its frame came."""
+NEWEST_COLUMNS = 3
+Bound = tuple[I64, int, int, int, F64]
+Columns = tuple[I64, I64, I64, F64, I64]
+Places = tuple[I64, I64, I64, I64]
+Memory = tuple[I64, I64, I64, I64]
+Entries = tuple[I64, I64]
 FLOAT32_EXPONENT, FLOAT64_EXPONENT = 0xFF, 0x7FF
 """All ones: no finite number (IEEE 754)."""
 
@@ -19,22 +33,22 @@ NO_NUMBER = 65
 
 
 @inlined
-def find(alias: I64, first: int, end: int, wanted: int, found: int) -> int:
-    """Place of an alias among `alias[first:end]`, which ascend; -1 where it is not there.
+def find(bindings: I64, first: int, end: int, wanted: int, found: int) -> int:
+    """Place of an alias among those of `bindings[first:end]`, which ascend; -1 where it is not there.
 
     Metrics mostly come in the order of their aliases, so the place after the one found last is tried first.
     """
     found += 1
-    if first <= found < end and alias[found] == wanted:
+    if first <= found < end and bindings[found, ALIAS] == wanted:
         return found
     low, high = first, end
     while low < high:
         middle = (low + high) // 2
-        if alias[middle] < wanted:
+        if bindings[middle, ALIAS] < wanted:
             low = middle + 1
         else:
             high = middle
-    return low if low < end and alias[low] == wanted else -1
+    return low if low < end and bindings[low, ALIAS] == wanted else -1
 
 
 @inlined
@@ -69,55 +83,81 @@ def typed(kind: int, bits: int, width: int) -> tuple[bool, int, float]:
     return fits, value, np.float64(value)
 
 
-@kernel
-def understand(
-    rows: I64, n: int, tables: tuple[I64, I64, B], first: int, end: int, which: I64, t: I64, raw: I64, real: F64,
-    frame: I64, counted: I64, m: int, k: int,
-) -> tuple[int, int]:  # fmt: skip
-    """The first `n` decoded metrics of a frame into readings from place `m` on; how many readings there are now, and `counted`.
+@inlined
+def float_bits(value: float) -> int:
+    """The 64 bits of a float."""
+    number: Any = np.float64(value)
+    bits: int = number.view(np.int64)
+    return bits
 
-    tables = (alias, width, counts) of all bindings, the frame's gateway's from `first` to `end`; the places of readings whose
-    binding counts go into `counted` from `k` on. A metric without binding, time or valid value is left aside.
+
+@inlined
+def understand(
+    rows: I64, n: int, frame: int, received_ms: int, bound: Bound, columns: Columns, m: int, memory: Memory, entries: Entries,
+    k: int,
+) -> tuple[int, int]:  # fmt: skip
+    """The first `n` decoded metrics of a frame, whatever the caller asks for; how many readings and entries there are now.
+
+    bound = (bindings, first, end, guess, per_raw): the frame's gateway has the bindings from `first` to `end`, its first metric
+    probably has that of `guess`. Readings go into `columns`
+    (which, t, raw, real, frame) from place m on, unless those are empty; into memory = (newest, registers, meters, again), where
+    their binding has a row, and the totals among them into entries = (entries, terms) from k on.
+    A metric without binding, time or valid value is left aside.
     """
-    alias, width, counts = tables
-    found = -1
+    bindings, first, end, guess, per_raw = bound
+    newest, registers, meters, again = memory
+    found = guess - 1
     for i in range(n):
-        found = find(alias, first, end, rows[i, d.ALIAS], found)
-        if found < 0 or rows[i, d.TIME] < 0:
+        t = rows[i, d.TIME]
+        found = find(bindings, first, end, rows[i, d.ALIAS], found)
+        if found < 0 or t < 0:
             continue
-        valid, raw[m], real[m] = typed(rows[i, d.KIND], rows[i, d.BITS], width[found])
+        valid, raw, real = typed(rows[i, d.KIND], rows[i, d.BITS], bindings[found, WIDTH])
         if not valid:
             continue
-        if counts[found]:
-            counted[k] = m
-            k += 1
-        which[m], t[m], frame[m] = found, rows[i, d.TIME], rows[i, d.FRAME]
-        m += 1
+        if columns[0].size:
+            columns[0][m], columns[1][m], columns[2][m] = found, t, raw
+            columns[3][m], columns[4][m] = real, frame
+            m += 1
+        shown = float_bits(real)
+        if newest.size and t >= newest[found, T]:
+            newest[found, T], newest[found, REAL], newest[found, RECEIVED] = t, shown, received_ms
+        at = bindings[found, REGISTER]
+        if at >= 0:
+            repeats = bindings[found, GAUGE] != 0 and shown << 1 != 0  # zero has two signs
+            bits = shown if bindings[found, WIDTH] == 0 else raw
+            observe(at, t, bits, repeats, registers, meters, again)
+        if bindings[found, FIRST] >= 0:
+            k = entered(
+                bindings[found, FIRST], bindings[found, WIDTH], per_raw[found], t, raw, real, entries[1], entries[0], k
+            )  # fmt: skip
     return m, k
 
 
 @kernel
 def read_frames(
-    buf: U8, begin: I64, end: I64, gateway: I64, first: I64, tables: tuple[I64, I64, B], rows: I64, status: I64,
-    which: I64, t: I64, raw: I64, real: F64, frame: I64, counted: I64,
-) -> tuple[int, int]:  # fmt: skip
-    """Payload i is `buf[begin[i]:end[i]]`, of gateway[i], whose bindings stand in `tables` from first[gateway[i]] on.
+    buf: U8, places: Places, at: int, rows: I64, given: int, topics: tuple[I64, I64], bindings: I64, first: I64, per_raw: F64,
+    columns: Columns, m: int, memory: Memory, entries: Entries, k: int,
+) -> tuple[int, int, int]:  # fmt: skip
+    """Payloads from number `at` on, as `understand` takes them; (the payload where it stopped, readings, entries).
 
-    Fills `status` and the readings (`understand`); how many there are, and how many count. `rows` holds one payload's metrics.
+    places = (begin, end, received, code): payload i is `buf[begin[i]:end[i]]`. topics = (gateway, guess) by code: that gateway's
+    bindings stand from first[gateway] on, and the topic's last payload began with the one in `guess`. It stops before a payload
+    that the plain codec has to read, or after the last. `rows` has room for one payload's metrics; of the first payload it has
+    those already, if `given` is their number and not -1.
     """
-    m = k = 0
-    for i in range(begin.size):
-        n, status[i] = d.decode_frame(buf, begin[i], end[i], i, rows, 0)
-        g = gateway[i]
-        m, k = understand(rows, n, tables, first[g], first[g + 1], which, t, raw, real, frame, counted, m, k)
-    return m, k
-
-
-@kernel
-def newest(which: I64, t: I64, last: I64) -> None:
-    """last[w] = the reading of binding w with the latest time, of equal times the one that came last; -1 for none."""
-    last[:] = -1
-    for i in range(which.size):
-        known = last[which[i]]
-        if known < 0 or t[i] >= t[known]:
-            last[which[i]] = i
+    begin, end, received_ms, code = places
+    gateway, guess = topics
+    for i in range(at, begin.size):
+        n, status = given, d.OK
+        if given < 0:
+            n, status = d.decode_frame(buf, begin[i], end[i], i, rows, 0)
+        if status == d.PLAIN:
+            return i, m, k
+        given, of = -1, code[i]
+        low, high = first[gateway[of]], first[gateway[of] + 1]
+        if n:
+            guess[of] = max(find(bindings, low, high, rows[0, d.ALIAS], guess[of] - 1), 0)
+        bound = (bindings, low, high, guess[of], per_raw)
+        m, k = understand(rows, n, i, received_ms[i], bound, columns, m, memory, entries, k)
+    return begin.size, m, k

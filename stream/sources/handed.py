@@ -7,7 +7,6 @@ it has taken them in; the reader fills it again once everybody has.
 import mmap
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from functools import lru_cache
 from itertools import cycle
 from typing import IO, NamedTuple, cast
 
@@ -15,14 +14,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from metering.topics import Topic, parse_topic
+from metering.topics import Topic
 from storage.errors import CorruptError
 from storage.journal import JournalReader, Offset
 from storage.segment import unpack_all
 from stream.kernels import decode as d
 from stream.kernels import records as r
 from stream.messages import put, take
-from stream.records import Block
+from stream.records import Block, ByTopic, Topics
 from stream.sources.partition import worker_of
 
 I64 = NDArray[np.int64]
@@ -43,6 +42,7 @@ class Chunk(msgspec.Struct):
     after: Offset
     """Of the journal, everything before it is in this chunk or one before."""
     topics: list[bytes]
+    """New ones; they get the next numbers."""
     places: bytes
     """(`PLACES`, records) int64, in bytes of the whole memory."""
 
@@ -57,20 +57,6 @@ class Range(NamedTuple):
     """A chunk is full with so much."""
 
 
-@lru_cache(maxsize=1 << 16)
-def owner(topic: bytes, workers: int) -> int:
-    """The worker that gets the records of a topic."""
-    parsed = parse_topic(topic.decode())
-    return (
-        EVERYBODY if parsed is None or not parsed.meter else worker_of(parsed.gateway, parsed.meter, workers)
-    )
-
-
-@lru_cache(maxsize=1 << 16)
-def _parsed(topic: bytes) -> Topic | None:
-    return parse_topic(topic.decode())
-
-
 class Handed:
     """The worker's side: its records, chunk after chunk."""
 
@@ -80,6 +66,7 @@ class Handed:
         self._buf = np.frombuffer(memory, np.uint8)
         self._buf.flags.writeable = False  # as bytes are, for which the kernels are compiled
         self._slot: int | None = None
+        self._topics = Topics()
 
     def read(self, cursor: Offset) -> tuple[Block, Offset]:
         """The next records behind a cursor. What was given before is not valid any more."""
@@ -92,15 +79,24 @@ class Handed:
             if chunk.slot < 0:
                 self._slot = None
                 return Block.of(()), cursor
+            _learn(self._topics, chunk.topics)
             if chunk.places and chunk.after > cursor:
                 places = np.frombuffer(chunk.places, np.int64).reshape(r.PLACES, -1).copy()
                 data = cast("bytes", self._memory)  # a slice of it is bytes
-                return Block(data, self._buf, places, [*map(_parsed, chunk.topics)]), chunk.after
+                return Block(data, self._buf, places, self._topics), chunk.after
             cursor = max(cursor, chunk.after)
 
 
+def _learn(topics: Topics, names: list[bytes]) -> None:
+    """Number topics that are new, in their order."""
+    ends = np.cumsum([len(name) for name in names], dtype=np.int64)
+    places = np.zeros((r.PLACES, len(names)), np.int64)
+    places[r.TOPIC, 1:], places[r.PAYLOAD] = ends[:-1], ends
+    topics.number(np.frombuffer(b"".join([*names, bytes(d.PADDING)]), np.uint8), places)
+
+
 class Filled(NamedTuple):
-    """A slot's contents: every record's place, and the topics by number."""
+    """A slot's contents: every record's place, and the topics that are new."""
 
     after: Offset
     places: I64
@@ -114,6 +110,7 @@ class Reader:
         self, journal: JournalReader, memory: mmap.mmap, workers: Sequence[IO[bytes]], done: IO[bytes]
     ) -> None:
         self._journal, self._memory, self._workers, self._done = journal, memory, workers, done
+        self._topics, self._owner = Topics(), ByTopic(self._owner_of)
         self._in_use = [0] * SLOTS
         """Slot → workers that still need it."""
 
@@ -141,10 +138,15 @@ class Reader:
             raise EOFError(msg)
         return told[0]
 
+    def _owner_of(self, topic: Topic | None) -> int:
+        if topic is None or not topic.meter:
+            return EVERYBODY
+        return worker_of(topic.gateway, topic.meter, len(self._workers))
+
     def _shares(self, slot: int, filled: Filled) -> Iterator[Chunk]:
-        owners = np.array([owner(topic, len(self._workers)) for topic in filled.topics], np.int64)
+        owner = self._owner(self._topics)[filled.places[r.CODE]]
         for worker in range(len(self._workers)):
-            mine = np.flatnonzero(((owners == worker) | (owners == EVERYBODY))[filled.places[r.CODE]])
+            mine = np.flatnonzero((owner == worker) | (owner == EVERYBODY))
             yield Chunk(slot, filled.after, filled.topics, filled.places.take(mine, axis=1).tobytes())
 
     def _fill(self, slot: int, cursor: Offset, span: Range) -> Filled | None:
@@ -167,9 +169,18 @@ class Reader:
         if span.end < after:
             after, left = span.end, int(counts[-1]) - min(span.end.index, int(counts[-1]))
             places = places[:, : places.shape[1] - left].copy()
-        topics = _numbered(buf, places)
+        topics = self._numbered(buf, places)
         places[[r.TOPIC, r.PAYLOAD, r.END]] += first
         return Filled(after, places, topics)
+
+    def _numbered(self, buf: U8, places: I64) -> list[bytes]:
+        """Number the topics in `places`; those that are new."""
+        known = len(self._topics)
+        self._topics.number(buf, places)
+        new = np.flatnonzero(places[r.CODE] >= known)
+        firsts = new[np.unique(places[r.CODE, new], return_index=True)[1]]
+        starts, ends = places[r.TOPIC : r.PAYLOAD + 1, firsts].tolist()
+        return [buf[start:end].tobytes() for start, end in zip(starts, ends, strict=True)]
 
 
 def _beyond(size: int, segment: int, before: int) -> bool:
@@ -184,20 +195,11 @@ def _beyond(size: int, segment: int, before: int) -> bool:
 
 def _split(buf: U8, ends: I64, counts: I64) -> I64:
     buf.flags.writeable = False
-    places = np.empty((r.PLACES, buf.size // r.HEAD_BYTES), np.int64)
-    found = r.split(buf, ends, counts, places)
+    rows = np.empty((buf.size // r.HEAD_BYTES, r.PLACES), np.int64)
+    found = r.split(buf, ends, counts, rows)
     if found < 0:
         at = -1 - found
         unpack_all(buf[ends[at - 1] if at else 0 : ends[at]].tobytes())  # tells what is wrong
         msg = "a segment body does not add up"
         raise CorruptError(msg)
-    return np.ascontiguousarray(places[:, :found])
-
-
-def _numbered(buf: U8, places: I64) -> list[bytes]:
-    """Number the topics in `places`; by number, each."""
-    count = places.shape[1]
-    firsts = np.empty(count, np.int64)
-    known = r.number_topics(buf, places, np.full(1 << (2 * count).bit_length(), -1, np.int64), firsts)
-    starts, ends = places[r.TOPIC : r.PAYLOAD + 1, firsts[:known]].tolist()
-    return [buf[start:end].tobytes() for start, end in zip(starts, ends, strict=True)]
+    return np.ascontiguousarray(rows[:found].T)

@@ -3,12 +3,10 @@
 from functools import lru_cache
 from hashlib import blake2b
 
-import numpy as np
-
 from metering.topics import Topic
 from storage.journal import Offset
 from stream.kernels.records import CODE
-from stream.records import Block
+from stream.records import Block, ByTopic
 from stream.sources.source import Source
 
 
@@ -24,13 +22,13 @@ class Partition:
 
     def __init__(self, source: Source, worker: int, workers: int) -> None:
         self._source, self._worker, self._workers = source, worker, workers
+        self._mine = ByTopic(self._has)
 
     def read(self, cursor: Offset) -> tuple[Block, Offset]:
         """The worker's next records, and the cursor after everything that was looked at."""
         while True:
             block, after = self._source.read(cursor)
-            has = np.array([self._has(topic) for topic in block.topics], np.bool_)
-            mine = block.taken(has[block.places[CODE]])
+            mine = block.taken(self._mine(block.topics)[block.places[CODE]] > 0)
             if len(mine) or after == cursor:
                 return mine, after
             cursor = after

@@ -33,7 +33,19 @@ from storage.ledger import (
 )
 from storage.segment import Record
 from stream.context import Context
-from stream.kernels import accumulate, decode, intmath, lane, meaning, order, power, records, still, vee
+from stream.kernels import (
+    accumulate,
+    decode,
+    entries,
+    intmath,
+    lane,
+    meaning,
+    order,
+    power,
+    records,
+    still,
+    vee,
+)
 from stream.policy import Policy
 from stream.restate import restate
 from stream.state import State
@@ -356,7 +368,19 @@ def uncompiled() -> Iterator[None]:
     with np.errstate(over="ignore"):
         stack: list[Any] = [
             patch.object(module, name, item.py_func)
-            for module in (intmath, decode, records, meaning, order, vee, lane, accumulate, power, still)
+            for module in (
+                intmath,
+                decode,
+                records,
+                entries,
+                meaning,
+                order,
+                vee,
+                lane,
+                accumulate,
+                power,
+                still,
+            )
             for name, item in vars(module).items()
             if hasattr(item, "py_func")
         ]
