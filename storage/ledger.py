@@ -296,6 +296,11 @@ class LedgerReader(Store):
         row = self._db.execute(query, (meter, reading_type, before_ms)).fetchone()
         return CheckpointRow(*row) if row else None
 
+    def checkpoints(self, meter: str, reading_type: str) -> list[CheckpointRow]:
+        """Every state of a total that is kept, in time order."""
+        query = "SELECT meter, reading_type, heard_ms, state FROM checkpoint WHERE meter=? AND reading_type=? ORDER BY heard_ms"
+        return [CheckpointRow(*row) for row in self._db.execute(query, (meter, reading_type))]
+
     def revisions(
         self, meter: str, reading_type: str, start_ms: int, end_ms: int, until_seq: int = FOREVER
     ) -> list[IntervalRow]:

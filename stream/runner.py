@@ -22,6 +22,7 @@ from storage.ledger import (
     joined_results,
 )
 from storage.ledger_writer import LedgerWriter
+from storage.slices import JournalSlice
 from storage.sqlite import set_aside_older
 from stream.batch import Birth, runs, take_birth
 from stream.context import Context, Key
@@ -36,6 +37,7 @@ from stream.sources.source import Reach, Source
 from stream.sources.tail import BATCH_SEGMENTS, Tail
 from stream.state import State, StateError
 from stream.step import step_through
+from stream.together import together, whence
 
 log = logging.getLogger("tanyun.stream")
 START = Offset(1, 0)
@@ -44,6 +46,8 @@ LONG_SEGMENTS = 20_000
 """A journal from which a ledger is rebuilt by several processes: to start them takes as long as to read so much (ours)."""
 MOST_WORKERS = 8
 """More would find what one process cannot write (ours)."""
+MANY = 20
+"""Totals from which on it is faster to compute them together: to start the workers takes as long as some meters' readings (ours)."""
 LATE, DECLARED, FACTORS = "late_reading", "declared_anew", "factors"
 """Reasons of restatements that nobody asked for."""
 
@@ -63,7 +67,7 @@ class Runner:
         self._journal = JournalReader(journal)
         self._ledger = LedgerWriter(ledger)
         self._stored = LedgerReader(ledger)
-        self._path, self._context = journal, context
+        self._path, self._file, self._context = journal, ledger, context
         self._source: Source = (
             Tail(self._journal, batch) if end is None else Replay(self._journal, end, batch)
         )
@@ -209,11 +213,32 @@ class Runner:
         """Restate without new records, in a commit of its own."""
         if not wanted:
             return []
-        results = Results()
-        self._restate(wanted, results, self._snapshot.cursor, reason)
+        results, end = Results(), self._snapshot.cursor
+        wanted = dict(wanted)
+        if len(wanted) >= MANY:
+            try:
+                results, left = self._together(wanted, reason)
+            except WorkerError as error:
+                log.warning("restate_failed reason=%s: every total is computed by itself", error)
+            else:
+                wanted = left
+        if wanted:
+            self._restate(wanted, results, end, reason)
         told = list(self._differences(results))
-        self._commit(results, self._snapshot.cursor)
+        self._commit(results, end)
         return told
+
+    def _together(self, wanted: Mapping[Key, int], reason: str) -> tuple[Results, dict[Key, int]]:
+        """What many totals that are computed again change, and those that have to be computed by themselves."""
+        with JournalSlice(self._path, self._snapshot.cursor) as journal:
+            from_ = whence(wanted, self._context, journal, self._stored)
+            beside = self._file.with_name(f"{self._file.name}.again")
+            workers = min(cores(), MOST_WORKERS)
+            results, late = together(
+                self._state, from_, self._context, journal, self._path, self._stored, beside, workers, reason
+            )
+        left = {key: from_ms for key, from_ms in wanted.items() if key in late or key not in from_.kept}
+        return results, left
 
     def _restate(self, wanted: Mapping[Key, int], results: Results, end: Offset, reason: str) -> None:
         with JournalHistory(self._path, end) as history:

@@ -12,7 +12,7 @@ import numpy as np
 
 from metering.intervals import HOUR_MS
 from storage.journal import Offset
-from storage.ledger import ClosedIntervals, LatestRow, Results
+from storage.ledger import FOREVER, ClosedIntervals, LatestRow, Results
 from stream.batch import Birth, take_birth
 from stream.context import Context, Key
 from stream.entries import Entries, by_day, joined
@@ -43,8 +43,8 @@ class Point(msgspec.Struct):
     latest: list[LatestRow] = []
     late: dict[Key, int] = {}
     asked: dict[Key, int] = {}
-    begins: dict[Key, int] = {}
-    """Total → time up to which its readings are in the state already, wherever they stand in the journal."""
+    begins: dict[Key, int] | None = None
+    """Total → time up to which its readings are in the state already, wherever they stand in the journal; others are left out."""
 
 
 class Told(msgspec.Struct):
@@ -76,7 +76,7 @@ class Share:
         self._late: dict[Key, int] = {}
         self._asked: dict[Key, int] = {}
         """Asked for by a meter that froze, or moves again."""
-        self._begins: dict[Key, int] = {}
+        self._begins: dict[Key, int] | None = None
         self._closed: list[ClosedIntervals] = []
         self._results = Results()
 
@@ -160,11 +160,11 @@ class Share:
         keep_earliest(self._asked, again)
 
     def _not_known(self, entries: Entries) -> Entries:
-        """Without those that were in the state from the beginning."""
-        if not self._begins:
+        """Without those that were in the state from the beginning, or are of no total that was asked for."""
+        if self._begins is None:
             return entries
-        begins = np.array([self._begins.get(channel.key, -1) for channel in self._state.channels], np.int64)
-        return entries.taken(np.flatnonzero(entries.t > begins[entries.channel]))
+        known = [self._begins.get(channel.key, FOREVER) for channel in self._state.channels]
+        return entries.taken(np.flatnonzero(entries.t > np.array(known, np.int64)[entries.channel]))
 
     def _rest(self) -> Results:
         """What only holds at the end: running intervals, progress, newest readings, and what has to be computed again."""
