@@ -32,7 +32,7 @@ from stream.batch import decode_columns
 from stream.context import Context
 from stream.policy import Policy
 from stream.records import Block, Topics
-from stream.share import SLICE, Share
+from stream.share import Share
 from stream.sources.source import AT_ONCE, FULL_BYTES
 from stream.state import State
 from stream.step import step, step_through
@@ -173,7 +173,7 @@ def by_size() -> dict[str, float]:
 def shared(start: Sequence[Record], bodies: Sequence[bytes], context: Context) -> float:
     """The seconds that one worker's rebuild took."""
     source = InMemory(start, bodies)
-    for _told in Share(source, context, SLICE).told(Offset(1, 0)):
+    for _told in Share(source, context).told(Offset(1, 0)):
         pass
     return process_time() - source.begun
 

@@ -2,7 +2,8 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from functools import lru_cache, partial
 from itertools import groupby
 from operator import itemgetter
@@ -214,15 +215,21 @@ class JournalReader(Store):
 
     def bodies(self, first: int, limit: int, size: int = 1 << 62) -> list[tuple[int, bytes]]:
         """At most `limit` segments from `first` on, each as ingest wrote it; no more once they have `size` bytes together."""
-        query = "SELECT id, body FROM segment WHERE id >= ? ORDER BY id LIMIT ?"
         found: list[tuple[int, bytes]] = []
+        with closing(self.each_body(first, limit)) as bodies:
+            for segment, body in bodies:
+                found.append((segment, body))
+                size -= len(body)
+                if size <= 0:
+                    break
+        return found
+
+    def each_body(self, first: int, limit: int = -1) -> Generator[tuple[int, bytes], None, None]:
+        """The same one by one. The reader's transaction lasts until it is closed."""
+        query = "SELECT id, body FROM segment WHERE id >= ? ORDER BY id LIMIT ?"
         blocks: Blocks = {}
         for segment, stored in self._db.execute(query, (first, limit)):
-            found.append((segment, opened(self._db, segment, stored, blocks)))
-            size -= len(found[-1][1])
-            if size <= 0:
-                break
-        return found
+            yield segment, opened(self._db, segment, stored, blocks)
 
     def segments_end(self, after: int, until: int, frames: int) -> int:
         """The segment up to which about `frames` records lie after segment `after`; at least one segment, at most `until`."""

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -162,6 +162,35 @@ class Results(msgspec.Struct, gc=False):
     """Those of them that only a meter that froze, or moves again, asks for. Not stored."""
 
 
+class ClosedIntervals(msgspec.Struct, gc=False):
+    """Closed intervals of 15 minutes, one part each, in their first revision, by column: a rebuild makes millions."""
+
+    keys: list[tuple[str, str]] = []
+    """Meter and reading type, by number."""
+    factor_ids: list[str | None] = []
+    """By number."""
+    key: list[int] = []
+    start_ms: list[int] = []
+    opening: list[int] = []
+    closing: list[int] = []
+    emission_ug: list[int | None] = []
+    factor: list[int] = []
+    coverage_ms: list[int] = []
+    edge_read: list[int] = []
+    quality: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+
+class RebuildPoint(NamedTuple):
+    """Where a worker of a rebuild goes on, had it to begin again: its results up to there are stored."""
+
+    worker: int
+    workers: int
+    data: bytes
+
+
 def joined_results(*parts: Results) -> Results:
     """What several batches of different totals changed."""
     joined = Results()
@@ -266,6 +295,11 @@ class LedgerReader(Store):
         )
         row = self._db.execute(query, (meter, reading_type, before_ms)).fetchone()
         return CheckpointRow(*row) if row else None
+
+    def checkpoints(self, meter: str, reading_type: str) -> list[CheckpointRow]:
+        """Every state of a total that is kept, in time order."""
+        query = "SELECT meter, reading_type, heard_ms, state FROM checkpoint WHERE meter=? AND reading_type=? ORDER BY heard_ms"
+        return [CheckpointRow(*row) for row in self._db.execute(query, (meter, reading_type))]
 
     def revisions(
         self, meter: str, reading_type: str, start_ms: int, end_ms: int, until_seq: int = FOREVER

@@ -3,10 +3,22 @@
 Every changed row carries the `change_seq` of its commit, which projectors follow.
 """
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import repeat
 from pathlib import Path
 
+from metering.intervals import QUARTER_MS
 from storage.journal import Offset
-from storage.ledger import SCHEMA_VERSION, IntervalRow, Results, Snapshot, detail_text
+from storage.ledger import (
+    SCHEMA_VERSION,
+    ClosedIntervals,
+    IntervalRow,
+    RebuildPoint,
+    Results,
+    Snapshot,
+    detail_text,
+)
 from storage.sqlite import Store, open_writer, transaction
 
 _SCHEMA = """
@@ -42,6 +54,13 @@ CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHO
 INSERT OR IGNORE INTO meta VALUES('ledger_id', lower(hex(randomblob(8))));
 """
 """A rebuilt ledger numbers its changes anew: who follows them has to see that it is another one. Older files get it too."""
+_POINTS = """
+CREATE TABLE IF NOT EXISTS rebuild_point(
+  worker INTEGER PRIMARY KEY, workers INTEGER NOT NULL, made_of TEXT NOT NULL, change_seq INTEGER NOT NULL, data BLOB NOT NULL);
+"""
+"""Empty but while a ledger without a snapshot is being rebuilt. Older files get it too."""
+_FILLED = "interval", "latest", "progress", "event", "checkpoint", "rebuild_point"
+_FILL_CACHE_KB = 65_536
 
 
 class LedgerWriter(Store):
@@ -49,7 +68,7 @@ class LedgerWriter(Store):
 
     def __init__(self, path: Path) -> None:
         super().__init__(open_writer(path, _SCHEMA, SCHEMA_VERSION))
-        self._db.executescript(f"BEGIN IMMEDIATE;{_IDENTITY}COMMIT;")
+        self._db.executescript(f"BEGIN IMMEDIATE;{_IDENTITY}{_POINTS}COMMIT;")
         query = "SELECT meter, reading_type, max(end_ms) FROM interval WHERE revision > 1 GROUP BY meter, reading_type"
         self._restated = {(meter, kind): end_ms for meter, kind, end_ms in self._db.execute(query)}
         """Total → the end of its last interval with more than one revision."""
@@ -60,19 +79,54 @@ class LedgerWriter(Store):
         return Snapshot(row[0], Offset(row[1], row[2]), row[3], row[4]) if row else None
 
     def commit(self, snapshot: Snapshot, results: Results) -> None:
-        """State, cursor and results in one transaction. Rows of the same key and revision are replaced."""
+        """State, cursor and results in one transaction. Rows of the same key and revision are replaced. It ends a rebuild."""
         with transaction(self._db):
             self._write(snapshot, results)
+            self._db.execute("DELETE FROM rebuild_point")
 
-    def fill(self, results: Results, seq: int) -> None:
-        """Results of a ledger that has no snapshot yet: until it has one, nothing in it is final. It gets one with the last of them."""
+    @contextmanager
+    def filling(self) -> Iterator[None]:
+        """While it lasts a commit may be lost with the power, but none before it alone: SQLite syncs before it moves pages."""
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.execute(f"PRAGMA cache_size=-{_FILL_CACHE_KB}")
+        try:
+            yield
+        finally:
+            self._db.execute("PRAGMA synchronous=FULL")
+
+    def fill(
+        self, closed: Iterable[ClosedIntervals], results: Results, point: RebuildPoint, made_of: str
+    ) -> None:
+        """What a worker found, and where it goes on, in a ledger without a snapshot: until it has one, nothing in it is final.
+
+        `made_of` names journal, registry and factors: with others nobody goes on from here.
+        """
         with transaction(self._db):
+            found = self._db.execute("SELECT coalesce(max(change_seq), 0) + 1 FROM rebuild_point").fetchone()
+            seq = int(found[0])
+            for part in closed:
+                self._db.executemany(
+                    "INSERT INTO interval VALUES(?,?,?,0,1,?,?,?,?,?,?,?,?,1,?)", _closed_values(part, seq)
+                )
             self._write_results(results, seq)
+            row = point.worker, point.workers, made_of, seq, point.data
+            self._db.execute("INSERT OR REPLACE INTO rebuild_point VALUES(?,?,?,?,?)", row)
+
+    def rebuild_points(self, made_of: str) -> list[RebuildPoint]:
+        """Where the workers of a rebuild that was broken off go on; none if there was none, or not of the same."""
+        query = "SELECT worker, workers, data FROM rebuild_point WHERE made_of=? ORDER BY worker"
+        return [RebuildPoint(*row) for row in self._db.execute(query, (made_of,))]
+
+    def last_fill(self) -> int:
+        """The number of the last commit of a rebuild; 0 for none."""
+        return int(self._db.execute("SELECT coalesce(max(change_seq), 0) FROM rebuild_point").fetchone()[0])
 
     def clear(self) -> None:
-        """Drop what was filled in by a run that did not come to its end."""
+        """Drop what was filled in by a rebuild that did not come to its end, if there is anything."""
+        if not self.last_fill():
+            return
         with transaction(self._db):
-            for table in ("interval", "latest", "progress", "event", "checkpoint"):
+            for table in _FILLED:
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608  our own names
         self._restated.clear()
 
@@ -137,3 +191,12 @@ def _interval_values(r: IntervalRow, revision: int, seq: int) -> tuple[object, .
     key = (r.meter, r.reading_type, r.start_ms, r.part, revision)
     figures = (r.end_ms, r.opening, r.closing, r.emission_ug, r.factor_id)
     return (*key, *figures, r.coverage_ms, r.edge_read, r.quality, r.closed, seq)
+
+
+def _closed_values(c: ClosedIntervals, seq: int) -> Iterable[tuple[object, ...]]:
+    names = [c.keys[key] for key in c.key]
+    return zip(
+        [meter for meter, _type in names], [reading_type for _meter, reading_type in names], c.start_ms,
+        [start + QUARTER_MS for start in c.start_ms], c.opening, c.closing, c.emission_ug,
+        map(c.factor_ids.__getitem__, c.factor), c.coverage_ms, c.edge_read, c.quality, repeat(seq), strict=False,
+    )  # fmt: skip

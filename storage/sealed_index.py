@@ -123,10 +123,19 @@ def everything(db: sqlite3.Connection) -> Iterator[tuple[str, Where]]:
             yield gateway, row
 
 
+def first_segment(db: sqlite3.Connection, after_ms: int) -> int | None:
+    """The first segment with a frame of any meter whose time is after a moment; None for none. It reads the index of all of them."""
+    query = "SELECT min(segment) FROM frame WHERE t_ms > ? AND segment > 0 AND meter <> ''"
+    found = [segment for (segment,) in db.execute(query, (after_ms,)) if segment is not None]
+    blocks = _ids(db, "SELECT id FROM sealed_frame WHERE last_ms > ?", after_ms)
+    found += [min(row.segment for row in _rows(db, id_) if row.t_ms > after_ms) for id_ in blocks]
+    return min(found, default=None)
+
+
 _LIVE = "SELECT t_ms, epoch, number, segment, idx FROM frame WHERE gateway=? AND meter=? AND segment > 0"
 
 
-def _ids(db: sqlite3.Connection, query: str, *values: str) -> list[int]:
+def _ids(db: sqlite3.Connection, query: str, *values: object) -> list[int]:
     return [id_ for (id_,) in db.execute(query, values)] if _is_there(db) else []
 
 

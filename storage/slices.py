@@ -51,6 +51,10 @@ class JournalSlice(Store):
         """The frames in `[start_ms, end_ms)`, in time order."""
         return self._places(sealed_index.between(self._db, gateway, meter, start_ms, end_ms), None)
 
+    def first_segment(self, after_ms: int) -> int | None:
+        """The first segment with a frame after a time, of any meter; None for none. It may lie beyond the end."""
+        return sealed_index.first_segment(self._db, after_ms)
+
     def _places(self, rows: Iterator[Where], limit: int | None) -> list[Place]:
         """The first of some frames that the slice has."""
         places = (Place(Offset(row.segment, row.idx), row.t_ms) for row in rows)

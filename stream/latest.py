@@ -1,5 +1,7 @@
 """The newest reading of every meter and type."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,6 +34,10 @@ class Newest:
         """All of them."""
         self._put_down()
         return list(self._rows.values())
+
+    def take_up(self, rows: Iterable[LatestRow]) -> None:
+        """What another one had heard, before everything that this one hears."""
+        self._rows = {(row.meter, row.reading_type): row for row in rows}
 
     def _put_down(self) -> None:
         """From columns to rows: in base units, on the primary side."""

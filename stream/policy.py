@@ -24,6 +24,11 @@ class Policy:
         self._found: dict[tuple[str, str], tuple[str | None, int, int]] = {}
         self._edges: list[tuple[int, int, str]] = []
 
+    @property
+    def made_of(self) -> str:
+        """Everything that its answers follow from."""
+        return repr((self._policy, self._zone.key, self.as_of, sorted(self._table.factors.items())))
+
     def factors(
         self, roles: Sequence[str | None], which: I64, starts: I64
     ) -> tuple[list[str | None], I64, I64]:

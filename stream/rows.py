@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from metering.intervals import QUARTER_MS
 from metering.reading_types import READING_TYPES
-from storage.ledger import IntervalRow, NewLedgerEvent, ProgressRow
+from storage.ledger import ClosedIntervals, IntervalRow, NewLedgerEvent, ProgressRow
 from stream.context import Context, Key
 from stream.kernels import accumulate as a
 from stream.kernels import columns as c
@@ -35,6 +35,32 @@ def closed_rows(state: State, rows: I64, context: Context) -> list[IntervalRow]:
     spans = column[c.START], column[c.OPENING], column[c.CLOSING]
     figures = column[c.COVERED], column[c.EDGE_READ].astype(np.bool_), column[c.WORST]
     return _rows(state, column[c.CHANNEL], spans, figures, context, closed=True)
+
+
+def closed_columns(state: State, rows: I64, context: Context) -> ClosedIntervals:
+    """The same by column."""
+    column = rows.T
+    used, key = np.unique(column[c.CHANNEL], return_inverse=True)
+    spans = column[c.START], column[c.OPENING], column[c.CLOSING]
+    ids, ug = _emissions(state, column[c.CHANNEL], spans, context)
+    number = {id_: i for i, id_ in enumerate(dict.fromkeys(ids))}
+    start, opening, closing = (span.tolist() for span in spans)
+    figures = (column[at].tolist() for at in (c.COVERED, c.EDGE_READ, c.WORST))
+    return ClosedIntervals(
+        [state.channels[at].key for at in used.tolist()], list(number), key.tolist(), start, opening, closing, ug,
+        [number[id_] for id_ in ids], *figures,
+    )  # fmt: skip
+
+
+def columns_without_factor(closed: ClosedIntervals, context: Context) -> list[NewLedgerEvent]:
+    """`without_factor` of columns."""
+    if None not in closed.factor_ids:
+        return []
+    none = closed.factor_ids.index(None)
+    found = zip(closed.key, closed.start_ms, closed.factor, strict=True)
+    return missing_factors(
+        ((closed.keys[key], start) for key, start, factor in found if factor == none), context
+    )
 
 
 def open_rows(state: State, channels: list[int], context: Context) -> list[IntervalRow]:
@@ -91,18 +117,22 @@ def _carrier(key: Key, context: Context) -> str | None:
 
 def without_factor(rows: Iterable[IntervalRow], context: Context) -> list[NewLedgerEvent]:
     """One event per total and month of which rows have no factor, so no emission. Known from the month's first interval on."""
-    found = {
-        (row.meter, row.reading_type, context.policy.month_at(row.start_ms)): None
-        for row in rows
-        if row.factor_id is None and _carrier((row.meter, row.reading_type), context) is not None
-    }
+    return missing_factors(
+        (((row.meter, row.reading_type), row.start_ms) for row in rows if row.factor_id is None), context
+    )
+
+
+def missing_factors(found: Iterable[tuple[Key, int]], context: Context) -> list[NewLedgerEvent]:
+    """The same of intervals without a factor, given by total and start."""
+    months = {
+        (key, context.policy.month_at(start_ms)): None for key, start_ms in found if _carrier(key, context) is not None
+    }  # fmt: skip
     return [
         NewLedgerEvent(
-            start_ms, meter, reading_type, NO_FACTOR, {"month": month, "role": str(context.role((meter, reading_type)))},
-            start_ms + QUARTER_MS,
+            start_ms, *key, NO_FACTOR, {"month": month, "role": str(context.role(key))}, start_ms + QUARTER_MS
         )
-        for meter, reading_type, (start_ms, _end_ms, month) in found
-    ]  # fmt: skip
+        for key, (start_ms, _end_ms, month) in months
+    ]
 
 
 def progress_row(state: State, row: int) -> ProgressRow:

@@ -13,21 +13,31 @@ from factors.table import FactorTable
 from metering.intervals import local_month
 from metering.registry import Park
 from storage.journal import JournalReader, Offset
-from storage.ledger import SCHEMA_VERSION, LedgerReader, Results, Snapshot, joined_results
+from storage.ledger import (
+    SCHEMA_VERSION,
+    LedgerReader,
+    RebuildPoint,
+    Results,
+    Snapshot,
+    joined_results,
+)
 from storage.ledger_writer import LedgerWriter
+from storage.slices import JournalSlice
 from storage.sqlite import set_aside_older
 from stream.batch import Birth, runs, take_birth
 from stream.context import Context, Key
 from stream.history import JournalHistory
 from stream.policy import Policy
-from stream.rebuild import WorkerError, cores, told_by
+from stream.rebuild import WorkerError, cores, made_of, told_by, usable
 from stream.requests import Answer, Difference, Request, Requests, difference
 from stream.restate import restate
+from stream.share import Told
 from stream.sources.replay import Replay
 from stream.sources.source import Reach, Source
 from stream.sources.tail import BATCH_SEGMENTS, Tail
 from stream.state import State, StateError
 from stream.step import step_through
+from stream.together import together, whence
 
 log = logging.getLogger("tanyun.stream")
 START = Offset(1, 0)
@@ -39,6 +49,8 @@ LONG_SEGMENTS = 20_000
 """A journal from which a ledger is rebuilt by several processes: to start them takes as long as to read so much (ours)."""
 MOST_WORKERS = 8
 """More would find what one process cannot write (ours)."""
+MANY = 20
+"""Totals from which on it is faster to compute them together: to start the workers takes as long as some meters' readings (ours)."""
 LATE, DECLARED, FACTORS = "late_reading", "declared_anew", "factors"
 """Reasons of restatements that nobody asked for."""
 
@@ -58,7 +70,7 @@ class Runner:
         self._journal = JournalReader(journal)
         self._ledger = LedgerWriter(ledger)
         self._stored = LedgerReader(ledger)
-        self._path, self._context = journal, context
+        self._path, self._file, self._context = journal, ledger, context
         self._source: Source = (
             Tail(self._journal, batch) if end is None else Replay(self._journal, end, batch)
         )
@@ -76,8 +88,6 @@ class Runner:
                 "an older journal was put back beside a newer ledger; move the ledger file away to rebuild it"
             )
             raise StateError(msg)
-        if stored is None:
-            self._ledger.clear()
         self._end = end
         self.caught_up = False
         """Whether the last `advance` read everything that there was."""
@@ -100,27 +110,51 @@ class Runner:
     def rebuild(self, workers: int | None = None, stopped: Callable[[], bool] = lambda: False) -> None:
         """Make a ledger that is empty from a long journal, in the order of time instead of that of arrival, by several processes.
 
-        It counts with its last commit; until then another start begins anew. Without `workers` it is left to `advance`
-        where that is as fast.
+        It counts with its last commit. One that was broken off goes on, unless registry or factors are others now. Without
+        `workers` it is left to `advance` where that is as fast.
         """
-        end = self._end or Offset(self._journal.last_segment() + 1, 0)
-        if self.cursor != START or (workers is None and end.segment < LONG_SEGMENTS):
+        if self.cursor != START:
             return
-        rest, state, seq = Results(), State(), 0
+        end = self._end or Offset(self._journal.last_segment() + 1, 0)
+        known = made_of(self._snapshot.journal_id, self._context)
+        points = self._ledger.rebuild_points(known)
+        if not usable(points, end):
+            self._ledger.clear()
+            points = []
+            if workers is None and end.segment < LONG_SEGMENTS:
+                return
+        workers = points[0].workers if points else workers or min(cores(), MOST_WORKERS)
         try:
-            for told in told_by(workers or min(cores(), MOST_WORKERS), self._path, end, self._context):
-                if stopped():
-                    return
-                if told.state:
-                    state.take_in(State.restore(told.state))
-                    rest = joined_results(rest, told.results)
-                else:
-                    seq += 1
-                    self._ledger.fill(told.results, seq)
+            with self._ledger.filling():
+                found = self._filled(
+                    told_by(workers, self._path, end, self._context, points), known, workers, stopped
+                )
         except WorkerError as error:
             log.warning("rebuild_failed reason=%s: the journal is read in order of arrival", error)
             self._ledger.clear()
             return
+        if found is not None:
+            self._finish(*found, end)
+
+    def _filled(
+        self, found: Iterator[Told], known: str, workers: int, stopped: Callable[[], bool]
+    ) -> tuple[State, Results] | None:
+        """Store what the workers find; their states together, and what only holds in the end. None when it was stopped."""
+        state, rest = State(), Results()
+        for told in found:
+            if stopped():
+                return None
+            self._ledger.fill(
+                told.closed, told.results, RebuildPoint(told.worker, workers, told.point), known
+            )
+            if told.rest is not None:
+                state.take_in(State.restore(told.state))
+                rest = joined_results(rest, told.rest)
+        return state, rest
+
+    def _finish(self, state: State, rest: Results, end: Offset) -> None:
+        """Commit a rebuild."""
+        seq = self._ledger.last_fill()
         self._state, self._snapshot = state, Snapshot(self._snapshot.journal_id, end, seq, b"")
         self._learn_aliases()
         if rest.late:
@@ -133,6 +167,8 @@ class Runner:
 
         After a commit that failed the run is over: its state is ahead of the ledger.
         """
+        if self.cursor == START:
+            self._ledger.clear()
         reach = Reach(self._source, self._snapshot.cursor)
         results = step_through(self._state, reach.batches(), self._context)
         self.caught_up = reach.ended
@@ -183,11 +219,32 @@ class Runner:
         """Restate without new records, in a commit of its own."""
         if not wanted:
             return []
-        results = Results()
-        self._restate(wanted, results, self._snapshot.cursor, reason)
+        results, end = Results(), self._snapshot.cursor
+        wanted = dict(wanted)
+        if len(wanted) >= MANY:
+            try:
+                results, left = self._together(wanted, reason)
+            except WorkerError as error:
+                log.warning("restate_failed reason=%s: every total is computed by itself", error)
+            else:
+                wanted = left
+        if wanted:
+            self._restate(wanted, results, end, reason)
         told = list(self._differences(results))
-        self._commit(results, self._snapshot.cursor)
+        self._commit(results, end)
         return told
+
+    def _together(self, wanted: Mapping[Key, int], reason: str) -> tuple[Results, dict[Key, int]]:
+        """What many totals that are computed again change, and those that have to be computed by themselves."""
+        with JournalSlice(self._path, self._snapshot.cursor) as journal:
+            from_ = whence(wanted, self._context, journal, self._stored)
+            beside = self._file.with_name(f"{self._file.name}.again")
+            workers = min(cores(), MOST_WORKERS)
+            results, late = together(
+                self._state, from_, self._context, journal, self._path, self._stored, beside, workers, reason
+            )
+        left = {key: from_ms for key, from_ms in wanted.items() if key in late or key not in from_.kept}
+        return results, left
 
     def _restate(self, wanted: Mapping[Key, int], results: Results, end: Offset, reason: str) -> None:
         with JournalHistory(self._path, end) as history:
