@@ -15,6 +15,7 @@ _BLOCK = struct.Struct(">QI")
 _SIZE = struct.Struct(">I")
 _HASH, _RECORD, _NODE = 0, 1, 2
 _DIGEST_SIZE = 32
+_LEAF_HEAD = 1 + _SIZE.size
 
 
 class ProofError(Exception):
@@ -106,41 +107,45 @@ def _block(data: bytes, at: int, digest: Callable[[bytes], bytes]) -> tuple[Bloc
     segment, count = _BLOCK.unpack_from(data, at)
     if count == 0:
         raise ProofError(f"segment {segment} without records")
-    tree = _Tree(data, at + _BLOCK.size, digest)
+    records: list[tuple[int, bytes]] = []
     try:
-        root = tree.root(0, count)
-    except IndexError:
+        root, at = _read(data, at + _BLOCK.size, count, records, digest)
+    except (IndexError, struct.error):
         return None
-    return Block(segment, tree.records, root), tree.at
+    return Block(segment, records, root), at
 
 
-class _Tree:
-    """A pruned tree being read; IndexError where the data ends before it."""
+def _read(
+    data: bytes, at: int, size: int, records: list[tuple[int, bytes]], digest: Callable[[bytes], bytes]
+) -> tuple[bytes, int]:
+    """The root of a tree of so many leaves, and where it ends; IndexError or struct.error where the data ends before it.
 
-    def __init__(self, data: bytes, at: int, digest: Callable[[bytes], bytes]) -> None:
-        self._data, self.at, self._digest = data, at, digest
-        self.records: list[tuple[int, bytes]] = []
-
-    def root(self, low: int, high: int) -> bytes:
-        data, at = self._data, self.at
-        tag = data[at]
-        if tag == _RECORD and high - low == 1:
-            begin = at + 1 + _SIZE.size
-            self.at = self._within(begin + int.from_bytes(data[at + 1 : begin]))
-            record = data[begin : self.at]
-            self.records.append((low, record))
-            return self._digest(b"\x00" + record)
-        if tag == _HASH:
-            self.at = self._within(at + 1 + _DIGEST_SIZE)
-            return data[at + 1 : self.at]
-        if tag != _NODE or high - low == 1:
+    A left subtree comes before its right one.
+    """
+    low, end, left = 0, len(data), list[bytes]()
+    right: list[int] = []
+    """Of every node whose subtrees are being read: the size of its right one, 0 from where that one begins."""
+    while True:
+        while (tag := data[at]) == _NODE and size > 1:
+            right.append(size - split(size))
+            size, at = size - right[-1], at + 1
+        if tag == _RECORD and size == 1:
+            begin = at + _LEAF_HEAD
+            at = begin + _SIZE.unpack_from(data, at + 1)[0]
+            records.append((low, data[begin:at]))
+            value = digest(b"\x00" + data[begin:at])
+        elif tag == _HASH:
+            begin, at = at + 1, at + 1 + _DIGEST_SIZE
+            value = data[begin:at]
+        else:
             raise ProofError(f"tag {tag} where none such can stand")
-        self.at = at + 1
-        middle = low + split(high - low)
-        left = self.root(low, middle)
-        return self._digest(b"\x01" + left + self.root(middle, high))
-
-    def _within(self, end: int) -> int:
-        if end > len(self._data):
+        if at > end:
             raise IndexError
-        return end
+        low += size
+        while right and not right[-1]:
+            right.pop()
+            value = digest(b"\x01" + left.pop() + value)
+        if not right:
+            return value, at
+        left.append(value)
+        size, right[-1] = right[-1], 0

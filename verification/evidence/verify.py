@@ -18,13 +18,14 @@ from verification.document import Bracket, MonthDocument, parse
 from verification.evidence import manifest as names
 from verification.evidence import parallel, periods, signing, tables
 from verification.evidence.accounts import Accounts
+from verification.evidence.births import Key
 from verification.evidence.books import Packed, read_books
 from verification.evidence.container import DEFLATED, STORED, Container
 from verification.evidence.facts import Difference, Facts, Formula, unlike
 from verification.evidence.figures import Recount, Share
 from verification.evidence.manifest import ChainPart, FileLine, Manifest
 from verification.evidence.proof import ProofError, blocks
-from verification.evidence.replay import Key, Replay, Where
+from verification.evidence.replay import Replay, Where
 from verification.evidence.stored import read_stored
 
 _NEEDED = (
@@ -204,8 +205,8 @@ class _Check:
             Span(document.start_ms, document.end_ms),
             {meter: known for meter, known in facts.meters.items() if mine(meter)},
             {key: begins for key, (_where, begins) in facts.opening.items()},
+            _cited(document, facts),
         )
-        replay.cited = dict.fromkeys(_cited(document, facts))
         ledger = read_stored(self._container.chunks(names.LEDGER), mine)
         return Recount(document, facts, replay, ledger), replay
 
@@ -216,6 +217,7 @@ class _Check:
         for block in blocks(self._container.chunks(names.RECORDS), hashed=False):
             for index, record in block.records:
                 replay.feed((block.segment, index), record)
+        replay.end()
         return recount.share()
 
     def _figures(
@@ -328,6 +330,7 @@ class _Check:
                 self._verdict.segments += 1
         except (ProofError, CorruptError, ValueError) as error:
             raise _Unreadable(names.RECORDS, error) from error
+        replay.end()
         for root in roots:
             at += 1
             chain = chain_next(chain, at, root)
