@@ -223,16 +223,12 @@ def _sentence(verdict: "Verdict") -> str:
     text = _(
         "equal: {totals} totals, {intervals} intervals from {frames} frames; {files} files, {segments} segments, signature valid"
     )
-    if not verdict.accounts:
-        text += "\n" + _(
-            "This pack has no facts (release 2): fuels, certificates, bills and totals were not recomputed."
-        )
     counts = {name: getattr(verdict, name) for name in ("totals", "intervals", "frames", "files", "segments")}
     return text.format(**counts)
 
 
 def _summary(verdict: "Verdict") -> dict[str, object]:
-    names = ("equal", "pinned", "files", "segments", "frames", "totals", "intervals", "accounts")
+    names = ("equal", "pinned", "files", "segments", "frames", "totals", "intervals")
     first = verdict.difference
     return {
         **{name: getattr(verdict, name) for name in names},

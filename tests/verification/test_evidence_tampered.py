@@ -1,8 +1,10 @@
 """Packs that somebody changed on their way: every change is found and named, by `verify` and, but for a signature, by the script."""
 
 import random
+import subprocess
+import sys
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -71,9 +73,6 @@ def test_a_pack_cut_off_anywhere_is_found(packed: Packed, pack: Path, tmp_path: 
 
 def recompute_of(pack: Path, changed: Path, folder: Path) -> str:
     """What the script of the honest pack says at last of a changed one."""
-    import subprocess  # noqa: PLC0415
-    import sys  # noqa: PLC0415
-
     with zipfile.ZipFile(pack) as archive:
         script = archive.extract(names.RECOMPUTE, folder / "honest")
     done = subprocess.run(
@@ -129,7 +128,7 @@ def test_a_file_that_is_there_twice_is_found(packed: Packed, pack: Path, tmp_pat
 
     def twice() -> Iterator[tuple[str, bytes]]:
         yield from files_of(pack).items()
-        yield name, b"{}"
+        yield name, files_of(pack)[name] + b"\n"
 
     path = written(tmp_path / pack.name, twice())
     difference = found_in(path, packed)
@@ -138,7 +137,7 @@ def test_a_file_that_is_there_twice_is_found(packed: Packed, pack: Path, tmp_pat
     assert f"DIFFERENT: {name}" in recompute_of(pack, path, tmp_path)
 
 
-def signed_again(pack: Path, path: Path, key: Ed25519PrivateKey, edits: Mapping[str, bytes]) -> Path:
+def signed_again(pack: Path, path: Path, key: Ed25519PrivateKey, edits: dict[str, bytes]) -> Path:
     """With a manifest that names another signer, and that one's signature: all that one needs who has no key of the park's."""
     files = files_of(pack) | edits
     manifest = msgspec.json.decode(files[names.MANIFEST], type=Manifest)
