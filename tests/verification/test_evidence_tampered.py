@@ -1,5 +1,6 @@
 """Packs that somebody changed on their way: every change is found and named, by `verify` and, but for a signature, by the script."""
 
+import json
 import random
 import subprocess
 import sys
@@ -11,12 +12,13 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.verification.test_evidence import Packed, packed_month, recompute
+from tests.verification.test_evidence import Packed, forged, packed_month, recompute
 from verification.evidence import manifest as names
 from verification.evidence import signing
 from verification.evidence.container import Container, ContainerWriter
 from verification.evidence.facts import Difference
 from verification.evidence.manifest import Manifest, Signer
+from verification.evidence.rebuilt import report_differences
 from verification.evidence.verify import verify_pack
 
 CUTS = 40
@@ -207,3 +209,36 @@ def test_a_manifest_of_another_month_is_found_even_if_its_signer_made_it(
     own = {names.MANIFEST: listed, names.SIGNATURE: packed.key.sign(listed)}
     path = written(tmp_path / "pack.zip", iter((files | own).items()))
     assert found_in(path, packed).place == f"{names.MANIFEST}, {names.DOCUMENT}"
+
+
+@pytest.mark.parametrize(
+    "machine",
+    [
+        {"TZ": "America/New_York", "LANG": "C", "PYTHONHASHSEED": "1", "USER": "somebody"},
+        {"TZ": "Asia/Kathmandu", "LC_ALL": "tr_TR.UTF-8", "PYTHONHASHSEED": "4242", "PYTHONUTF8": "0"},
+    ],
+    ids=["new-york", "kathmandu"],
+)
+def test_reports_written_again_elsewhere_have_the_bytes_of_the_pack(
+    pack: Path, tmp_path: Path, machine: dict[str, str]
+) -> None:
+    environment = {"PYTHONPATH": str(Path(__file__).parents[2]), "HOME": str(tmp_path), **machine}
+    done = subprocess.run(
+        [sys.executable, "-m", "tanyun", "evidence", "verify", pack, "--reports", "--json"],
+        env=environment, cwd=tmp_path, capture_output=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, json.loads(done.stdout)["difference"]) == (0, None)
+
+
+def test_a_report_that_was_drawn_by_somebody_else_is_found(
+    packed: Packed, pack: Path, tmp_path: Path
+) -> None:
+    """Its bytes are signed by the park: only writing it again tells."""
+    with Container(pack) as container:
+        name = next(name for name in container.members if name.endswith(".pdf"))
+    path = forged(
+        pack, tmp_path, packed.key, {name: lambda content: content.replace(b"%PDF-1", b"%PDF-2", 1)}
+    )
+    assert verify_pack(path, packed.key.public_key()).equal
+    (difference,) = report_differences(path)
+    assert difference.place == f"{name}, written by tanyun test"

@@ -185,9 +185,9 @@ class Quarters:
 
     def declared(self) -> Lines:
         """Of every counted total one part per factor, quarter hour by quarter hour; and the scope's sum. The park declares none."""
-        said = {line["id"]: line for line in self.document["declared"]}
+        said = {line["id"]: line for line in self.document.get("declared", ())}
         found: dict[str, dict[str, Any]] = {}
-        series = self.document["series"]
+        series = self.document.get("series", ())
         if series and self.books.kind != "park" and any(sign > 0 for sign, _key in self.own):
             totals = [(sign, key, self.parts(key)) for sign, key in self.own]
             whole = added(None if parts is None else 0 for _sign, _key, parts in totals)
@@ -225,7 +225,7 @@ class Quarters:
         """Of every quarter hour: a meter with a series of its own takes nothing from its enterprise's."""
         start, end = self.span
         found = [("", "")] * ((end - start) // QUARTER)
-        series = self.document["series"]
+        series = self.document.get("series", ())
         whose = meter if any(one["meter"] == meter for one in series) else ""
         for one in series:
             each = one["step_ms"] // QUARTER
