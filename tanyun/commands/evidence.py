@@ -203,12 +203,13 @@ def verify(pack_file: Path, key_file: Path | None, with_reports: bool, as_json: 
     """Verify a pack."""
     from verification.evidence import signing  # noqa: PLC0415
     from verification.evidence.errors import KeyFileError  # noqa: PLC0415
-    from verification.evidence.rebuilt import report_differences  # noqa: PLC0415
     from verification.evidence.verify import verify_pack  # noqa: PLC0415
 
     try:
         verdict = verify_pack(pack_file, signing.load_public(key_file) if key_file else None)
         if with_reports and verdict.equal:
+            from verification.evidence.rebuilt import report_differences  # noqa: PLC0415  it loads all that draws
+
             verdict.difference = next(report_differences(pack_file), None)
     except (KeyFileError, OSError) as error:
         fail(str(error), EX_USAGE)

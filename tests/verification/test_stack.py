@@ -105,6 +105,24 @@ def test_a_frame_that_is_no_frame_is_left_and_the_others_are_read() -> None:
     assert at_once(found).total() == 18
 
 
+@pytest.mark.parametrize("bit", [0x80, 0x01])
+def test_a_bit_changed_anywhere_is_never_read_as_what_it_is_not(bit: int) -> None:
+    """A varint that goes on where it ended, or ends where it went on, makes another frame, or none."""
+    good = [usual(NOON + i * 1000, 20_000 + i * 2) for i in range(20)]
+    length = len(good[0])
+    changed = []
+    for place in range(length):
+        data = bytearray(good[1])
+        data[place] ^= bit
+        changed.append(bytes(data))
+    frames = [*good, *changed]
+    assert {len(frame) for frame in frames} == {length}
+    found, left = Stack({7, 8}).read(frames)
+    assert set(left).isdisjoint(range(20))
+    read = [frame for place, frame in enumerate(frames) if place not in left]
+    assert at_once(found) == one_by_one(read, frozenset({7, 8}))
+
+
 DATATYPES = (
     DataType.INT8,
     DataType.INT32,

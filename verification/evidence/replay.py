@@ -46,12 +46,12 @@ class Reader:
 
     def feed(self, where: Where, record: bytes) -> None:
         """A record; those that are neither a birth nor data of a meter in the registry mean nothing here."""
-        end = _HEAD_SIZE + int.from_bytes(record[8:10], "little")
-        topic = record[_HEAD_SIZE:end]
-        if topic not in self._routes:
+        end = _HEAD_SIZE + record[8] + (record[9] << 8)
+        route = self._routes.get(record[_HEAD_SIZE:end])
+        if route is None:
             (item,) = unpack_all(record)
-            self._routes[topic] = self._route(item.topic)
-        kind, meter = self._routes[topic]
+            route = self._routes[record[_HEAD_SIZE:end]] = self._route(item.topic)
+        kind, meter = route
         if kind is MessageType.DDATA:
             self._data(where, meter, record[end:])
         elif kind is MessageType.DBIRTH:

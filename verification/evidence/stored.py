@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, zip_longest
+from itertools import zip_longest
 
 import numpy as np
 
@@ -73,14 +73,23 @@ def read_stored(
     head = next(tables.cells([next(lines, "")]), [])
     if tuple(head) != tables.LEDGER_COLUMNS:
         raise ValueError(f"columns {', '.join(head)}")
-    for (meter, kind), group in groupby(lines, key=_total_of):
-        if keep(meter):
-            yield (meter, kind), Stored.of(list(group))
+    line = next(lines, None)
+    while line is not None:
+        meter, kind = line.split(",", 2)[:2]
+        mine, line = _of_total(f"{meter},{kind},", line, lines, wanted=keep(meter))
+        if mine:
+            yield (meter, kind), Stored.of(mine)
 
 
-def _total_of(line: str) -> Key:
-    meter, _comma, rest = line.partition(",")
-    return meter, rest.partition(",")[0]
+def _of_total(begin: str, line: str, lines: Iterator[str], *, wanted: bool) -> tuple[list[str], str | None]:
+    """From a line on, those that begin like that, none unless wanted; and the first one that does not."""
+    found = [line] if wanted else []
+    for following in lines:
+        if not following.startswith(begin):
+            return found, following
+        if wanted:
+            found.append(following)
+    return found, None
 
 
 def _cells(lines: Sequence[str]) -> list[Texts]:

@@ -76,15 +76,16 @@ def cells(text: Iterable[str]) -> Iterator[list[str]]:
 
 def lines(chunks: Iterable[bytes]) -> Iterator[str]:
     """Of a CSV file as we write it."""
-    rest = b""
-    first = True
+    rest, encoding = b"", "utf-8-sig"
     for chunk in chunks:
-        *whole, rest = (rest + chunk).split(b"\n")
-        for line in whole:
-            yield (line.decode("utf-8-sig") if first else line.decode()) + "\n"
-            first = False
+        data = rest + chunk
+        end = data.rfind(b"\n") + 1
+        if end:
+            text, encoding = data[:end].decode(encoding), "utf-8"
+            yield from (line + "\n" for line in text[:-1].split("\n"))
+        rest = data[end:]
     if rest:
-        yield rest.decode()
+        yield rest.decode(encoding)
 
 
 def registry_tables(
