@@ -160,7 +160,7 @@ def recompute(pack: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     with zipfile.ZipFile(pack) as archive:
         script = archive.extract("recompute.py", folder)
     command = [sys.executable, "-I", "-S", script, str(pack)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
 def replaced(old: str, new: str) -> Edit:

@@ -125,7 +125,6 @@ def document(packed: Packed) -> MonthDocument:
 def test_a_pack_with_books_is_equal(packed: Packed, tmp_path: Path, scope: str) -> None:
     verdict = verify_pack(packed.write(tmp_path, scope), KEY.public_key())
     assert verdict.difference is None
-    assert verdict.accounts
 
 
 def test_the_month_has_what_makes_it_hard(document: MonthDocument) -> None:
@@ -209,42 +208,6 @@ def test_a_factor_that_was_edited_is_found(pack: Path, tmp_path: Path) -> None:
     verdict = verify_pack(forged(pack, tmp_path, KEY, edits), KEY.public_key())
     assert verdict.difference is not None
     assert "fuels[natural_gas]" in verdict.difference.place
-
-
-def test_a_pack_of_the_release_before_still_verifies_and_claims_less(pack: Path, tmp_path: Path) -> None:
-    older = without_books(pack, tmp_path)
-    verdict = verify_pack(older, KEY.public_key())
-    assert verdict.difference is None
-    assert not verdict.accounts
-
-
-def without_books(pack: Path, folder: Path) -> Path:
-    """The pack as release 2 would have made it."""
-    import hashlib  # noqa: PLC0415
-
-    import msgspec  # noqa: PLC0415
-
-    from verification.evidence import signing  # noqa: PLC0415
-    from verification.evidence.container import ContainerWriter  # noqa: PLC0415
-    from verification.evidence.manifest import FileLine, Manifest  # noqa: PLC0415
-
-    path = folder / "older.zip"
-    with Container(pack) as old, ContainerWriter(path) as new:
-        manifest = msgspec.json.decode(old.read(names.MANIFEST), type=Manifest)
-        gone = {names.FUELS, names.COAL, names.BILL_LEDGER}
-        kept = [
-            line.name
-            for line in manifest.files
-            if line.name not in gone and not line.name.startswith(names.FACTS)
-        ]
-        lines = tuple(FileLine(name, *new.add(name, [old.read(name)])) for name in kept)
-        assert len(lines) < len(manifest.files)
-        listed = names.canonical(msgspec.structs.replace(manifest, schema=names.WITHOUT_BOOKS, files=lines))
-        assert hashlib.sha256(old.read(names.DOCUMENT)).hexdigest() == manifest.document_sha256
-        new.add(names.MANIFEST, [listed], deflate=False)
-        new.add(names.SIGNATURE, [KEY.sign(listed)], deflate=False)
-        new.add(names.PUBLIC_KEY, [signing.public_pem(KEY.public_key())], deflate=False)
-    return path
 
 
 def test_the_script_in_the_pack_reads_it_too(pack: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from metering.protobuf_wire import DecodeError
 from metering.sparkplug import DataType, Metric, Payload, decode, encode
-from verification.evidence.lean import Lean, Shapes, read
+from verification.evidence.lean import Lean, read
 
 NUMBERS = st.one_of(
     st.tuples(st.just(DataType.UINT64), st.integers(0, 2**63 - 1)),
@@ -69,31 +69,3 @@ def test_damaged_bytes_are_read_alike_or_left_to_the_plain_codec(
     except DecodeError:
         raise AssertionError(f"read {damaged.hex()} as {lean}, the plain codec refuses it") from None
     assert repr(lean) == repr(expected)  # NaN is not equal to itself
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    st.lists(metrics(), max_size=4),
-    st.frozensets(st.integers(0, 300)),
-    st.lists(st.tuples(st.integers(0, 2**62), st.binary(max_size=9), st.integers(0, 200)), max_size=6),
-)
-def test_a_frame_read_by_its_shape_says_what_one_read_by_itself_says(
-    found: list[Metric], wanted: frozenset[int], variations: list[tuple[int, bytes, int]]
-) -> None:
-    """Frames of one meter: other times, and some bytes overwritten anywhere."""
-    mine = wanted | {m.alias for m in found[:1] if m.alias is not None}
-    shapes = Shapes(mine)
-    for t_ms, other, place in [(1_790_000_000_000, b"", 0), *variations]:
-        data = bytearray(encode(Payload(tuple(found), t_ms)))
-        if place + len(other) <= len(data):
-            data[place : place + len(other)] = other
-        assert repr(shapes.read(bytes(data))) == repr(read(bytes(data), mine))
-
-
-def test_most_frames_of_a_meter_have_one_shape() -> None:
-    shapes = Shapes({7})
-    for t_ms in range(1_790_000_000_000, 1_790_000_900_000, 1000):
-        energy = Metric(alias=7, timestamp=t_ms, datatype=DataType.UINT32, value=t_ms % 7 + 1000)
-        data = encode(Payload((energy, Metric(alias=8, datatype=DataType.FLOAT, value=230.5)), t_ms))
-        assert shapes.read(data) == (t_ms, [Lean(7, t_ms, t_ms % 7 + 1000)])
-    assert sum(map(len, shapes._known.values())) == 1

@@ -20,8 +20,9 @@ from tests.stream.runs import run_through
 from tests.stream.strategies import DEVICES, T0, births, context, park, readings, streams
 from tests.stream.test_runner import write_journal
 from tests.stream.test_step import changes
+from verification.evidence.births import Key, MeterFacts, dated_of
 from verification.evidence.judge import Event
-from verification.evidence.replay import Key, MeterFacts, Replay, dated_of
+from verification.evidence.replay import Replay
 from verification.evidence.selection import DECIDING, WARM_UP, Known, Selector, known_of
 from verification.evidence.total import TOLD
 from verification.evidence.track import Row
@@ -63,6 +64,7 @@ def replayed(folder: Path, key: Key, facts: MeterFacts, known: Known, span: Span
         )
         for segment, index in sorted(selection.places):
             found.feed((segment, index), journal.records(segment)[index])
+    found.end()
     return found
 
 

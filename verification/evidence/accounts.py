@@ -32,10 +32,10 @@ from verification.accounting.totals import total_lines
 from verification.completeness import total_of
 from verification.document import Energy, MonthDocument
 from verification.evidence import manifest as names
+from verification.evidence.births import Key
 from verification.evidence.books import Packed, span_of
 from verification.evidence.facts import Difference, Facts, unlike
 from verification.evidence.figures import Recount
-from verification.evidence.replay import Key
 from verification.lines import EmissionTotals, EnergyLine, EnergyTotal, HeatLine, IntensityLine
 from verification.substitution_line import SubstitutionLine
 

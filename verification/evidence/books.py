@@ -38,7 +38,7 @@ from verification.accounting.fuels import HEAT
 from verification.document import MonthDocument
 from verification.evidence import manifest as names
 from verification.evidence import tables
-from verification.evidence.replay import Key
+from verification.evidence.births import Key
 from verification.times import midnight_ms
 
 _OF_MONTH = (ProductionFact, ProductFact, EnergyFact, GreenFact, CertificateFact)

@@ -10,8 +10,8 @@ from metering.reading_types import READING_TYPES
 from metering.roles import Role
 from verification.completeness import total_of
 from verification.document import Energy, MonthDocument, count_text, exact_decimal
+from verification.evidence.births import Key
 from verification.evidence.facts import ELECTRIC, Difference, Facts, Formula, unlike
-from verification.evidence.replay import Key
 
 _WH_PER_KWH = 1000
 _SOURCES = frozenset({Role.PV_GENERATION})

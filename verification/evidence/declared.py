@@ -7,8 +7,8 @@ from metering.intervals import Span
 from metering.quality import Quality
 from verification.accounting.declared import TotalParts, lines_of
 from verification.document import MonthDocument
+from verification.evidence.births import Key
 from verification.evidence.facts import ELECTRIC, Difference, Facts, unlike
-from verification.evidence.replay import Key
 from verification.evidence.track import Rows
 
 

@@ -6,8 +6,9 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from verification.document import FactorLine
+from verification.evidence.births import Key, MeterFacts
 from verification.evidence.judge import Begins, Event
-from verification.evidence.replay import Key, MeterFacts, Where
+from verification.evidence.replay import Where
 
 ELECTRIC = "Wh"
 """Base unit of active energy: only that enters a formula."""

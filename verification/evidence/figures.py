@@ -13,6 +13,7 @@ from metering.reading_types import READING_TYPES
 from metering.roles import Role
 from verification.accounting.substitutions import Holes
 from verification.document import Bracket, FactorLine, MeterLine, MonthDocument, count_text
+from verification.evidence.births import Key
 from verification.evidence.boundaries import Boundaries
 from verification.evidence.declared import DeclaredRecount
 from verification.evidence.facts import ELECTRIC, Difference, Facts, unlike
@@ -21,7 +22,7 @@ from verification.evidence.frozen import frozen_spans, marked
 from verification.evidence.judge import Event
 from verification.evidence.periods import PeriodRecount
 from verification.evidence.powers import PowerTotal
-from verification.evidence.replay import Key, Replay, Where
+from verification.evidence.replay import Replay, Where
 from verification.evidence.stored import NOTHING_STORED, Stored
 from verification.evidence.sums import Sums
 from verification.evidence.total import ADJUSTING, TOLD, Reading, Told

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from metering.intervals import Span
 from metering.reading_types import INTEGRATED
 from verification.accounting.substitutions import accepted_amount, fills
-from verification.evidence.replay import Key
+from verification.evidence.births import Key
 from verification.intervals import holes_between
 from verification.substitution_line import SubstitutionLine
 

@@ -1,10 +1,10 @@
 """The manifest: every file of a pack with its digests, whose month it is, where the journal stood, and who signed."""
 
+import re
+
 import msgspec
 
 SCHEMA = "tanyun-evidence/3"
-WITHOUT_BOOKS = "tanyun-evidence/2"
-"""Packs of the release before: no facts in them, so figures that need bills, fuels or certificates stay as they are told."""
 MANIFEST, SIGNATURE, PUBLIC_KEY = "manifest.json", "manifest.sig", "public-key.pem"
 UNLISTED = (MANIFEST, SIGNATURE, PUBLIC_KEY)
 """Files that the manifest does not list: itself, its signature, and the key that it names itself."""
@@ -25,6 +25,16 @@ TARIFFS = "registry/tariffs.csv"
 PREVIOUS = "previous.json"
 """The document of the revision before, from the second on: the table of differences is made from both."""
 CONFIGURATION = "configuration.json"
+
+
+_NAME = re.compile(r"(.+_\d{4}-\d{2}_r\d+)_evidence")
+"""How the file name of a pack begins: scope, month and revision."""
+
+
+def claimed(file_name: str) -> str | None:
+    """Whose pack a file name says that it is; None for a name that says nothing of the kind."""
+    found = _NAME.match(file_name)
+    return found[1] if found else None
 
 
 class FileLine(msgspec.Struct, frozen=True, gc=False):

@@ -26,13 +26,15 @@ from storage.months import MonthRow, MonthStore
 from storage.slices import JournalSlice
 from verification.accounting.books import Books
 from verification.document import MeterLine, MonthDocument, parse
-from verification.evidence import books, judge, periods, replay, signing, tables, track
+from verification.evidence import books, judge, periods, signing, tables, track
 from verification.evidence import manifest as names
+from verification.evidence.births import Key, MeterFacts, dated_of
 from verification.evidence.container import ContainerWriter
 from verification.evidence.errors import PackError
 from verification.evidence.facts import Formula
 from verification.evidence.manifest import ChainPart, FileLine, Manifest, Signer
 from verification.evidence.proof import encode_block
+from verification.evidence.replay import Where
 from verification.evidence.selection import DECIDING, Selection, Selector, known_of
 from verification.formats import RENDERERS, report_name
 from verification.lines import DatedLine, LedgerEnd
@@ -147,7 +149,7 @@ class _Content:
     def _selector(self, meter: Meter) -> Selector:
         lines = self._lines(meter)
         keys = [(line.meter, line.reading_type) for line in lines]
-        facts = replay.MeterFacts(
+        facts = MeterFacts(
             meter.gateway,
             self.sources.park.enterprise_of(meter),
             meter.parent or "",
@@ -157,20 +159,20 @@ class _Content:
             meter.max_power_w,
             {line.reading_type: line.role for line in lines},
             {
-                kind: replay.dated_of(self.declared[of, kind], kind, meter.max_power_w, meter.power_gap_s)
+                kind: dated_of(self.declared[of, kind], kind, meter.max_power_w, meter.power_gap_s)
                 for of, kind in keys
             },
         )
         known = {key: known_of(self.events.get(key, ())) for key in keys}
         return Selector(self.journal, meter.id, facts, known, self.span)
 
-    def _cited(self, meter: Meter) -> set[replay.Where]:
+    def _cited(self, meter: Meter) -> set[Where]:
         balances = [line.balance for line in self._lines(meter)]
         brackets = [b for balance in balances for b in (*balance.opening_bracket, *balance.closing_bracket)]
         return {(bracket.segment, bracket.index) for bracket in brackets}
 
     @cached_property
-    def declared(self) -> dict[replay.Key, DeclaredTotal]:
+    def declared(self) -> dict[Key, DeclaredTotal]:
         """Ratios and exchanges of every total as they were declared at the close; now, where the document does not say."""
         meters = {meter.id: meter for meter in self.meters}
         return {
@@ -188,7 +190,7 @@ class _Content:
         return end if end is not None and end.id == self.sources.ledger.ledger_id() else None
 
     @cached_property
-    def events(self) -> dict[replay.Key, list[EventRow]]:
+    def events(self) -> dict[Key, list[EventRow]]:
         """The ledger's events of the totals, as of the close."""
         ledger, then = self.sources.ledger, self._then
         listed = {(line.meter, line.reading_type) for line in self.document.meters}
@@ -197,7 +199,7 @@ class _Content:
             if then is None
             else ledger.events_as_of(DECIDING, then.change_seq, then.last_event)
         )
-        found: dict[replay.Key, list[EventRow]] = {}
+        found: dict[Key, list[EventRow]] = {}
         for row in rows:
             if (row.meter, row.reading_type) in listed:
                 found.setdefault((row.meter, row.reading_type), []).append(row)

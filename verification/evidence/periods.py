@@ -13,8 +13,8 @@ from metering.tariff import stretches
 from verification.accounting.periods import TotalPeriods, lines_of
 from verification.document import MonthDocument
 from verification.evidence import manifest as names
+from verification.evidence.births import Key
 from verification.evidence.facts import ELECTRIC, Difference, Facts, unlike
-from verification.evidence.replay import Key
 from verification.evidence.track import Column, Rows
 from verification.intervals import Odd, PeriodSum
 from verification.tariffs import Calendars

@@ -7,7 +7,7 @@ tag 2: a node, its left subtree and its right one follow. A tree of n leaves has
 
 import struct
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ _BLOCK = struct.Struct(">QI")
 _SIZE = struct.Struct(">I")
 _HASH, _RECORD, _NODE = 0, 1, 2
 _DIGEST_SIZE = 32
+_LEAF_HEAD = 1 + _SIZE.size
 
 
 class ProofError(Exception):
@@ -72,75 +73,82 @@ def blocks(chunks: Iterator[bytes], *, hashed: bool = True) -> Iterator[Block]:
 
     Where somebody else checks the roots, they need not be `hashed`: they are empty then.
     """
-    digest = _sha256 if hashed else _nothing
     data, enough = b"", 0
     for chunk in chunks:
         data += chunk
         if len(data) >= enough:
             at = 0
-            while (found := _block(data, at, digest)) is not None:
+            while (found := _block(data, at, hashed)) is not None:
                 block, at = found
                 yield block
             data = data[at:]
             enough = 2 * len(data)  # so that a block of many chunks is not begun again at each of them
     at = 0
     while at < len(data):
-        if (found := _block(data, at, digest)) is None:
+        if (found := _block(data, at, hashed)) is None:
             raise ProofError("it ends within a block")
         block, at = found
         yield block
 
 
-def _sha256(data: bytes) -> bytes:
-    return sha256(data).digest()
-
-
-def _nothing(_data: bytes) -> bytes:
-    return b""
-
-
-def _block(data: bytes, at: int, digest: Callable[[bytes], bytes]) -> tuple[Block, int] | None:
+def _block(data: bytes, at: int, hashed: bool) -> tuple[Block, int] | None:
     """The block that begins at a place, and where it ends; None when the data ends before."""
     if len(data) - at < _BLOCK.size:
         return None
     segment, count = _BLOCK.unpack_from(data, at)
     if count == 0:
         raise ProofError(f"segment {segment} without records")
-    tree = _Tree(data, at + _BLOCK.size, digest)
+    tree = _Tree(data, at + _BLOCK.size, hashed)
     try:
-        root = tree.root(0, count)
-    except IndexError:
+        root = tree.root(count)
+    except (IndexError, struct.error):
         return None
     return Block(segment, tree.records, root), tree.at
 
 
 class _Tree:
-    """A pruned tree being read; IndexError where the data ends before it."""
+    """A pruned tree being read; IndexError or struct.error where the data ends before it."""
 
-    def __init__(self, data: bytes, at: int, digest: Callable[[bytes], bytes]) -> None:
-        self._data, self.at, self._digest = data, at, digest
+    def __init__(self, data: bytes, at: int, hashed: bool) -> None:
+        self._data, self.at, self._hashed = data, at, hashed
         self.records: list[tuple[int, bytes]] = []
 
-    def root(self, low: int, high: int) -> bytes:
-        data, at = self._data, self.at
-        tag = data[at]
-        if tag == _RECORD and high - low == 1:
-            begin = at + 1 + _SIZE.size
-            self.at = self._within(begin + int.from_bytes(data[at + 1 : begin]))
-            record = data[begin : self.at]
-            self.records.append((low, record))
-            return self._digest(b"\x00" + record)
-        if tag == _HASH:
-            self.at = self._within(at + 1 + _DIGEST_SIZE)
-            return data[at + 1 : self.at]
-        if tag != _NODE or high - low == 1:
-            raise ProofError(f"tag {tag} where none such can stand")
-        self.at = at + 1
-        middle = low + split(high - low)
-        left = self.root(low, middle)
-        return self._digest(b"\x01" + left + self.root(middle, high))
+    def root(self, size: int) -> bytes:
+        """Of a tree of so many leaves. A left subtree comes before its right one."""
+        data, at, low, hashed = self._data, self.at, 0, self._hashed
+        left: list[bytes] = []
+        right: list[int] = []
+        """Of every node whose subtrees are being read: the size of its right one, 0 from where that one begins."""
+        while True:
+            while data[at] == _NODE and size > 1:
+                right.append(size - split(size))
+                size, at = size - right[-1], at + 1
+            value, at = self._leaf(at, low, size)
+            low += size
+            while right and not right[-1]:
+                right.pop()
+                value = sha256(b"\x01" + left.pop() + value).digest() if hashed else left.pop()
+            if not right:
+                self.at = at
+                return value
+            left.append(value)
+            size, right[-1] = right[-1], 0
 
-    def _within(self, end: int) -> int:
-        if end > len(self._data):
+    def _leaf(self, at: int, low: int, size: int) -> tuple[bytes, int]:
+        """The hash of a record, or of a subtree of some size without any; and where it ends."""
+        data = self._data
+        tag = data[at]
+        if tag == _RECORD and size == 1:
+            begin = at + _LEAF_HEAD
+            end = begin + _SIZE.unpack_from(data, at + 1)[0]
+            record = data[begin:end]
+            self.records.append((low, record))
+            value = sha256(b"\x00" + record).digest() if self._hashed else b""
+        elif tag == _HASH:
+            end = at + 1 + _DIGEST_SIZE
+            value = data[at + 1 : end]
+        else:
+            raise ProofError(f"tag {tag} where none such can stand")
+        if end > len(data):
             raise IndexError
-        return end
+        return value, end

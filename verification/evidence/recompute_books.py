@@ -103,15 +103,19 @@ class Books:
     def sum_of(self, role: str) -> int | None:
         return added(self.energy[key] for key in self.role(role))
 
-    def formula(self, energy: Energies, kind: str, scope: str) -> int | None:
-        """The totals of each role of a boundary formula, added or taken off; None where nothing is added."""
+    def terms(self, kind: str, scope: str) -> list[tuple[int, tuple[str, str]]]:
+        """The totals of each role of a boundary formula, and whether they are added or taken off."""
         mine = scope if kind == "enterprise" and self.kind == "park" else None
-        terms = [
+        return [
             (int(row["sign"]), key)
             for row in self.formulas
             if (row["kind"], row["scope"]) == (kind, scope)
             for key in self.role(row["role"], mine)
         ]
+
+    def formula(self, energy: Energies, kind: str, scope: str) -> int | None:
+        """What they come to; None where nothing is added."""
+        terms = self.terms(kind, scope)
         if all(sign < 0 for sign, _key in terms):
             return None
         return added(None if (wh := energy[key]) is None else sign * wh for sign, key in terms)

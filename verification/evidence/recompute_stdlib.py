@@ -15,6 +15,7 @@ import csv
 import hashlib
 import io
 import json
+import re
 import struct
 import sys
 import zipfile
@@ -23,13 +24,17 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime
 from fractions import Fraction
-from math import ceil, floor
+from itertools import chain
+from math import ceil, floor, isfinite
+from pathlib import Path
 from typing import Any
 
 # In a pack each of these lines is that module's text.
 from verification.evidence.integral import Integral
-from verification.evidence.judge import BEYOND, Begins, Dated, Entry, Judge, Swap, Unit, position_at
+from verification.evidence.judge import BEYOND, Begins, Dated, Judge, Swap, Unit
 from verification.evidence.recompute_books import Books, table_of_differences
+from verification.evidence.recompute_quarters import Quarters
+from verification.evidence.recompute_totals import Total, stood
 from verification.evidence.recompute_wire import (
     FLOATS,
     Journal,
@@ -42,6 +47,7 @@ from verification.evidence.recompute_wire import (
 )
 
 PREVIOUS = "previous.json"
+UNLISTED = {"manifest.json", "manifest.sig", "public-key.pem"}
 ADJUSTING = ("rollover", "reset", "step_back", "exchange", "ratio_change")
 KILO = {"": 0, "k": 3, "M": 6, "G": 9}
 UNITS = {
@@ -74,41 +80,6 @@ def of(row: dict[str, str]) -> Key:
     return row["meter"], row["reading_type"]
 
 
-class Total:
-    """One total of one meter: its readings until all are there, then where it stood and what happened to it."""
-
-    def __init__(self, dated: Dated, begins: Begins | None) -> None:
-        self.dated, self.begins = dated, begins
-        self.entries: list[Entry] = []
-
-    def keep(self, t: int, count: int, unit: Unit) -> None:
-        """A reading; those up to the one that the month begins with are left out."""
-        segment = self.dated.segment_at(t)
-        worth = unit.base * self.dated.segments[segment][1]
-        register = count * worth.numerator // worth.denominator
-        first = (self.begins.t, self.begins.register) if self.begins else (-1, 0)
-        # Of powers the first one is needed itself: energy lies between it and the next.
-        kept = (t, register) >= first if self.dated.gap_ms else (t, register) > first
-        if abs(register) < self.dated.within(segment) and kept:
-            self.entries.append(Entry(t, register, unit))
-
-    def judged(self, ledger: Iterator[dict[str, str]]) -> Judge | Integral:
-        """They count in the order of their time, of equal times the smaller first; powers from where the ledger stood."""
-        judge = Integral(self.dated) if self.dated.gap_ms else Judge(self.dated, self.begins)
-        judge.take(sorted(self.entries, key=lambda entry: entry[:2]))
-        if isinstance(judge, Integral):
-            ends = ("start_ms", "opening"), ("end_ms", "closing")
-            judge.anchor((int(row[time]), int(row[position])) for row in ledger for time, position in ends)
-        return judge
-
-
-def stood(judge: Judge | Integral, t: int) -> int | None:
-    """Where a total stood; None where no two readings that count enclose the time."""
-    if isinstance(judge, Judge):
-        return position_at(judge.points, t)
-    return judge.at(t) if judge.points and judge.points[0].t <= t <= judge.points[-1].t else None
-
-
 class Pack:
     """The pack's tables, and its totals as frames are fed."""
 
@@ -135,12 +106,16 @@ class Pack:
         self.known: dict[str, dict[Any, tuple[Key, int, Unit, float]]] = defaultdict(dict)
         self.energy: dict[Key, int | None] = {}
         """Base units of every total's month, as recomputed."""
+        self.judges: dict[Key, Judge | Integral] = {}
         self.frames = 0
 
+    def rows(self, name: str) -> Iterator[dict[str, str]]:
+        if name in self.archive.namelist():
+            with self.archive.open(name) as file:
+                yield from csv.DictReader(io.TextIOWrapper(file, "utf-8-sig", newline=""))
+
     def table(self, name: str) -> list[dict[str, str]]:
-        if name not in self.archive.namelist():
-            return []
-        return list(csv.DictReader(io.StringIO(self.archive.read(name).decode("utf-8-sig"), newline="")))
+        return list(self.rows(name))
 
     def feed(self, record: bytes) -> None:
         """A record: received_ms int64, topic length uint16, payload length uint32 (little-endian), topic, payload."""
@@ -183,12 +158,14 @@ class Pack:
             raw, t = number_of(payload, metric[0], kind), metric[3][2] if 3 in metric else sent
             if raw is None or t is None:
                 continue
-            self.totals[key].keep(t, round(raw * counts) if isinstance(raw, float) else raw, unit)
+            count = raw * counts if isinstance(raw, float) else raw
+            if isfinite(count):
+                self.totals[key].keep(t, round(count), unit)
 
     def journal_differences(self) -> Iterator[str]:
         """Feeds every record on the way; names segments that do not lead to the chain that the document states."""
-        chain = json.loads(self.archive.read("journal/chain.json"))
-        value, at, last = bytes.fromhex(chain["chain_before"]), chain["first"] - 1, b""
+        part = json.loads(self.archive.read("journal/chain.json"))
+        value, at, last = bytes.fromhex(part["chain_before"]), part["first"] - 1, b""
         with (
             self.archive.open("journal/roots.bin") as roots,
             self.archive.open("journal/records.bin") as records,
@@ -283,7 +260,14 @@ class Pack:
         return found
 
     def judged(self, key: Key) -> Judge | Integral:
-        return self.totals[key].judged(row for row in self.table("ledger.csv") if of(row) == key)
+        ledger = self.rows("ledger.csv") if self.totals[key].dated.gap_ms else ()
+        return self.totals[key].judged(row for row in ledger if of(row) == key)
+
+    def followed(self, key: Key) -> Judge | Integral:
+        """The same, kept: of totals that a formula counts or a bill names."""
+        if key not in self.judges:
+            self.judges[key] = self.judged(key)
+        return self.judges[key]
 
     def beside(self, key: Key, holes: list[tuple[int, int]]) -> int | None:
         """What the frames give of the month outside some times, which are in order; None where they do not reach."""
@@ -299,12 +283,22 @@ class Pack:
 
     def book_differences(self) -> Iterator[str]:
         """What adds meters up, and what facts and factors add to it."""
-        for place, said, found in Books(self.document, self.table, self.energy, self.reported()).figures():
+        books = Books(self.document, self.table, self.energy, self.reported())
+        quarters = Quarters(books, self.rows("ledger.csv"), self.stood_at, self.known_between)
+        yield from quarters.row_differences()
+        for place, said, found in chain(books.figures(), quarters.lines()):
             for name, value in found.items():
                 told = (said or {}).get(name)
                 if said is None or (None if told is None else Fraction(told)) != value:
                     yield f"document.json {place}.{name}: document {told}, recomputed {value}"
                 say(f"{place}.{name} = {'not determined' if value is None else value}")
+
+    def stood_at(self, key: Key, t: int) -> int | None:
+        return stood(self.followed(key), t)
+
+    def known_between(self, key: Key, start: int, end: int) -> bool:
+        judge = self.followed(key)
+        return isinstance(judge, Judge) or not any(judge.gaps(start, end))
 
     def revision_differences(self) -> Iterator[str]:
         """The table of differences from the revision before, whose document the pack carries."""
@@ -325,8 +319,12 @@ class Pack:
             say(f"  {path}: {' -> '.join(text or '-' for text in found[path])}")
 
     def file_differences(self) -> Iterator[str]:
-        """Every file against the manifest."""
-        for line in json.loads(self.archive.read("manifest.json"))["files"]:
+        """Every file against the manifest; there may be no other one, and none twice."""
+        listed, there = json.loads(self.archive.read("manifest.json"))["files"], self.archive.namelist()
+        for name in sorted({line["name"] for line in listed} ^ ({*there} - UNLISTED)):
+            yield f"{name}: {'not listed in the manifest' if name in there else 'missing'}"
+        yield from (f"{name}: twice in the pack" for name in there if there.count(name) > 1)
+        for line in listed:
             digest = hashlib.sha256()
             with self.archive.open(line["name"]) as file:
                 for chunk in iter(lambda file=file: file.read(1 << 20), b""):  # type: ignore[misc]  # bound at once
@@ -344,6 +342,11 @@ def differences(path: str, older: str | None = None) -> Iterator[str]:
                 yield f"{PREVIOUS} is not the document of {older}"
     with zipfile.ZipFile(path) as archive:
         pack = Pack(archive)
+        said = re.match(r"(.+_\d{4}-\d{2}_r\d+)_evidence", Path(path).name)
+        own = f"{pack.document['scope']['id']}_{pack.document['month']}_r{pack.document['revision']}"
+        if said and said[1] != own:
+            yield f"{Path(path).name}: it is the pack of {own}"
+        say(own)
         yield from pack.file_differences()
         yield from pack.journal_differences()
         yield from pack.figure_differences()
@@ -360,9 +363,13 @@ def main(arguments: list[str]) -> int:
         found = next(differences(*arguments), None)
     except (
         ValueError,
-        KeyError,
-        IndexError,
+        TypeError,
+        LookupError,
+        ArithmeticError,
         OSError,
+        EOFError,
+        RuntimeError,
+        csv.Error,
         zipfile.BadZipFile,
         struct.error,
         zlib.error,

@@ -1,148 +1,36 @@
 """The month again from frames alone: plain codec, Python integers and fractions, each total judged in time order.
 
 Shares nothing with `stream/`: it follows design decisions 5 to 7 and decision record 0004 as written, and is held against
-the stored intervals. Memory holds a few small columns per total, not the frames.
+the stored intervals. Memory holds a few small columns per total and some frames per meter.
 """
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import suppress
-from fractions import Fraction
-from math import ceil, isfinite
-from typing import NamedTuple
 
-from metering.dated import DeclaredTotal
-from metering.frames import (
-    PROPERTY_MODULUS,
-    PROPERTY_RESOLUTION,
-    PROPERTY_SCALE,
-    PROPERTY_SIGN,
-    PROPERTY_UNIT,
-)
 from metering.intervals import Span
 from metering.protobuf_wire import DecodeError
-from metering.reading_types import INTEGRATED, READING_TYPES
-from metering.sparkplug import (
-    FLOATS,
-    SIGNED_BITS,
-    UNSIGNED_BITS,
-    Metric,
-    Property,
-    Value,
-    decode,
-    typed_value,
-)
+from metering.sparkplug import Value, decode
 from metering.topics import MessageType, parse_topic
-from metering.units import UNITS
 from storage.segment import unpack_all
 from verification.evidence import lean
-from verification.evidence.judge import BEYOND, Begins, Dated, Swap, Unit
+from verification.evidence.births import Declared, Key, MeterFacts, Power, declarations
+from verification.evidence.judge import Begins, Unit
 from verification.evidence.powers import PowerTotal
+from verification.evidence.stack import Stack
 from verification.evidence.total import Reading, Told, Total
+from verification.evidence.track import Column
 
-_PER_HOUR = {"Wh": Fraction(1), "varh": Fraction(1), "kJ": Fraction(18, 5)}
-"""Base units that 1 W makes in an hour."""
-_MAX_EXPONENT = 18
 _HEAD_SIZE = 14
 """Of a record: time int64, length of topic uint16, length of payload uint32 (storage/segment.py)."""
+_PILE = 512
+"""Frames of a meter that are kept to be read at once: a thousand meters' are 70 MB. Ours."""
 
-Key = tuple[str, str]
-"""Meter and reading type of a total."""
 Where = tuple[int, int]
 """Segment, and record within it."""
-
-
-class MeterFacts(NamedTuple):
-    """What the registry says of a meter."""
-
-    gateway: str
-    enterprise: str
-    parent: str
-    """Empty: none."""
-    children_elsewhere: int
-    """Children that belong to another scope; their frames are not in this pack."""
-    ct: Fraction
-    pt: Fraction
-    max_power_w: int | None
-    roles: Mapping[str, str]
-    dated: Mapping[str, Dated]
-    """By reading type: ratios and exchanges."""
-
-    def total_of(self, metric: str) -> str:
-        """The total that a metric stands for: itself, or what is integrated from a power."""
-        return INTEGRATED.get(metric, metric)
-
-
-def dated_of(declared: DeclaredTotal, reading_type: str, max_power_w: int | None, power_gap_s: int) -> Dated:
-    """What the registry declares of a total, as the judge takes it."""
-    swaps = tuple(Swap(*swap) for swap in declared.swaps)
-    per_hour = ceil(_PER_HOUR.get(READING_TYPES[reading_type].unit, Fraction(0)) * (max_power_w or 0))
-    gap_ms = power_gap_s * 1000 if reading_type in INTEGRATED.values() else 0
-    return Dated(tuple((s.since_ms, s.ratio) for s in declared.segments), swaps, per_hour, gap_ms)
-
-
-class Declared(NamedTuple):
-    """What a birth and the registry say of a total."""
-
-    key: Key
-    datatype: int
-    unit: Unit
-    counts_per_raw: float
-    since: tuple[int, ...]
-    """Where the ratio segments begin."""
-    worth: tuple[tuple[int, int, int, int], ...]
-    """Per segment: base units per count (numerator, denominator), those of one count rounded up, and what a register stays below."""
-    changing: bool
-    """Whether there is more than one segment."""
-    plain_below: int
-    """An integer on the wire below it is the value itself, sign or no sign; 0: none is."""
-
-    def read(self, value: Value, time: int | None) -> Reading | None:
-        """The reading in a wire value; None when it carries no number that counts."""
-        raw = self._number(value)
-        if raw is None or time is None or time >> 63:
-            return None
-        # One float64 product, rounded half to even: the rounding that the frame's contract states.
-        count = raw if isinstance(raw, int) else round(raw * self.counts_per_raw)
-        num, den, grain, within = self.worth[bisect_left(self.since, time) - 1 if self.changing else 0]
-        register = count * num // den
-        if abs(register) >= within or (isinstance(raw, float) and abs(count) >= BEYOND):
-            return None
-        return Reading(time, raw, count, register, grain, register)
-
-    def _number(self, value: Value) -> int | float | None:
-        """The value as its data type says."""
-        if type(value) is int and value < self.plain_below:
-            return value  # what most are, at once
-        try:
-            raw = typed_value(value, self.datatype)
-        except DecodeError:
-            return None
-        if isinstance(raw, bool) or not isinstance(raw, int | float) or not isfinite(raw):
-            return None
-        return None if isinstance(raw, int) and raw >> 63 > 0 else raw
-
-
-class Power(NamedTuple):
-    """The same of a power, which is taken in whole mW."""
-
-    key: Key
-    total: Declared
-    """As a balance reads it: in W."""
-    exact: Declared
-    """In mW: a float is rounded to whole ones on the meter's own side."""
-
-    def read(self, value: Value, time: int | None) -> Reading | None:
-        """The reading in a wire value; None when it carries no number that counts."""
-        said, found = self.total.read(value, time), self.exact.read(value, time)
-        if said is None or found is None:
-            return None
-        return found._replace(counts=said.counts, shown=said.register)
-
-    @property
-    def unit(self) -> Unit:
-        """Of its readings."""
-        return self.exact.unit
+NOWHERE: Where = (0, 0)
+"""Of a record whose place nobody asks for; segments count from 1."""
+Known = Mapping[int | str, Declared | Power]
+"""The totals that the birth in force declares, by alias, or by name where it gives none."""
 
 
 class Reader:
@@ -152,30 +40,24 @@ class Reader:
         self, meters: Mapping[str, MeterFacts], take: Callable[[Key, Where, Reading, Unit], None]
     ) -> None:
         self._meters, self._take_reading = meters, take
-        self._declared: dict[str, dict[int | str, Declared | Power]] = {}
-        self._shapes: dict[str, lean.Shapes] = {}
+        self._declared: dict[str, Known] = {}
         self._routes: dict[bytes, tuple[MessageType | None, str]] = {}
         self.frames = 0
 
     def feed(self, where: Where, record: bytes) -> None:
         """A record; those that are neither a birth nor data of a meter in the registry mean nothing here."""
-        size = int.from_bytes(record[8:10], "little")
-        topic = record[_HEAD_SIZE : _HEAD_SIZE + size]
-        if topic not in self._routes:
+        end = _HEAD_SIZE + record[8] + (record[9] << 8)
+        route = self._routes.get(record[_HEAD_SIZE:end])
+        if route is None:
             (item,) = unpack_all(record)
-            self._routes[topic] = self._route(item.topic)
-        kind, meter = self._routes[topic]
-        payload = record[_HEAD_SIZE + size :]
+            route = self._routes[record[_HEAD_SIZE:end]] = self._route(item.topic)
+        kind, meter = route
         if kind is MessageType.DDATA:
-            if meter in self._declared:
-                self._data(where, payload, self._declared[meter], self._shapes[meter])
-            else:
-                self._data(where, payload, {}, lean.Shapes(()))
+            self._data(where, meter, record[end:])
         elif kind is MessageType.DBIRTH:
             with suppress(DecodeError):
-                metrics = decode(payload).metrics
-                self._declared[meter] = dict(_declarations(meter, self._meters[meter], metrics))
-                self._shapes[meter] = lean.Shapes(self._declared[meter])
+                metrics = decode(record[end:]).metrics
+                self._born(meter, dict(declarations(meter, self._meters[meter], metrics)))
 
     def _route(self, topic: str) -> tuple[MessageType | None, str]:
         """What a topic's records mean here, and whose they are."""
@@ -185,10 +67,12 @@ class Reader:
             return None, ""
         return found.type, found.meter
 
-    def _data(
-        self, where: Where, payload: bytes, known: Mapping[int | str, Declared | Power], shapes: lean.Shapes
-    ) -> None:
-        usual = shapes.read(payload)
+    def _born(self, meter: str, known: Known) -> None:
+        self._declared[meter] = known
+
+    def _data(self, where: Where, meter: str, payload: bytes) -> None:
+        known = self._declared.get(meter, {})
+        usual = lean.read(payload, known)
         if usual is not None:
             self.frames += 1
             t_ms, found = usual
@@ -210,10 +94,66 @@ class Reader:
             self._take_reading(declared.key, where, reading, declared.unit)
 
 
-class Replay:
-    """Feed it a pack's records in journal order; ask its totals."""
+class PileReader(Reader):
+    """Reads frames of a meter many at once, in no order; those that are cited, one by one. `end` when all are fed."""
 
-    def __init__(self, span: Span, meters: Mapping[str, MeterFacts], opening: Mapping[Key, Begins]) -> None:
+    def __init__(
+        self,
+        meters: Mapping[str, MeterFacts],
+        take: Callable[[Key, Where, Reading, Unit], None],
+        take_all: Callable[[Key, Column, Column, Unit], None],
+        cited: Container[Where],
+    ) -> None:
+        super().__init__(meters, take)
+        self._take_all, self._cited = take_all, cited
+        self._piles: dict[str, list[bytes]] = {}
+        """Frames of a meter since its birth, not read yet."""
+        self._stacks: dict[str, Stack] = {}
+
+    def end(self) -> None:
+        """Read what is still there."""
+        for meter in self._piles:
+            self._clear(meter)
+
+    def _born(self, meter: str, known: Known) -> None:
+        if meter in self._piles:
+            self._clear(meter)
+        super()._born(meter, known)
+        self._piles[meter], self._stacks[meter] = [], Stack(known)
+
+    def _data(self, where: Where, meter: str, payload: bytes) -> None:
+        pile = self._piles.get(meter)
+        if pile is None or where in self._cited:
+            super()._data(where, meter, payload)
+            return
+        pile.append(payload)
+        if len(pile) == _PILE:
+            self._clear(meter)
+
+    def _clear(self, meter: str) -> None:
+        """Read a meter's pile."""
+        pile, known = self._piles[meter], self._declared[meter]
+        found, left = self._stacks[meter].read(pile)
+        self.frames += len(pile) - len(left)
+        for alias, times, values in found:
+            declared = known[alias]
+            registers, counting = declared.column(values, times)
+            self._take_all(declared.key, times[counting], registers[counting], declared.unit)
+        for place in left:
+            super()._data(NOWHERE, meter, pile[place])
+        pile.clear()
+
+
+class Replay:
+    """Feed it a pack's records in journal order, `end`, and ask its totals."""
+
+    def __init__(
+        self,
+        span: Span,
+        meters: Mapping[str, MeterFacts],
+        opening: Mapping[Key, Begins],
+        cited: Iterable[tuple[Key, Where]] = (),
+    ) -> None:
         self.totals = {
             (meter, kind): (PowerTotal if facts.dated[kind].gap_ms else Total)(
                 span, facts.dated[kind], opening.get((meter, kind))
@@ -221,11 +161,11 @@ class Replay:
             for meter, facts in meters.items()
             for kind in facts.roles
         }
-        self.cited: dict[tuple[Key, Where], Reading | None] = {}
-        """Set its keys to the readings that are to be kept."""
-        self._cited_places: frozenset[Where] | None = None
-        self._reader = Reader(meters, self._take)
-        self.feed = self._reader.feed
+        self.cited: dict[tuple[Key, Where], Reading | None] = dict.fromkeys(cited)
+        """Readings that are to be kept, by where they stand."""
+        places = frozenset(place for _key, place in self.cited)
+        self._reader = PileReader(meters, self._take, self._take_all, places)
+        self.feed, self.end = self._reader.feed, self._reader.end
 
     @property
     def frames(self) -> int:
@@ -241,75 +181,9 @@ class Replay:
         self._reader.frames += frames
 
     def _take(self, key: Key, where: Where, reading: Reading, unit: Unit) -> None:
-        if self._is_cited(where) and (key, where) in self.cited:
+        if (key, where) in self.cited:
             self.cited[key, where] = reading
         self.totals[key].feed(reading, unit)
 
-    def _is_cited(self, where: Where) -> bool:
-        if self._cited_places is None:
-            self._cited_places = frozenset(place for _key, place in self.cited)
-        return where in self._cited_places
-
-
-def _declarations(
-    meter: str, facts: MeterFacts, metrics: tuple[Metric, ...]
-) -> Iterator[tuple[int | str, Declared | Power]]:
-    for metric in metrics:
-        declared = _declaration(meter, facts, metric)
-        if declared is not None:
-            yield metric.name or "" if metric.alias is None else metric.alias, declared
-
-
-def _declaration(meter: str, facts: MeterFacts, metric: Metric) -> Declared | Power | None:
-    name, properties, datatype = metric.name or "", metric.properties or {}, metric.datatype or 0
-    kind, unit = facts.total_of(name), UNITS.get(str(properties.get(PROPERTY_UNIT, "")))
-    if kind not in facts.roles or unit is None or unit.base != READING_TYPES[name].unit:
-        return None
-    scale, resolution = (properties.get(name, 0) for name in (PROPERTY_SCALE, PROPERTY_RESOLUTION))
-    if (
-        not isinstance(scale, int)
-        or not isinstance(resolution, int)
-        or max(abs(scale), abs(resolution)) > _MAX_EXPONENT
-    ):
-        return None
-    if datatype not in FLOATS and datatype not in SIGNED_BITS and datatype not in UNSIGNED_BITS:
-        return None
-    per_raw, count = (
-        unit.factor * Fraction(10) ** scale,
-        Fraction(10) ** resolution if datatype in FLOATS else Fraction(1),
-    )
-    said = _worth(
-        (meter, kind), datatype, facts.dated[kind], count, Unit(per_raw * count, _modulus(properties))
-    )
-    if kind == name:
-        return said
-    sign = -1 if properties.get(PROPERTY_SIGN) == -1 else 1
-    whole = 1 / (1000 * per_raw) if datatype in FLOATS else Fraction(1)  # of a float: raw units in 1 mW
-    exact = _worth((meter, kind), datatype, facts.dated[kind], whole, Unit(1000 * per_raw * whole, sign=sign))
-    return None if said is None or exact is None else Power((meter, kind), said, exact)
-
-
-def _worth(key: Key, datatype: int, dated: Dated, count: Fraction, unit: Unit) -> Declared | None:
-    """`count` is how many raw units one count is."""
-    worth = tuple(unit.base * ratio for _since, ratio in dated.segments)
-    if any(max(value.as_integer_ratio()) >= BEYOND for value in (unit.base, *worth)):
-        return None
-    return Declared(
-        key, datatype, unit, float(1 / count),
-        tuple(since for since, _ratio in dated.segments),
-        tuple((*value.as_integer_ratio(), ceil(value), dated.within(i)) for i, value in enumerate(worth)), len(worth) > 1,
-        _plain_below(datatype),
-    )  # fmt: skip
-
-
-def _plain_below(datatype: int) -> int:
-    if datatype in FLOATS:
-        return 0
-    bits = UNSIGNED_BITS[datatype] if datatype in UNSIGNED_BITS else SIGNED_BITS[datatype] - 1
-    return 1 << min(bits, 63)
-
-
-def _modulus(properties: Mapping[str, Property]) -> int:
-    """Older gateways declare it as text."""
-    text = str(properties.get(PROPERTY_MODULUS, ""))
-    return int(text) if text.isdecimal() and int(text) < BEYOND else 0
+    def _take_all(self, key: Key, times: Column, registers: Column, unit: Unit) -> None:
+        self.totals[key].feed_all(times, registers, unit)

@@ -9,9 +9,10 @@ from metering.intervals import Span
 from storage.ledger import EventRow
 from storage.shifts import FROZEN, SETTLED, SHIFTING, Shifts, shifts_of
 from storage.slices import JournalSlice, Place
+from verification.evidence.births import Key, MeterFacts
 from verification.evidence.integral import Integral
 from verification.evidence.judge import WITNESSES, Begins, Entry, Judge, Unit
-from verification.evidence.replay import Key, MeterFacts, Reader, Where
+from verification.evidence.replay import Reader, Where
 from verification.evidence.total import Reading
 
 WARM_UP = 16

@@ -1,16 +1,14 @@
 """The ledger's intervals in a pack, held against replayed ones: whole columns at once, single rows only to name what differs."""
 
-import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, zip_longest
-from operator import itemgetter
+from itertools import zip_longest
 
 import numpy as np
 
 from metering.intervals import QUARTER_MS
 from verification.evidence import tables
-from verification.evidence.replay import Key
+from verification.evidence.births import Key
 from verification.evidence.track import LARGEST, Column, Rows
 
 COMPARED = (
@@ -35,10 +33,10 @@ class Stored:
     factors: Texts
 
     @classmethod
-    def of(cls, rows: Iterable[Sequence[str]]) -> "Stored":
+    def of(cls, lines: Sequence[str]) -> "Stored":
         """ValueError when a row has more or fewer cells than the table has columns."""
-        columns = tuple(zip(tables.LEDGER_COLUMNS, *rows, strict=True))
-        return cls(tuple(columns[place][1:] for place in _PLACES), columns[_FACTOR][1:])
+        columns = _cells(lines)
+        return cls(tuple(columns[place] for place in _PLACES), columns[_FACTOR])
 
     def __len__(self) -> int:
         return len(self.factors)
@@ -72,12 +70,36 @@ def read_stored(
 ) -> Iterator[tuple[Key, Stored]]:
     """The totals of ledger.csv, in its order; ValueError when it is no such table. `keep` is asked of meters."""
     lines = tables.lines(chunks)
-    head = next(csv.reader([next(lines, "")]), [])
+    head = next(tables.cells([next(lines, "")]), [])
     if tuple(head) != tables.LEDGER_COLUMNS:
         raise ValueError(f"columns {', '.join(head)}")
-    rows = csv.reader(line for line in lines if keep(line.partition(",")[0]))
-    for (meter, kind), group in groupby(rows, key=itemgetter(0, 1)):
-        yield (meter, kind), Stored.of(group)
+    line = next(lines, None)
+    while line is not None:
+        meter, kind = line.split(",", 2)[:2]
+        mine, line = _of_total(f"{meter},{kind},", line, lines, wanted=keep(meter))
+        if mine:
+            yield (meter, kind), Stored.of(mine)
+
+
+def _of_total(begin: str, line: str, lines: Iterator[str], *, wanted: bool) -> tuple[list[str], str | None]:
+    """From a line on, those that begin like that, none unless wanted; and the first one that does not."""
+    found = [line] if wanted else []
+    for following in lines:
+        if not following.startswith(begin):
+            return found, following
+        if wanted:
+            found.append(following)
+    return found, None
+
+
+def _cells(lines: Sequence[str]) -> list[Texts]:
+    """A text for each cell, by column. Where none is quoted, a comma and the end of a line are all that stands between two."""
+    text, many = "".join(lines), len(tables.LEDGER_COLUMNS)
+    plain = '"' not in text and text.count("\r") == text.count("\r\n") == len(lines)
+    if plain and all(line.count(",") == many - 1 for line in lines):
+        cells = text.replace("\r\n", ",").split(",")
+        return [tuple(cells[column:-1:many]) for column in range(many)]
+    return [column[1:] for column in zip(tables.LEDGER_COLUMNS, *tables.cells(lines), strict=True)]
 
 
 def _texts(rows: Rows, factors: Texts, ratios: Ratios) -> tuple[Texts, ...]:
@@ -86,7 +108,13 @@ def _texts(rows: Rows, factors: Texts, ratios: Ratios) -> tuple[Texts, ...]:
     marks = rows.edge_read.astype(np.int64), rows.quality, rows.closed.astype(np.int64)
     known = factors[: len(rows)] + ("",) * (len(rows) - len(factors))
     emissions = tuple(_emissions(rows, known, ratios))
-    return *(tuple(map(str, column.tolist())) for column in (*figures, *marks)), emissions
+    return *map(_text, (*figures, *marks)), emissions
+
+
+def _text(column: Column) -> Texts:
+    if len(column) and (column == column[0]).all():
+        return (str(column[0]),) * len(column)
+    return tuple(map(str, column.tolist()))
 
 
 def _emissions(rows: Rows, factors: Texts, ratios: Ratios) -> Iterable[str]:

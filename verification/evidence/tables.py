@@ -15,9 +15,10 @@ from storage.ledger import EventRow, IntervalRow
 from storage.shifts import FROZEN
 from verification.document import FactorLine, MonthDocument, ratio_text
 from verification.evidence import manifest as names
+from verification.evidence.births import Key, MeterFacts, dated_of
 from verification.evidence.facts import Formula
 from verification.evidence.judge import Begins, Event
-from verification.evidence.replay import Key, MeterFacts, Where, dated_of
+from verification.evidence.replay import Where
 from verification.evidence.total import TOLD
 
 LEDGER_COLUMNS = (
@@ -59,21 +60,32 @@ def csv_chunks(head: Iterable[str], rows: Iterable[Iterable[Cell]]) -> Iterator[
 
 
 def read_csv(chunks: Iterable[bytes]) -> Iterator[dict[str, str]]:
-    """Rows of a CSV file as we write it: no cell holds a line break but a quoted one."""
-    return csv.DictReader(lines(chunks))
+    """Rows of a CSV file as we write it: no cell holds a line break but a quoted one. ValueError when it is none."""
+    rows = cells(lines(chunks))
+    head = next(rows, [])
+    return (dict(zip(head, row, strict=True)) for row in rows)
+
+
+def cells(text: Iterable[str]) -> Iterator[list[str]]:
+    """Of every row in some lines; ValueError when they are no CSV."""
+    try:
+        yield from csv.reader(text)
+    except csv.Error as error:
+        raise ValueError(str(error)) from error
 
 
 def lines(chunks: Iterable[bytes]) -> Iterator[str]:
     """Of a CSV file as we write it."""
-    rest = b""
-    first = True
+    rest, encoding = b"", "utf-8-sig"
     for chunk in chunks:
-        *whole, rest = (rest + chunk).split(b"\n")
-        for line in whole:
-            yield (line.decode("utf-8-sig") if first else line.decode()) + "\n"
-            first = False
+        data = rest + chunk
+        end = data.rfind(b"\n") + 1
+        if end:
+            text, encoding = data[:end].decode(encoding), "utf-8"
+            yield from (line + "\n" for line in text[:-1].split("\n"))
+        rest = data[end:]
     if rest:
-        yield rest.decode()
+        yield rest.decode(encoding)
 
 
 def registry_tables(

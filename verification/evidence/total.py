@@ -73,11 +73,22 @@ class Total:
         """A reading; those up to the one that the month begins with are left out."""
         if (reading.t_ms, reading.register) <= self._from:
             return
-        if not self._known or unit is not self._known[-1]:
-            self._known.append(unit)
         self._times.append(reading.t_ms)
         self._registers.append(reading.register)
-        self._units.append(len(self._known) - 1)
+        self._units.append(self._place_of(unit))
+
+    def feed_all(self, times: Column, registers: Column, unit: Unit) -> None:
+        """Readings of one unit."""
+        first, register = self._from
+        later = (times > first) | ((times == first) & (registers > register))
+        self._times.frombytes(times[later].tobytes())
+        self._registers.frombytes(registers[later].tobytes())
+        self._units.extend([self._place_of(unit)] * int(later.sum()))
+
+    def _place_of(self, unit: Unit) -> int:
+        if not self._known or unit is not self._known[-1]:
+            self._known.append(unit)
+        return len(self._known) - 1
 
     def _entries(self) -> Iterator[Entry]:
         """By time, of equal times the smaller first."""
@@ -104,7 +115,8 @@ class Total:
 
     def _plain(self) -> Track | None:
         """The points of a usual month, in which nothing has to be judged: each reading newer, none lower, none above the rated power."""
-        t, register = np.array(self._times, np.int64), np.array(self._registers, np.int64)
+        order = np.argsort(self._times)
+        t, register = np.array(self._times, np.int64)[order], np.array(self._registers, np.int64)[order]
         begins = self._begins
         if self._dated.swaps or len(self._dated.segments) > 1 or not len(t):
             return None

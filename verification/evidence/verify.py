@@ -18,18 +18,19 @@ from verification.document import Bracket, MonthDocument, parse
 from verification.evidence import manifest as names
 from verification.evidence import parallel, periods, signing, tables
 from verification.evidence.accounts import Accounts
+from verification.evidence.births import Key
 from verification.evidence.books import Packed, read_books
 from verification.evidence.container import DEFLATED, STORED, Container
 from verification.evidence.facts import Difference, Facts, Formula, unlike
 from verification.evidence.figures import Recount, Share
 from verification.evidence.manifest import ChainPart, FileLine, Manifest
 from verification.evidence.proof import ProofError, blocks
-from verification.evidence.replay import Key, Replay, Where
+from verification.evidence.replay import Replay, Where
 from verification.evidence.stored import read_stored
 
 _NEEDED = (
     names.DOCUMENT, names.RECORDS, names.ROOTS, names.CHAIN, names.LEDGER, names.OPENING, names.METERS, names.ROLES,
-    names.FORMULAS, names.FACTORS, names.EVENTS, names.RATIOS, names.EXCHANGES,
+    names.FORMULAS, names.FACTORS, names.EVENTS, names.RATIOS, names.EXCHANGES, names.FUELS, names.COAL,
 )  # fmt: skip
 _ROOT_SIZE = 32
 SPLIT_BYTES = 8_000_000
@@ -50,8 +51,6 @@ class Verdict:
     frames: int = 0
     totals: int = 0
     intervals: int = 0
-    accounts: bool = False
-    """Fuels, heat, certificates, totals, standard coal, production and bills were recomputed too: from release 3 of the pack on."""
 
     @property
     def equal(self) -> bool:
@@ -124,7 +123,7 @@ class _Check:
             )
         if self._container.read(names.PUBLIC_KEY) != signing.public_pem(key):
             yield Difference(names.PUBLIC_KEY, _("another key"), signing.key_id(key))
-        if manifest.schema not in {names.SCHEMA, names.WITHOUT_BOOKS}:
+        if manifest.schema != names.SCHEMA:
             yield Difference(f"{names.MANIFEST} schema", manifest.schema, names.SCHEMA)
 
     def _files(self) -> Iterator[Difference]:
@@ -143,8 +142,7 @@ class _Check:
             member, (size, _digest, crc) = self._container.members[name], self._container.content(name)
             if (member.size, member.crc) != (size, crc):
                 yield Difference(name, f"CRC {member.crc:08x}", f"{crc:08x}")
-        more = {names.FUELS, names.COAL} if manifest.schema == names.SCHEMA else set()
-        for name in sorted({*_NEEDED, *more} - listed):
+        for name in sorted(set(_NEEDED) - listed):
             yield Difference(name, _("missing"), _("a file of the pack"))
 
     def _file(self, line: FileLine) -> Iterator[Difference]:
@@ -170,6 +168,8 @@ class _Check:
     def _content(self) -> Iterator[Difference]:
         document = self._read_document()
         manifest, scope = self._manifest, document.scope
+        claimed, own = names.claimed(self._path.name), f"{scope.id}_{document.month}_r{document.revision}"
+        yield from unlike(self._path.name, claimed or own, own)
         said = (
             manifest.scope_kind,
             manifest.scope_id,
@@ -204,8 +204,8 @@ class _Check:
             Span(document.start_ms, document.end_ms),
             {meter: known for meter, known in facts.meters.items() if mine(meter)},
             {key: begins for key, (_where, begins) in facts.opening.items()},
+            _cited(document, facts),
         )
-        replay.cited = dict.fromkeys(_cited(document, facts))
         ledger = read_stored(self._container.chunks(names.LEDGER), mine)
         return Recount(document, facts, replay, ledger), replay
 
@@ -216,6 +216,7 @@ class _Check:
         for block in blocks(self._container.chunks(names.RECORDS), hashed=False):
             for index, record in block.records:
                 replay.feed((block.segment, index), record)
+        replay.end()
         return recount.share()
 
     def _figures(
@@ -229,17 +230,12 @@ class _Check:
         yield from self._journal(document, replay)
         try:
             yield from periods.unlike_rows(document, self._rows_or_none(names.TARIFFS))
-            if self._manifest.schema == names.SCHEMA:
-                accounts = Accounts(document, facts, self._read_books(document), recount)
-                yield from recount.differences(rest, accounts.substitutions)
-                yield from accounts.differences()
-                self._verdict.accounts = True
-            else:
-                yield from recount.differences(rest)
+            accounts = Accounts(document, facts, self._read_books(document), recount)
+            yield from recount.differences(rest, accounts.substitutions)
+            yield from accounts.differences()
         except (ValueError, KeyError, ArithmeticError) as error:
             raise _Unreadable(names.LEDGER, error) from error
-        if self._manifest.schema == names.SCHEMA:
-            yield from self._of_revision(document)
+        yield from self._of_revision(document)
         self._verdict.frames, self._verdict.totals = replay.frames, len(replay.totals)
         self._verdict.intervals = recount.intervals
 
@@ -328,6 +324,7 @@ class _Check:
                 self._verdict.segments += 1
         except (ProofError, CorruptError, ValueError) as error:
             raise _Unreadable(names.RECORDS, error) from error
+        replay.end()
         for root in roots:
             at += 1
             chain = chain_next(chain, at, root)
