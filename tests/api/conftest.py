@@ -274,7 +274,7 @@ def write_months(folder: Path, park: Park) -> None:
     with MonthStore(folder / "months.db") as store:
         store.add(rows)
     for row in rows:
-        for suffix in ("pdf", "xlsx", "json"):
+        for suffix in ("pdf", "xlsx", "json", "csv.zip"):
             (folder / "reports" / f"{report_stem(row)}.{suffix}").write_bytes(row.document)
 
 

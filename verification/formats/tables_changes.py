@@ -1,6 +1,7 @@
 """Table T10 of the monthly report: every figure that differs from the revision before, in words and with its unit."""
 
 import re
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
 from metering.dated import DISPLAY_UNITS
@@ -78,6 +79,14 @@ def changes(document: MonthDocument) -> Table:
     return Table(
         "T10", "更正", "Corrections against the revision before", columns, found, zh, en, printed=printed
     )
+
+
+def differing(found: Iterable[Change]) -> Iterator[tuple[Change, tuple[str, ...], bool]]:
+    """Each change with the five cells of T10 as they are printed, in its order, and whether it only leads to the proof."""
+    for change in sorted(found, key=_rank):
+        label, *cells = _change(change)
+        words = label.zh if isinstance(label, Text) else label.plain
+        yield change, (words, *(cell.plain for cell in cells)), _rank(change) == _PROOFS
 
 
 _FIRST, _OTHER, _DAYS, _PROOFS = range(4)
