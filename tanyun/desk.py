@@ -132,10 +132,11 @@ class MonthDesk:
         row, other = self.row(subject), self.row(subject._replace(revision=against))
         if row is None or other is None:
             return None
-        found = changes.differences(parse(other.document), parse(row.document))
+        document = parse(row.document)
+        found = changes.differences(parse(other.document), document)
         return [
             Difference(path=change.path, **dict(zip(_COLUMNS, told, strict=True)), proof=proof)
-            for change, told, proof in differing(found)
+            for change, told, proof in differing(document, found)
         ]
 
     def act(
