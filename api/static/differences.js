@@ -4,8 +4,10 @@ import { table } from "./drill.js";
 import { h } from "./dom.js";
 import { w } from "./words.js";
 
+const NUMBER = /^-?[0-9,.]+$/;
+
 function rows(found) {
-  return found.map((c) => h("tr", { title: c.path }, h("td", { text: c.label }), h("td", { text: c.unit }), ...[c.old, c.new, c.difference].map((value) => h("td", { class: "n", text: value }))));
+  return found.map((c) => h("tr", { title: c.path }, h("td", { text: c.label }), h("td", { text: c.unit }), ...[c.old, c.new, c.difference].map((value) => h("td", { class: NUMBER.test(value) ? "n" : "e", text: value }))));
 }
 
 function shown(found) {

@@ -173,13 +173,19 @@ function substituted(doc) {
   return [part(w("substitutions"), true, table([w("item"), w("unit"), [w("measured")], [w("substituted")], [w("reported")]], lines), table([w("meter"), w("period"), [w("amount")], w("method"), w("approved_by"), "SHA-256", w("outcome")], notes))];
 }
 
+// The ratios that the month's readings were multiplied by, as the report prints them; CT and PT of the registry are those before any change.
+function ratioOf(doc, line) {
+  const applied = ["Wh", "varh"].includes(line.unit) ? doc.meter_facts.find((f) => f.meter === line.meter)?.applied_ratios ?? [] : [];
+  return applied.length && `${applied}` !== "1" ? applied.join(" → ") : `${line.ct} × ${line.pt}`;
+}
+
 function meters(doc) {
   const rows = doc.meters.map((m) => {
     const edges = [...m.balance.opening_bracket, ...m.balance.closing_bracket];
     const unit = SHOWN[m.unit][0];
     const brackets = table([w("time"), [w("raw")], [unit], w("journal")], edges.map((e) => h("tr", {}, h("td", { text: e.t.slice(0, 19).replace("T", " ") }), h("td", { class: "n", text: e.raw }), h("td", { class: "n", text: inUnits(e.base_wh, m.unit) }), h("td", { text: `${e.segment}/${e.index}` }))));
-    const readings = h("details", { "data-total": `${m.meter}/${m.reading_type}` }, h("summary", { text: `${m.meter} ${m.name}` }), h("p", { class: "muted", text: w("brackets") }), brackets, drill(m, doc.month, ask));
-    const ratio = m.dated?.ratios.length > 1 ? m.dated.ratios.map((r) => r.ratio).join(" → ") : `${m.ct} × ${m.pt}`;
+    const ratio = ratioOf(doc, m);
+    const readings = h("details", { "data-total": `${m.meter}/${m.reading_type}` }, h("summary", { text: `${m.meter} ${m.name}` }), h("p", { class: "muted", text: w("brackets") }), brackets, drill(m, doc.month, ratio, ask));
     return h("tr", {}, h("td", {}, readings), h("td", { text: pick(m, "role") }), h("td", { text: ratio }), h("td", { class: "n", text: inUnits(m.opening_wh, m.unit) }), h("td", { class: "n", text: inUnits(m.closing_wh, m.unit) }), h("td", { class: "n", text: amount(m.energy_wh, m.unit) }), h("td", { text: m.balance.equal ? w("equal") : w("not_equal") }));
   });
   return part(w("meters"), false, table([w("meter"), w("role"), "CT × PT", [w("opening")], [w("closing")], [w("month_energy")], w("balance")], rows));
@@ -188,7 +194,7 @@ function meters(doc) {
 function acts(life, s, doc) {
   const rows = life.acts.map((a) => {
     const file = a.file_sha256 ? h("a", { href: `/api/v1/months/${key(s)}/files/${a.file_sha256}?revision=${doc.revision}`, text: a.file_name || w("file") }) : null;
-    return h("tr", {}, h("td", { text: new Date(a.at_ms).toLocaleString(lang() === "zh" ? "zh-CN" : "en-GB") }), h("td", { text: a.actor }), h("td", { text: `${w(`act_${a.action}`)} ${a.subject}` }), h("td", { text: a.reason }), h("td", {}, file));
+    return h("tr", {}, h("td", { text: new Date(a.at_ms).toLocaleString(lang() === "zh" ? "zh-CN" : "en-GB", { timeZone: doc.zone }) }), h("td", { text: a.actor }), h("td", { text: `${w(`act_${a.action}`)} ${a.subject}` }), h("td", { text: a.reason }), h("td", {}, file));
   });
   return part(w("acts"), false, table([w("time"), w("who"), w("what"), w("why"), w("file")], rows));
 }
