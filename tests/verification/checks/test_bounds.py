@@ -1,7 +1,7 @@
 """Every check and grade exactly at its limit and one step beyond it: pure functions on a month that is made up."""
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from fractions import Fraction
 from typing import Any
 
@@ -9,8 +9,9 @@ import msgspec
 import pytest
 
 from metering.intervals import local_month
-from metering.registry import parse_registry
+from metering.registry import Exchange, parse_registry
 from metering.roles import Role
+from storage.facts.kinds import MeterFact
 from storage.facts.state import Facts
 from storage.ledger import ProgressRow
 from tests.verification.conftest import MONTH, PARK
@@ -23,6 +24,7 @@ from verification.checks import (
     v03_edges,
     v05_plausible,
     v06_parents,
+    v08_calibration,
     v10_factors,
     v12_estimated,
     v13_jump,
@@ -194,3 +196,24 @@ def test_a_grade_reaches_up_to_its_bound_and_not_beyond(rule: str, value: str, g
     assert _graded(found, Fraction(value))[1] == grade
     assert not found.official
     assert len(found.grades_zh) == len(found.grades_en) == len(found.bounds) + 1
+
+
+@pytest.mark.parametrize(
+    ("serial", "from_day", "outcome"),
+    [("NEW", "2026-10-14", "PASS"), ("OLD", "2026-01-01", "FINDING"), ("NEW", "2026-11-01", "FINDING")],
+)
+def test_v08_takes_no_calibration_of_the_meter_that_was_exchanged(
+    serial: str, from_day: str, outcome: str
+) -> None:
+    """The old meter's certificate says nothing of the one that hangs there since the 14th."""
+    found = total()
+    swapped = Exchange(at=datetime.fromisoformat("2026-10-14T03:07"), closing={}, opening={}, serial="NEW")
+    meter = found.meter.model_copy(update={"exchanges": (swapped,)})
+    old = MeterFact(
+        meter="m-two", serial="OLD", valid_from=date(2026, 1, 1), calibrated_until=date(2030, 1, 1)
+    )
+    record = old.model_copy(update={"serial": serial, "valid_from": date.fromisoformat(from_day)})
+    books = Books(Facts([old, record] if serial == "NEW" else [record]), "guangdian", ("guangdian",), MONTH)
+    line = v08_calibration.check(replace(case(replace(found, meter=meter)), books=books))
+    assert line.outcome == outcome
+    assert line.meters == (() if outcome == "PASS" else ("m-two",))
