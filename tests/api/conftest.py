@@ -339,7 +339,7 @@ def serve_app() -> Callable[[FastAPI], AbstractContextManager[str]]:
 @pytest.fixture(scope="session")
 def client(serve: Serve, bearer: dict[str, str]) -> Iterator[httpx.Client]:
     """A machine that may do what an operator of the park may."""
-    with serve() as url, httpx.Client(base_url=url, headers=bearer) as found:
+    with serve() as url, httpx.Client(base_url=url, headers=bearer, timeout=60) as found:
         yield found
 
 
