@@ -55,6 +55,22 @@ class Life(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """The cause under which it was handed over together with others; empty for a month by itself."""
 
 
+class Difference(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One figure that differs between two revisions, as the report's table T10 tells it."""
+
+    path: str
+    """Its place in the document."""
+    label: str
+    """The place in words."""
+    unit: str
+    old: str
+    new: str
+    difference: str
+    """new − old; empty where there is none."""
+    proof: bool
+    """Whether it only leads to the proof: places of frames, milliseconds."""
+
+
 class Desk(Protocol):
     """Implemented by `tanyun.desk`."""
 
@@ -64,6 +80,10 @@ class Desk(Protocol):
 
     def life(self, subject: Subject) -> Life | None:
         """A revision's life; None when there is no such revision."""
+        ...
+
+    def differences(self, subject: Subject, against: int) -> list[Difference] | None:
+        """What differs from another revision of the same month, what a reader looks for first; None when one is not there."""
         ...
 
     def act(

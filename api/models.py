@@ -294,7 +294,7 @@ class LiveOut(Out):
 class ReportLink(Out):
     """A printed report."""
 
-    format: Literal["pdf", "xlsx", "json"]
+    format: Literal["pdf", "xlsx", "json", "csv"]
     href: str
 
 

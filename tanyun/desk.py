@@ -8,16 +8,18 @@ from typing import Any
 
 import msgspec
 
-from api.desk import Life, Refused, Standing
+from api.desk import Difference, Life, Refused, Standing
 from factors.holidays import Calendar
 from metering.i18n import _
 from storage import attachments
 from storage.lifecycle import Act, LifecycleStore, Subject
 from storage.months import MonthRow, MonthStore, verification_code
 from tanyun.config import ServerConfig
+from verification import changes
 from verification.deadlines import DEADLINES, Deadline, due, reached
 from verification.delivery.config import load_delivery
 from verification.document import MonthDocument, json_schema, parse
+from verification.formats.tables_changes import differing
 from verification.lifecycle import (
     TRANSITIONS,
     Action,
@@ -32,6 +34,7 @@ from verification.lifecycle import (
     unanswered,
 )
 
+_COLUMNS = ("label", "unit", "old", "new", "difference")
 RESTATEMENT = "restatement "
 """Begins the reason under which the months of one cause are handed over, and approved."""
 
@@ -123,6 +126,18 @@ class MonthDesk:
             preparers=tuple(sorted(preparers(acts))),
             restatement=_cause(acts),
         )
+
+    def differences(self, subject: Subject, against: int) -> list[Difference] | None:
+        """What differs from another revision, in the words of the report's T10."""
+        row, other = self.row(subject), self.row(subject._replace(revision=against))
+        if row is None or other is None:
+            return None
+        document = parse(row.document)
+        found = changes.differences(parse(other.document), document)
+        return [
+            Difference(path=change.path, **dict(zip(_COLUMNS, told, strict=True)), proof=proof)
+            for change, told, proof in differing(document, found)
+        ]
 
     def act(
         self,

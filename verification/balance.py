@@ -4,7 +4,7 @@ Independent of `stream/` on purpose: frames are decoded with metering's plain co
 takes from the ledger are the declared events: closing register − opening register + Σ adjustments = Σ intervals.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -143,6 +143,10 @@ class JournalMonth:
     def lacks(self, span: Span) -> bool:  # noqa: ARG002  those that are integrated ask for it
         """Whether energy of a span within the month will never be known: no later total can tell it."""
         return False
+
+    def unmeasured(self, holes: Sequence[Span]) -> Sequence[Span]:
+        """What a substitution may stand for: of a register, what no closed interval covers."""
+        return holes
 
 
 def read_month(

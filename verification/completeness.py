@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from factors.coal import kgce
 from metering.intervals import Span
-from metering.reading_types import READING_TYPES
+from metering.reading_types import INTEGRATED, READING_TYPES
 from metering.registry import Meter, Term
 from metering.roles import Role
 from storage.ledger import ProgressRow
@@ -73,9 +73,24 @@ class MonthTotal:
         return self.stored if self.journal.energy is not None and self.summary.whole else None
 
     @property
+    def holes(self) -> Sequence[Span]:
+        """What substitutions may stand for."""
+        return self.journal.unmeasured(self.summary.holes)
+
+    @property
+    def measured(self) -> int:
+        """What the meter says beside accepted substitutions: the closed intervals; of powers, all that was integrated."""
+        return self.summary.energy if self.integrated else self.summary.measured
+
+    @property
+    def integrated(self) -> bool:
+        """Whether it is made of powers."""
+        return self.reading_type in INTEGRATED.values()
+
+    @property
     def counted(self) -> int | None:
-        """Sum of the intervals that the balance is about: where substitutions stand for the rest, of the closed ones."""
-        return self.summary.measured if self.filled else self.stored
+        """Sum of the intervals that the balance is about: where substitutions stand for the rest, what is measured beside them."""
+        return self.measured if self.filled else self.stored
 
     @property
     def filled(self) -> bool:
@@ -85,7 +100,7 @@ class MonthTotal:
     @property
     def reported(self) -> int | None:
         """Measured + substituted; None unless they cover the month together."""
-        return self.summary.measured + self.substituted if self.filled else self.energy
+        return self.measured + self.substituted if self.filled else self.energy
 
     @property
     def estimated(self) -> int:

@@ -4,7 +4,7 @@ Independent of `stream/` like the rest of the balance. The ledger carries the pa
 figure may lie on either side of the exact one by less than a Wh; anything further is a difference.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -20,7 +20,7 @@ from metering.registry import Meter
 from metering.sparkplug import decode
 from storage.journal import StoredFrame
 from verification.balance import Declared, Frames, JournalMonth, declared_of, is_said, raw_value, read_edge
-from verification.intervals import Summary
+from verification.intervals import Summary, on_quarters
 
 _GAUGE = {total: gauge for gauge, total in INTEGRATED.items()}
 _MW_MS_PER_WH = 3_600_000_000
@@ -35,14 +35,20 @@ class IntegralMonth(JournalMonth):
 
     opened: int = 0
     """Where the ledger stood at the month's start: powers alone do not tell."""
-    whole: int | None = None
-    """Wh of the month; None where a gap was not integrated."""
+    measured: int = 0
+    """Wh of all that was integrated."""
     gaps: tuple[Span, ...] = ()
     """Between powers too far apart: nobody knows what flowed there."""
+    holes: tuple[Span, ...] = ()
+    """The quarter hours of the month that gaps reach into."""
 
     def lacks(self, span: Span) -> bool:
         """Whether a gap reaches into a span."""
         return any(gap.start_ms < span.end_ms and gap.end_ms > span.start_ms for gap in self.gaps)
+
+    def unmeasured(self, holes: Sequence[Span]) -> Sequence[Span]:  # noqa: ARG002  gaps tell, not intervals
+        """The quarter hours that gaps reach into. What was integrated of these is measured, and not the substitution's."""
+        return self.holes
 
     @property
     def opening_position(self) -> int | None:
@@ -52,7 +58,7 @@ class IntegralMonth(JournalMonth):
     @property
     def closing_position(self) -> int | None:
         """Base units at the month's end."""
-        return None if self.closing is None or self.whole is None else self.opened + self.whole
+        return None if self.closing is None or self.gaps else self.opened + self.measured
 
 
 class _Power(NamedTuple):
@@ -71,9 +77,11 @@ def read_integral(
     opening, closing = (read_edge(journal, meter, _GAUGE[reading_type], at, zone) for at in month)
     dated = declared_total(meter, _GAUGE[reading_type], zone)
     exact, gaps = integral(sorted(_powers(journal, meter, _GAUGE[reading_type], dated, month)), meter, month)
-    whole = stored.energy if abs(exact - stored.energy) < 1 else floor(exact)
+    measured = stored.energy if abs(exact - stored.energy) < 1 else floor(exact)
+    told = sorted(gaps)
+    holes = tuple(on_quarters(told, month))
     return IntegralMonth(
-        opening, closing, opened=stored.opening, whole=None if gaps else whole, gaps=tuple(gaps)
+        opening, closing, opened=stored.opening, measured=measured, gaps=tuple(told), holes=holes
     )
 
 

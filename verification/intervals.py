@@ -215,6 +215,19 @@ def holes_between(runs: Sequence[Span], span: Span) -> list[Span]:
     return [Span(start, end) for start, end in pairs if start < end]
 
 
+def on_quarters(gaps: Iterable[Span], span: Span) -> list[Span]:
+    """The quarter hours of a span that gaps, in time order, reach into, as stretches."""
+    found: list[Span] = []
+    for gap in gaps:
+        start = max(gap.start_ms - gap.start_ms % QUARTER_MS, span.start_ms)
+        end = min(gap.end_ms + -gap.end_ms % QUARTER_MS, span.end_ms)
+        if found and start <= found[-1].end_ms:
+            start, end = found[-1].start_ms, max(end, found.pop().end_ms)
+        if start < end:
+            found.append(Span(start, end))
+    return found
+
+
 def _quarters(rows: _Rows) -> _Quarters:
     """Parts of a quarter hour lie one after another."""
     quarter = rows.start - rows.start % QUARTER_MS

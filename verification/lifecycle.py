@@ -82,6 +82,7 @@ TRANSITIONS: Mapping[Action, Transition] = {
 PREPARING = frozenset({Action.CLOSE, Action.ANSWER, Action.SEND})
 """Whoever did one of these prepared the revision."""
 _BLOCKING = frozenset({"FAIL", "INSUFFICIENT_DATA"})
+_SETTLED = frozenset({"PASS", "NOT_DUE"})
 
 
 class RefusedError(Exception):
@@ -151,7 +152,7 @@ def refusals(document: MonthDocument, acts: Sequence[Act], wish: Wish) -> list[s
         found.append(_("a reason is needed"))
     if rule.needs_file and not wish.file_sha256:
         found.append(_("a file is needed"))
-    if wish.action is Action.ANSWER and wish.subject not in findings(document):
+    if wish.action is Action.ANSWER and wish.subject not in answerable(document):
         found.append(_("there is no finding {check}").format(check=wish.subject or "—"))
     if wish.action is Action.APPROVE:
         found += _approval(document, acts, wish.actor)
@@ -186,6 +187,11 @@ def findings(document: MonthDocument) -> list[str]:
         for check in document.checks
         if check.outcome in _BLOCKING or (check.outcome == "FINDING" and check.severity != "minor")
     ]
+
+
+def answerable(document: MonthDocument) -> list[str]:
+    """Ids of the checks that somebody may answer: what has to be answered, and findings of minor checks."""
+    return [check.id for check in document.checks if check.outcome not in _SETTLED]
 
 
 def unanswered(document: MonthDocument, acts: Iterable[Act]) -> list[str]:

@@ -1,6 +1,6 @@
 """What a span of time measured: every total's intervals, gone through once, beside the journal's own account."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from zoneinfo import ZoneInfo
@@ -26,7 +26,7 @@ from verification.checks.thresholds import limit
 from verification.checks.v17_inspection import inspections, tolerance_ms
 from verification.completeness import ELECTRIC, MonthTotal
 from verification.declared import DeclaredMonth, DeclaredParts, parts_of
-from verification.integral import read_integral
+from verification.integral import IntegralMonth, read_integral
 from verification.intervals import Summary, days_of, holes_between, summarize
 from verification.recount import recount
 from verification.substitution_line import SubstitutionLine
@@ -113,8 +113,10 @@ class _Works:
         """One total over the span."""
         key, limit_w = (meter.id, reading_type), _limit(meter, self.rated)
         seen = _summary(self.ledger, *key, self.span, self.days, limit_w, self.codes.get(key))
-        found = self._substitutions(key, seen)
-        filled = fills(found, seen.holes)
+        account = self._account(meter, reading_type, seen)
+        holes = account.unmeasured(seen.holes)
+        found = self._substitutions(key, holes)
+        filled = fills(found, holes)
         return MonthTotal(
             meter=meter,
             reading_type=reading_type,
@@ -122,18 +124,18 @@ class _Works:
             span=self.span,
             summary=seen,
             progress=self.progress.get(key),
-            journal=self._account(meter, reading_type, seen),
+            journal=account,
             declared=self._declared(meter, reading_type),
             limit_w=limit_w,
             substituted=accepted_amount(found),
-            recounted=self._recount(meter, reading_type, seen) if filled else None,
+            recounted=self._recount(meter, reading_type, seen, account) if filled else None,
         )
 
-    def _substitutions(self, key: Key, seen: Summary) -> tuple[SubstitutionLine, ...]:
-        if not seen.holes:
+    def _substitutions(self, key: Key, holes: Sequence[Span]) -> tuple[SubstitutionLine, ...]:
+        if not holes:
             return ()
         return substitution_lines(
-            self.facts, self.span, self.park.tz, lambda *asked: seen.holes if asked == key else None
+            self.facts, self.span, self.park.tz, lambda *asked: holes if asked == key else None
         )
 
     def _declared(self, meter: Meter, reading_type: str) -> DeclaredParts | None:
@@ -150,10 +152,10 @@ class _Works:
         shifts = self.shifts.get((meter.id, reading_type), NO_SHIFTS)
         return read_month(self.journal, meter, reading_type, self.span, zone, shifts)
 
-    def _recount(self, meter: Meter, reading_type: str, seen: Summary) -> int | None:
-        """Of totals that are integrated from power nobody knows parts of a month."""
-        if reading_type in INTEGRATED.values():
-            return None
+    def _recount(self, meter: Meter, reading_type: str, seen: Summary, account: JournalMonth) -> int | None:
+        """What the journal alone says of the measured stretches."""
+        if isinstance(account, IntegralMonth):
+            return account.measured
         runs = holes_between(seen.holes, self.span)
         shifts = self.shifts.get((meter.id, reading_type), NO_SHIFTS)
         return recount(self.journal, meter, reading_type, self.span, runs, self.park.tz, shifts)

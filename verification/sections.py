@@ -265,7 +265,7 @@ def _coefficients() -> dict[str, CoalCoefficient]:
 
 
 def _holes(boundary: Boundary) -> Holes:
-    known = {(total.meter.id, total.reading_type): total.summary.holes for total in boundary.totals}
+    known = {(total.meter.id, total.reading_type): total.holes for total in boundary.totals}
     return lambda meter, reading_type: known.get((meter, reading_type))
 
 

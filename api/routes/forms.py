@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from api.access import AccessDep, audit, require
 from api.errors import Problem
-from api.forms import MonthForm, boundary_meter, facts_of, prefilled
+from api.forms import FormError, MonthForm, Stated, boundary_meter, prefilled
 from api.rights import Permission
 from api.routes.months import MonthPath, ScopePath
 from api.sources import SourcesDep
@@ -26,7 +26,7 @@ router = APIRouter(tags=["monthly form"])
 def form(sources: SourcesDep, month: MonthPath, scope: ScopePath) -> dict[str, Any]:
     """Ten fields: this month's values where they are known; a bill goes on where the last one ended."""
     sources.enterprise(scope, "scope")
-    found = prefilled(sources.facts(), scope, month)
+    found = prefilled(sources.facts(), scope, month, boundary_meter(sources.park.meters_of(scope)))
     return {name: None if value is None else str(value) for name, value in found.items()}
 
 
@@ -42,14 +42,19 @@ def state(
     scope: ScopePath,
     values: MonthForm,
 ) -> dict[str, int]:
-    """Keep what the form says in the registry, with who and when. A month that is closed takes it with its next revision."""
+    """Keep what the form says in the registry, with who and when. A month that is closed takes it with its next revision.
+
+    What the form does not ask for (losses, stocks, uses) stays as it is known.
+    """
     sources.enterprise(scope, "scope")
-    meters = sources.park.meters_of(scope)
+    meter, known = boundary_meter(sources.park.meters_of(scope)), sources.facts()
     try:
-        fresh = facts_of(values, scope, month, boundary_meter(meters), sources.zone)
+        fresh = Stated(values, scope, month, meter, sources.zone, known).facts()
+    except FormError as error:
+        raise Problem(422, "invalid form", str(error), "values") from error
     except ValidationError as error:
         raise Problem(422, "invalid form", "; ".join(validation_mistakes(error)), "values") from error
-    if found := [text for _at, text in mistakes(fresh, sources.facts(), sources.park)]:
+    if found := [text for _at, text in mistakes(fresh, known, sources.park)]:
         raise Problem(422, "invalid form", "; ".join(found), "values")
     with RegistryWriter(sources.settings.facts) as registry:
         revision = registry.apply(fresh, access.principal.name, f"form {month}", sources.clock())

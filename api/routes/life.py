@@ -68,6 +68,30 @@ def life(
 
 
 @router.get(
+    f"{_PATH}/differences",
+    summary="Differences between two revisions",
+    dependencies=[require(Permission.MONTH_VIEW)],
+)
+def differences(
+    request: Request,
+    sources: SourcesDep,
+    *,
+    month: MonthPath,
+    kind: Kind,
+    scope: ScopePath,
+    revision: RevisionQuery = None,
+    against: RevisionQuery = None,
+) -> Response:
+    """Every figure that differs, in words, with unit and difference; `against` is the revision before by default."""
+    subject, _life = _found(request, sources, month, kind, scope, revision)
+    other = max(subject.revision - 1, 1) if against is None else against
+    found = desk_of(request).differences(subject, other)
+    if found is None:
+        raise unknown("against", f"r{other}", "revision")
+    return _json(found)
+
+
+@router.get(
     f"{_PATH}/files/{{digest}}", summary="An attached file", dependencies=[require(Permission.MONTH_VIEW)]
 )
 def attached(

@@ -6,11 +6,12 @@ from fastapi import APIRouter, Query
 
 from api.access import require
 from api.errors import invalid
+from api.frames import FrameOut, frames_of
 from api.models import IntervalOut, IntervalsOut, ReadingOut
 from api.queries import group
 from api.rights import Permission
 from api.sources import Sources, SourcesDep
-from api.times import FromQuery, Size, SizeQuery, ToQuery, buckets, parse_range
+from api.times import DAY_MS, FromQuery, Size, SizeQuery, ToQuery, buckets, parse_range
 from metering.i18n import _
 from metering.intervals import QUARTER_MS, Span, iso
 from metering.quality import Quality
@@ -54,6 +55,22 @@ def _reading(sources: Sources, row: LatestRow) -> ReadingOut:
         meter=row.meter, reading_type=kind.name, label_zh=kind.label_zh, label_en=kind.label_en, t_ms=row.t_ms,
         t=iso(row.t_ms, sources.zone), value=row.value, unit=kind.unit, received_ms=row.received_ms,
     )  # fmt: skip
+
+
+@router.get("/frames", summary="Readings as they were received", dependencies=[require(Permission.DATA_VIEW)])
+def frames(
+    sources: SourcesDep, *, meter: MeterQuery, start: FromQuery = None, end: ToQuery = None
+) -> list[FrameOut]:
+    """A meter's frames of at most a day, straight from the journal: raw values as the meter said them, at most 2,000 frames.
+
+    No ratio is applied and nothing is judged: these are the readings that every figure is made of, each with its place in the journal.
+    """
+    found = sources.meter(meter)
+    span = parse_range(start, end, Size.QUARTER, sources.zone, sources.clock())
+    if span.end_ms - span.start_ms > DAY_MS:
+        raise invalid("to", _("frames of at most one day are returned at once"))
+    with sources.journal() as journal:
+        return frames_of(journal, found, span, sources.zone)
 
 
 @router.get("/intervals", summary="Intervals of a meter", dependencies=[require(Permission.DATA_VIEW)])

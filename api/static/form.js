@@ -91,7 +91,7 @@ function finding(check) {
   const text = h("textarea", { rows: 3, required: true, "aria-label": `${check.id} ${w("answer")}`, placeholder: w("answer") });
   const file = h("input", { type: "file", accept: "application/pdf,image/png,image/jpeg,.xlsx", "aria-label": w("evidence_file") });
   const open = page.life.actions.includes("answer");
-  const form = h("form", { class: "form card pad finding", "data-check": check.id }, h("div", {}, h("b", { text: `${check.id} ${pick(check, "title")}` }), " ", h("span", { class: "chip", "data-kind": check.outcome }, h("b", { text: w(check.outcome) }))), h("p", { text: pick(check, "detail") }),
+  const form = h("form", { class: "form card pad finding", "data-check": check.id }, h("div", {}, h("b", { text: `${check.id} ${pick(check, "title")}` }), " ", h("span", { class: "chip", "data-kind": check.outcome }, h("b", { text: w(check.outcome) })), minor(check) ? h("span", { class: "muted", text: ` ${w("optional_answer")}` }) : null), h("p", { text: pick(check, "detail") }),
     ...answers.map((a) => h("p", { class: "said", text: `${w("answered")} · ${a.actor}: ${a.reason}` })), ...(open ? [text, h("label", {}, w("evidence_file"), file), h("button", { type: "submit", text: w("send_answer") })] : []));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -102,6 +102,11 @@ function finding(check) {
     });
   });
   return form;
+}
+
+// A finding of a minor check may be answered; it keeps no month from being verified.
+function minor(check) {
+  return check.outcome === "FINDING" && check.severity === "minor";
 }
 
 async function uploaded(file) {

@@ -1,6 +1,9 @@
 // The regulator's page: a heat map of all months, and one month with checks, findings, figures, differences and decisions.
 
+import { differences } from "./differences.js";
 import { h, say } from "./dom.js";
+import { drill, table } from "./drill.js";
+import { amount, inUnits, SHOWN } from "./exact.js";
 import { joined, megawattHours, monthName, tonnes } from "./format.js";
 import { lang, pick, useLanguage } from "./i18n.js";
 import { change, may, toLogin, Unauthorized } from "./session.js";
@@ -90,7 +93,8 @@ async function showDetail(s, doc, life, revisions) {
   showFigures(doc);
   await showDecide(s, doc, life, revisions.at(-1).revision === doc.revision);
   const reports = revisions.find((r) => r.revision === doc.revision)?.reports ?? [];
-  $("parts").replaceChildren(checks(doc, life), ...substituted(doc), meters(doc), differences(doc), acts(life, s, doc), files(reports));
+  const differing = part(w("differences"), doc.revision > 1, ...(await differences(`/months/${key(s)}`, doc.revision, revisions, ask)));
+  $("parts").replaceChildren(checks(doc, life), ...substituted(doc), meters(doc), differing, acts(life, s, doc), files(reports));
 }
 
 function showFigures(doc) {
@@ -151,10 +155,6 @@ function part(title, open, ...children) {
   return h("details", { class: "card part", open }, h("summary", { text: title }), h("div", {}, ...children));
 }
 
-function table(heads, rows) {
-  return h("table", { class: "plain" }, h("thead", {}, h("tr", {}, ...heads.map((text) => h("th", { scope: "col", text })))), h("tbody", {}, ...rows));
-}
-
 function checks(doc, life) {
   const rows = doc.checks.map((c) => {
     const more = [[w("formula"), c.formula], ...c.inputs.map((i) => [i.name, i.value]), ...c.thresholds.map((t) => [`${t.id} (${t.official ? w("official") : w("ours")})`, `${t.value} ${t.unit} — ${t.source}`]), ...c.evidence.map((e) => [e.meter || "—", `${e.found}${e.expected ? ` / ${e.expected}` : ""}${e.segment === null ? "" : ` · ${w("journal")} ${e.segment}/${e.index}`}`])];
@@ -165,57 +165,36 @@ function checks(doc, life) {
   return part(w("checks"), true, table(["", w("check"), w("found"), w("threshold"), w("outcome")], rows));
 }
 
-// Unit of a line → the one that is shown, and how many places it lies further left. Exact: places are moved in the text.
-const SHOWN = { Wh: ["kWh", 3], varh: ["kvarh", 3], L: ["m³", 3], kJ: ["MJ", 3], kgce: ["tce", 3], ug: ["tCO₂", 12] };
-
-function inUnits(text, unit) {
-  if (text === null) return "—";
-  const [, sign, digits, rest] = /^(-?)([0-9]+)(?:[.]([0-9]+))?$/.exec(text);
-  const padded = digits.padStart(SHOWN[unit][1] + 1, "0");
-  const whole = padded.slice(0, -SHOWN[unit][1]);
-  const part = (padded.slice(-SHOWN[unit][1]) + (rest ?? "")).replace(/0+$/, "").padEnd(3, "0");
-  return `${sign}${whole.replace(/[0-9](?=([0-9]{3})+$)/g, "$&,")}.${part}`;
-}
-
 // Only where something was written down: each line its own, and who wrote and approved it.
 function substituted(doc) {
   if (!doc.substitutions.length) return [];
   const lines = doc.reported.map((r) => h("tr", {}, h("td", { text: r.kind === "total" ? r.id : pick(r, "label") }), h("td", { text: SHOWN[r.unit][0] }), ...[r.measured, r.substituted, r.reported].map((value) => h("td", { class: "n", text: inUnits(value, r.unit) }))));
   const notes = doc.substitutions.map((s) => h("tr", {}, h("td", { text: `${s.meter} ${s.reading_type}` }), h("td", { text: [s.start, s.end].map((t) => t.slice(0, 16).replace("T", " ")).join(" → ") }), h("td", { class: "n", text: `${inUnits(s.amount, s.unit)} ${SHOWN[s.unit][0]}` }), h("td", { text: `${pick(s, "method")}：${s.reason}` }), h("td", { text: `${s.author} / ${s.approver || "—"}` }), h("td", {}, h("code", { text: s.evidence_sha256.slice(0, 12), title: s.evidence_sha256 })), h("td", { text: s.accepted ? w("accepted") : pick(s, "refused") })));
-  return [part(w("substitutions"), true, table([w("item"), w("unit"), w("measured"), w("substituted"), w("reported")], lines), table([w("meter"), w("period"), w("amount"), w("method"), w("approved_by"), "SHA-256", w("outcome")], notes))];
+  return [part(w("substitutions"), true, table([w("item"), w("unit"), [w("measured")], [w("substituted")], [w("reported")]], lines), table([w("meter"), w("period"), [w("amount")], w("method"), w("approved_by"), "SHA-256", w("outcome")], notes))];
+}
+
+// The ratios that the month's readings were multiplied by, as the report prints them; CT and PT of the registry are those before any change.
+function ratioOf(doc, line) {
+  const applied = ["Wh", "varh"].includes(line.unit) ? doc.meter_facts.find((f) => f.meter === line.meter)?.applied_ratios ?? [] : [];
+  return applied.length && `${applied}` !== "1" ? applied.join(" → ") : `${line.ct} × ${line.pt}`;
 }
 
 function meters(doc) {
   const rows = doc.meters.map((m) => {
     const edges = [...m.balance.opening_bracket, ...m.balance.closing_bracket];
-    const readings = h("details", {}, h("summary", { text: `${m.meter} ${m.name}` }), table([w("time"), w("raw"), "Wh", w("journal")], edges.map((e) => h("tr", {}, h("td", { text: e.t }), h("td", { class: "n", text: e.raw }), h("td", { class: "n", text: e.base_wh }), h("td", { text: `${e.segment}/${e.index}` })))));
-    return h("tr", {}, h("td", {}, readings), h("td", { text: pick(m, "role") }), h("td", { text: `${m.ct} × ${m.pt}` }), h("td", { class: "n", text: m.opening_wh ?? "—" }), h("td", { class: "n", text: m.closing_wh ?? "—" }), h("td", { class: "n", text: m.energy_wh ?? "—" }), h("td", { text: m.balance.equal ? w("equal") : w("not_equal") }));
+    const unit = SHOWN[m.unit][0];
+    const brackets = table([w("time"), [w("raw")], [unit], w("journal")], edges.map((e) => h("tr", {}, h("td", { text: e.t.slice(0, 19).replace("T", " ") }), h("td", { class: "n", text: e.raw }), h("td", { class: "n", text: inUnits(e.base_wh, m.unit) }), h("td", { text: `${e.segment}/${e.index}` }))));
+    const ratio = ratioOf(doc, m);
+    const readings = h("details", { "data-total": `${m.meter}/${m.reading_type}` }, h("summary", { text: `${m.meter} ${m.name}` }), h("p", { class: "muted", text: w("brackets") }), brackets, drill(m, doc.month, ratio, ask));
+    return h("tr", {}, h("td", {}, readings), h("td", { text: pick(m, "role") }), h("td", { text: ratio }), h("td", { class: "n", text: inUnits(m.opening_wh, m.unit) }), h("td", { class: "n", text: inUnits(m.closing_wh, m.unit) }), h("td", { class: "n", text: amount(m.energy_wh, m.unit) }), h("td", { text: m.balance.equal ? w("equal") : w("not_equal") }));
   });
-  return part(w("meters"), false, table([w("meter"), w("role"), "CT × PT", w("opening"), w("closing"), w("month_wh"), w("balance")], rows));
-}
-
-// By the name of the figure; totals that count no active energy are left in their own base unit.
-function unitOf(path) {
-  if (path.includes("/") && !/[/]energy_[a-z]+_total\]/.test(path)) return null;
-  const last = path.split(".").at(-1);
-  return last.endsWith("_wh") && !last.includes("_per_") ? "Wh" : last.endsWith("_ug") ? "ug" : last === "standard_coal_kgce" ? "kgce" : null;
-}
-
-function changed(value, path) {
-  const unit = unitOf(path);
-  return !value ? "—" : unit && /^-?[0-9]+([.][0-9]+)?$/.test(value) ? inUnits(value, unit) : value;
-}
-
-function differences(doc) {
-  const ordered = [...doc.changes].sort((a, b) => a.path.startsWith("daily[") - b.path.startsWith("daily["));
-  const rows = ordered.map((c) => h("tr", {}, h("td", { text: c.path }), h("td", { text: SHOWN[unitOf(c.path)]?.[0] ?? "" }), ...[c.old, c.new].map((value) => h("td", { class: "n", text: changed(value, c.path) }))));
-  return part(`${w("differences")} (${rows.length})`, rows.length > 0, rows.length ? table([w("item"), w("unit"), w("old"), w("new")], rows) : h("p", { class: "muted", text: w("first_revision") }));
+  return part(w("meters"), false, table([w("meter"), w("role"), "CT × PT", [w("opening")], [w("closing")], [w("month_energy")], w("balance")], rows));
 }
 
 function acts(life, s, doc) {
   const rows = life.acts.map((a) => {
     const file = a.file_sha256 ? h("a", { href: `/api/v1/months/${key(s)}/files/${a.file_sha256}?revision=${doc.revision}`, text: a.file_name || w("file") }) : null;
-    return h("tr", {}, h("td", { text: new Date(a.at_ms).toLocaleString(lang() === "zh" ? "zh-CN" : "en-GB") }), h("td", { text: a.actor }), h("td", { text: `${w(`act_${a.action}`)} ${a.subject}` }), h("td", { text: a.reason }), h("td", {}, file));
+    return h("tr", {}, h("td", { text: new Date(a.at_ms).toLocaleString(lang() === "zh" ? "zh-CN" : "en-GB", { timeZone: doc.zone }) }), h("td", { text: a.actor }), h("td", { text: `${w(`act_${a.action}`)} ${a.subject}` }), h("td", { text: a.reason }), h("td", {}, file));
   });
   return part(w("acts"), false, table([w("time"), w("who"), w("what"), w("why"), w("file")], rows));
 }

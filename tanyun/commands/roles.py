@@ -138,17 +138,21 @@ def run_api(config_file: Path) -> None:
     start_logging()
     with errors_as_sentences():
         config, _park = load_role(config_file)
-        settings = ApiSettings(
-            park=config.registry, ledger=config.ledger, journal=config.journal, months=config.months,
-            reports=config.reports, users=config.users, audit=config.audit, facts=config.facts, daily_checks=config.daily_checks,
-            ca=config.api.ca_file, oidc=_oidc(config), second_factor_roles=frozenset(config.api.second_factor_roles),
-        )  # fmt: skip
         uvicorn.run(
-            create_app(settings, desk=desk_of(config, system_clock), exchanges=exchanges_of(config, system_clock)),
+            create_app(api_settings(config), desk=desk_of(config, system_clock), exchanges=exchanges_of(config, system_clock)),
             host=config.api.host, port=config.api.port, log_config=None, access_log=False,
             timeout_graceful_shutdown=2, server_header=False, limit_concurrency=_CONNECTIONS,
             ssl_certfile=config.api.cert_file, ssl_keyfile=config.api.key_file,
         )  # fmt: skip
+
+
+def api_settings(config: ServerConfig) -> ApiSettings:
+    """Where the API of a server finds everything; OSError when a secret's file cannot be read."""
+    return ApiSettings(
+        park=config.registry, ledger=config.ledger, journal=config.journal, months=config.months,
+        reports=config.reports, users=config.users, audit=config.audit, facts=config.facts, daily_checks=config.daily_checks,
+        ca=config.api.ca_file, oidc=_oidc(config), second_factor_roles=frozenset(config.api.second_factor_roles),
+    )  # fmt: skip
 
 
 def _oidc(config: ServerConfig) -> OidcSettings | None:

@@ -32,7 +32,7 @@ _FROM = click.option(
     "substitute",
     short_help=_("Write down energy for a time that no meter accounts for (数据替代)."),
     help=_("Write down energy for a time that no meter accounts for, with method, reason and evidence. It counts as written down when "
-           "somebody else has approved it; it is shown beside the measured figures, in report and evidence pack, and is in no total. "
+           "somebody else has approved it; report and evidence pack show measured, substituted and reported energy, each its own line. "
            "Time that a later register reading covers is never substituted: the ledger has its energy, exactly.")
          + example("tanyun month substitute hj-line2 --from '2026-10-28 09:00' --to 2026-11-01 --energy 812.5 --method check_meter "
                    "--reason 'meter burnt; check meter of the transformer room' --evidence check.jpg"),

@@ -274,7 +274,7 @@ def write_months(folder: Path, park: Park) -> None:
     with MonthStore(folder / "months.db") as store:
         store.add(rows)
     for row in rows:
-        for suffix in ("pdf", "xlsx", "json"):
+        for suffix in ("pdf", "xlsx", "json", "csv.zip"):
             (folder / "reports" / f"{report_stem(row)}.{suffix}").write_bytes(row.document)
 
 
@@ -339,7 +339,7 @@ def serve_app() -> Callable[[FastAPI], AbstractContextManager[str]]:
 @pytest.fixture(scope="session")
 def client(serve: Serve, bearer: dict[str, str]) -> Iterator[httpx.Client]:
     """A machine that may do what an operator of the park may."""
-    with serve() as url, httpx.Client(base_url=url, headers=bearer) as found:
+    with serve() as url, httpx.Client(base_url=url, headers=bearer, timeout=60) as found:
         yield found
 
 

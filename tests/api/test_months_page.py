@@ -173,7 +173,7 @@ def test_a_month_goes_from_its_finding_to_the_stamped_scan_by_two_people(  # noq
     tab = wang.go(
         f"/months#{MONTH}/enterprise/guangdian", f"{CHOSEN} && document.querySelector('#do-approve')"
     )
-    for words in ("与上一版的差异", "V16", "一致", "核查通过", "91,035.840"):
+    for words in ("版次之间的差异", "V16", "一致", "核查通过", "91,035.840"):
         assert words in tab.text("#detail"), words
     tab.screenshot(tmp_path / "months.png")
     tab.click("#do-return")

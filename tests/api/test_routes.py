@@ -140,7 +140,7 @@ def test_months_list_the_newest_revision_and_keep_all(client: httpx.Client) -> N
     months = {month["scope_id"]: month for month in ok(client, "/months", month="2026-10")}
     assert len(months) == 4
     assert (months["ent-a"]["revision"], months["ent-a"]["reason"]) == (2, "corrected CT")
-    assert [link["format"] for link in months["demo"]["reports"]] == ["pdf", "xlsx", "json"]
+    assert [link["format"] for link in months["demo"]["reports"]] == ["pdf", "xlsx", "json", "csv"]
     assert [row["revision"] for row in ok(client, "/months/2026-10/enterprise/ent-a/revisions")] == [1, 2]
 
 
@@ -268,3 +268,14 @@ def test_a_damaged_ledger_is_a_problem_and_not_a_crash(serve: Any, new_park: Any
 def test_hours_are_as_long_as_hours(client: httpx.Client) -> None:
     rows = ok(client, "/intervals", meter="a-in", size="hour")["intervals"]
     assert {row["end_ms"] - row["start_ms"] for row in rows} == {HOUR_MS}
+
+
+def test_frames_are_told_as_the_meter_said_them_with_their_place_in_the_journal(
+    client: httpx.Client,
+) -> None:
+    """The park's one good frame holds no Sparkplug: its place is told, and nothing is made up."""
+    (frame,) = ok(client, "/frames", meter="a-in", **{"from": "2026-11-20T14:30:00"})
+    assert (frame["epoch"], frame["number"], frame["readings"]) == (str(117_649_850_526_317_627), 7, [])
+    assert (frame["segment"], frame["index"]) == (1, 0)
+    assert problem(client, 422, "/frames", meter="a-in", **{"from": "2026-11-18"})["parameter"] == "to"
+    assert problem(client, 404, "/frames", meter="nobody")["parameter"] == "meter"

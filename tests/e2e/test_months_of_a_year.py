@@ -1,4 +1,6 @@
-"""Five months of an enterprise through the commands an operator types, with everything that happens to a plant in a year.
+"""Five months of an enterprise through commands and pages, with everything that happens to a plant in a year.
+
+The operator types; the enterprise and the regulator work at the pages, in a real browser, the enterprise on a phone.
 
 Every figure is compared with the plant's own formula (`year.py`), none with our own code.
 """
@@ -8,22 +10,23 @@ from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from api.desk import Refused
-from api.exchanges import ExchangeForm
 from metering.intervals import local_month
-from storage.attachments import keep
-from storage.facts.kinds import BillFact, CertificateFact, EnterpriseFact, MeterFact
+from metering.registry import load_registry
+from storage.facts.kinds import CertificateFact, EnterpriseFact, MeterFact
 from storage.ledger import LedgerReader
 from tanyun.commands import month
 from tanyun.commands.group import root
 from tanyun.exchanges import exchanges_of
+from tests.api.test_page import browser
 from tests.e2e import year
 from tests.e2e.office import Office
+from tests.e2e.pages import Pages
 from tests.verification.test_evidence import recompute
 from verification.close import check_month
 from verification.document import MonthDocument
@@ -37,12 +40,24 @@ OF_2022, OF_2023, RESIDUAL_2022 = 536_600, 530_600, 585_600
 CODE = "91340100MA2N00TE0P"
 
 
+__all__ = ["browser"]
+"""The fixture of the pages' tests."""
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+"""About 70 s of one core, and a browser beside it."""
+
+
 @pytest.fixture
 def office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Office]:
     opened = Office(tmp_path, monkeypatch)
     yield opened
     opened.stop()
     opened.gateway.close()
+
+
+@pytest.fixture
+def pages(office: Office, browser: int, tmp_path: Path) -> Pages:
+    return Pages(office, browser, tmp_path)
 
 
 def records(ct: str) -> Sequence[MeterFact]:
@@ -107,7 +122,7 @@ def factors_in_ledger(office: Office, wanted: str) -> set[str | None]:
         return {row.factor_id for row in ledger.intervals("gate", "energy_import_total", *span)}
 
 
-def test_five_months_with_everything_that_happens_to_a_plant(office: Office) -> None:
+def test_five_months_with_everything_that_happens_to_a_plant(office: Office, pages: Pages) -> None:
     office.gateway.births("GATE-1")
     office.take_in(
         EnterpriseFact(
@@ -116,17 +131,18 @@ def test_five_months_with_everything_that_happens_to_a_plant(office: Office) -> 
         )
     )  # fmt: skip
     office.take_in(*records("300/5"))
-    three_months_under_a_wrong_ratio(office)
-    the_ratio_is_put_right(office)
-    the_boundary_meter_is_exchanged(office)
+    three_months_under_a_wrong_ratio(office, pages)
+    the_ratio_is_put_right(office, pages)
+    the_boundary_meter_is_exchanged(office, pages)
     spring_festival(office)
     frames_come_late(office)
+    the_regulator_looks_down_to_readings(pages)
     certificates_come_late(office)
     a_notice_enters_a_frozen_month_by_decision(office)
     every_revision_is_proved_by_its_pack(office)
 
 
-def three_months_under_a_wrong_ratio(office: Office) -> None:
+def three_months_under_a_wrong_ratio(office: Office, pages: Pages) -> None:
     for wanted, close_on in (("2025-10", "2025-11-02T09:00"), ("2025-11", "2025-12-02T09:00")):
         office.gateway.until(close_on)
         office.on(close_on)
@@ -134,7 +150,10 @@ def three_months_under_a_wrong_ratio(office: Office) -> None:
         office.type("month", "close", wanted)
         document = expect(office, wanted, 1, year.month_units("import", wanted) * WRONG_WH, OF_2022)
         assert outcome(document, "V06") == "FINDING"  # a quarter of the boundary's import is missing
-        office.verify(wanted)
+        if wanted == "2025-10":
+            verify_at_the_pages(office, pages, wanted)
+        else:
+            office.verify(wanted)
     office.gateway.until("2025-12-30T09:00")
     office.on("2025-12-30T09:00")
     office.stream()
@@ -154,19 +173,33 @@ def three_months_under_a_wrong_ratio(office: Office) -> None:
     assert {row[2] for row in office.all_rows()} == {1}
 
 
-def the_ratio_is_put_right(office: Office) -> None:
+def verify_at_the_pages(office: Office, pages: Pages, wanted: str) -> None:
+    """Answered by the enterprise, sent, returned once, sent again, approved: all at the pages, the park's by commands."""
+    assert pages.answer_findings(wanted, shot=f"findings_{wanted}") > 0
+    pages.decide("li", wanted, "send", "核查中")
+    pages.decide("wang", wanted, "return", "暂定", reason="照片不清楚")
+    pages.decide("li", wanted, "send", "核查中")
+    pages.decide("wang", wanted, "approve", "已核查", shot=f"verified_{wanted}")
+    office.answer(wanted)
+    office.type("month", "send", wanted, "park")
+    office.sits("cli:wang")
+    office.type("month", "approve", wanted, "park")
+    office.sits("cli:li")
+
+
+def the_ratio_is_put_right(office: Office, pages: Pages) -> None:
     """The bill of the 25th came in January and tells that a quarter is missing."""
     frozen = office.all_rows()
     office.gateway.until("2026-01-12T09:00")
     office.on("2026-01-12T09:00")
     office.stream()
     opening, closing = (year.count("import", year.quarter(day)) for day in ("2025-11-25", "2025-12-25"))
-    bill = BillFact(
-        enterprise="plant", number="B12", meter="gate", start=date(2025, 11, 25), end=date(2025, 12, 25),
-        opening=Decimal(year.kwh(opening)), closing=Decimal(year.kwh(closing)), multiplier=Decimal(80),
-        billed=Decimal(closing - opening) * 80 / 100 + 120, transformer_loss=Decimal(120),
-    )  # fmt: skip
-    office.take_in(bill)
+    bill = {
+        "bill_number": "B12", "bill_start": "2025-11-25", "bill_end": "2025-12-25", "bill_opening": year.kwh(opening),
+        "bill_closing": year.kwh(closing), "bill_kwh": str(Decimal(closing - opening) * 80 / 100),
+        "output_10k_cny": "1234.5", "value_added_10k_cny": "321.25",
+    }  # fmt: skip
+    pages.fill_form("2025-12", bill, shot="bill")
     with month.sources(office.folder / "server.toml") as found:
         (told, *_others) = check_month(found, "2025-12", office.now_ms)
     assert (outcome(told, "V07"), Fraction(told.bills[0].share or 0)) == ("FINDING", Fraction(1, 4))
@@ -174,8 +207,10 @@ def the_ratio_is_put_right(office: Office) -> None:
     office.type("meters", "ratio", "gate", *words)
     office.take_in(*records("400/5"))
     office.stream(restarted=True)
+    pages.fill_form("2025-12", {})  # the same bill again, which now takes the true ratio
 
-    summary = office.restate("2025-10", "2025-12", "ct_corrected")
+    approve_all = partial(pages.decide, "wang", action="approve-all", then="已核查", shot="restatement")
+    summary = office.restate("2025-10", "2025-12", "ct_corrected", approve_all)
     assert frozen <= office.all_rows()
     factors = {"2025-10": OF_2022, "2025-11": OF_2022, "2025-12": OF_2023}
     differences = {}
@@ -197,6 +232,14 @@ def the_ratio_is_put_right(office: Office) -> None:
         Decimal(0),
     )
     assert outcome(office.document("2025-12"), "V07") == "PASS"
+    with pages.month("wang", "2025-12", shot="differences") as tab:
+        shown = tab.text("#differing")
+    wh_, ug = differences["2025-12"]
+    for value in (f"{Decimal(wh_) / 1000:,.3f}", f"{Decimal(ug) / 10**12:,.6f}"):
+        assert value in shown
+    office.type("report", "2025-12")
+    pages.upload_scan("2025-12", shot="scan")
+    pages.decide("li", "2025-12", "submit", "已报送")
 
 
 def ratios_printed(document: MonthDocument) -> set[str]:
@@ -226,7 +269,7 @@ def edge_between(start: str, end: str) -> int:
     return year.units("import", start, end) * year.UNIT_WH // 2
 
 
-def the_boundary_meter_is_exchanged(office: Office) -> None:
+def the_boundary_meter_is_exchanged(office: Office, pages: Pages) -> None:
     """At 03:07 on 14 January, declared on 3 February."""
     office.gateway.until("2026-01-14T03:00")
     office.gateway.births("GATE-2")
@@ -247,18 +290,17 @@ def the_boundary_meter_is_exchanged(office: Office) -> None:
     desk = exchanges_of(office.config, lambda: office.now_ms)
     (waiting,) = desk.pending()
     assert (waiting.meter, waiting.declared) == ("gate", False)
-    sides = [
-        {f"energy_{name}_total": Decimal(year.kwh(value)) for name, value in values.items()}
-        for values in (year.CLOSING, year.OPENING)
-    ]
-    form = ExchangeForm(
-        at=datetime.fromisoformat("2026-01-14T03:07"), closing=sides[0], opening=sides[1], serial="GATE-2", reason="display dead",
-        photo_sha256=keep(office.config.attachments, (office.folder / "photo.jpg").read_bytes()),
-    )  # fmt: skip
-    desk.declare("gate", form)  # what the page's form sends; tests/api has its rights and its audit entry
+    displays = {
+        f"{side}.energy_{name}_total": year.kwh(value)
+        for side, values in (("closing", year.CLOSING), ("opening", year.OPENING))
+        for name, value in values.items()
+    }
+    form = {"at": "2026-01-14T03:07:00", "serial": "GATE-2", "reason": "display dead", **displays}
+    pages.exchange("2026-01", "gate", form, shot="exchange")
     assert [item.declared for item in desk.pending()] == [True]
-    with pytest.raises(Refused):
-        desk.declare("gate", form)
+    meter = load_registry(office.config.registry).meter("gate")
+    assert meter is not None
+    assert [(str(e.at), e.serial) for e in meter.exchanges] == [("2026-01-14 03:07:00", "GATE-2")]
     text = office.config.registry.read_text(encoding="utf-8")
     assert "# from the drawing" in text
     assert text.index("[[meters.exchanges]]") < text.index("# behind it")
@@ -270,6 +312,12 @@ def the_boundary_meter_is_exchanged(office: Office) -> None:
     document = expect(office, "2026-01", 2, before_gap + half, OF_2023)
     assert wh(document, "gate", "energy_export_total") == year.month_units("export", "2026-01") * year.UNIT_WH
     assert ("gate", "exchange") in {(e.meter, e.kind) for e in document.events}
+    assert outcome(document, "V08") == "FINDING"  # nobody has registered the new meter's calibration
+    new = MeterFact(
+        meter="gate", serial="GATE-2", valid_from=date(2026, 1, 14), calibrated_until=date(2030, 1, 1), ct="400/5", pt="1",
+        ratio_proof="photo of the plate",
+    )  # fmt: skip
+    office.take_in(new)
     office.verify("2026-01")
 
 
@@ -321,8 +369,19 @@ def frames_come_late(office: Office) -> None:
         assert {line.points_read for line in document.meters} <= {
             line.points_expected for line in document.meters
         }
-        assert outcome(document, "V03") == "PASS"
+        assert outcome(document, "V03") == outcome(document, "V08") == "PASS"
     assert frozen <= office.all_rows()
+
+
+def the_regulator_looks_down_to_readings(pages: Pages) -> None:
+    """From January's figure to what the old meter showed minutes before it was taken away, and to a day of the festival."""
+    with pages.month("wang", "2026-01", shot="readings") as tab:
+        told = pages.drilled(tab, "gate/energy_import_total", "2026-01-14", "02:45")
+    assert str(year.shown("import", year.EXCHANGED_Q)) in told
+    assert "与本版数值一致" in told
+    with pages.month("wang", "2026-02") as tab:
+        told = pages.drilled(tab, "gate/energy_import_total", "2026-02-15", "12:00")
+    assert "2026-02-15 · 0.000 kWh" in told
 
 
 def certificates_come_late(office: Office) -> None:

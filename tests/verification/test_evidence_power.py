@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -13,12 +15,15 @@ from hypothesis import strategies as st
 from factors.fuel import FuelTable
 from factors.policy import enterprise_policy
 from factors.table import FactorTable
-from metering.intervals import MINUTE_MS, QUARTER_MS, Span, local_month
+from metering.intervals import MINUTE_MS, QUARTER_MS, Span, local_month, to_local
 from metering.quality import Quality
+from storage.facts.fact import Fact
 from storage.facts.state import Facts
+from storage.facts.substitution import ApprovalFact, SubstitutionFact
 from storage.journal import JournalReader
 from storage.ledger import LedgerReader
 from storage.months import MonthRow, MonthStore
+from storage.registry import fact_digest
 from storage.segment import Record
 from stream.context import Context
 from stream.policy import Policy
@@ -93,6 +98,7 @@ class Plant:
     """A month of powers every quarter hour: a pump with a ratio, an inverter in floats, a meter that counts backwards."""
 
     def __init__(self, folder: Path, *, silent: Span = NEVER) -> None:
+        self.facts = Facts()
         self.folder, self.park = folder, park(**LONG)
         self.policy = Policy(FactorTable.load(), enterprise_policy(), self.park.tz, date(2026, 11, 1))
         write_journal(folder / "journal", [*births(), *self.frames(silent)], 200)
@@ -115,7 +121,7 @@ class Plant:
         with self.stores() as (ledger, months), JournalReader(self.folder / "journal") as journal:
             state = RegistryState(revision=0, digest="")
             sources = CloseSources(
-                self.park, ledger, journal, months, FactorTable.load(), FuelTable.load(), Facts(), state
+                self.park, ledger, journal, months, FactorTable.load(), FuelTable.load(), self.facts, state
             )
             return close_month(sources, MONTH, CLOSED_AT_MS, allow_incomplete=True)
 
@@ -123,7 +129,7 @@ class Plant:
         with self.stores() as (ledger, months):
             sources = Sources(
                 self.park, self.folder / "journal", ledger, FactorTable.load(), KEY, "tanyun test", {},
-                lambda _revision: Facts(), FuelTable.load(), months,
+                lambda _revision: self.facts, FuelTable.load(), months,
             )  # fmt: skip
             return write_pack(row, sources, folder)
 
@@ -183,3 +189,68 @@ def test_a_month_with_a_gap_has_no_figure_and_a_pack(tmp_path: Path) -> None:
     assert verify_pack(pack, KEY.public_key()).difference is None
     done = recompute(pack, tmp_path)
     assert done.stdout.splitlines()[-1] == "equal", done.stdout + done.stderr
+
+
+def substituted(start_ms: int, end_ms: int, energy: str) -> list[Fact]:
+    """A substitution of the inverter's energy, and another person's approval."""
+    start, end = (to_local(ms, park().tz).replace(tzinfo=None) for ms in (start_ms, end_ms))
+    written = SubstitutionFact(
+        meter="inverter", reading_type=TOTAL, start=start, end=end, energy=Decimal(energy), method="mean_of_4_weeks",
+        reason="no check meter", evidence_sha256="ab" * 32, by="li",
+    )  # fmt: skip
+    digest = fact_digest(written)
+    return [
+        written,
+        ApprovalFact(
+            meter="inverter", reading_type=TOTAL, start=start, substitution_sha256=digest, by="wang"
+        ),
+    ]
+
+
+def by_hand(silent: Span) -> Fraction:
+    """Wh of the inverter's month: the mean of two powers × their quarter hour, where both were read."""
+    found = Fraction(0)
+    for at in range(SPAN.start_ms - QUARTER_MS, SPAN.end_ms, QUARTER_MS):
+        pair = [at, at + QUARTER_MS]
+        if any(silent.start_ms <= t < silent.end_ms for t in pair):
+            continue
+        mean = Fraction(sum(t // QUARTER_MS * 31 % 977 for t in pair), 16)
+        start, end = (min(max(t + 7 * MINUTE_MS, SPAN.start_ms), SPAN.end_ms) for t in pair)
+        found += mean * (end - start) / 3_600_000
+    return found
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_gap_of_powers_is_filled_and_what_was_integrated_beside_it_still_counts(
+    tmp_path: Path, *, ends: bool
+) -> None:
+    """From seven minutes past to seven minutes past: the amount is the gap's, within the quarter hours it reaches into."""
+    first = SPAN.end_ms - 9 * QUARTER_MS if ends else SPAN.start_ms + 9 * 96 * QUARTER_MS
+    count = 13 if ends else 5  # the last power that is missing, read 7 minutes into its quarter hour
+    plant = Plant(tmp_path, silent=Span(first, first + count * QUARTER_MS))
+    hole = Span(first - QUARTER_MS, SPAN.end_ms if ends else first + (count + 1) * QUARTER_MS)
+    plant.facts = Facts(substituted(*hole, "12.5"))
+    row = plant.close()[-1]
+    document = parse(row.document)
+    line = next(item for item in document.meters if (item.meter, item.reading_type) == ("inverter", TOTAL))
+    (told,) = document.substitutions
+    assert (told.accepted, told.refused_zh, line.energy_wh, line.balance.equal) == (True, "", None, True)
+    (reported,) = [r for r in document.reported if r.id == f"inverter/{TOTAL}"]
+    measured = int(reported.measured or "")
+    assert (
+        abs(measured - by_hand(Span(first, first + count * QUARTER_MS))) < 1
+    )  # less than a Wh is carried on
+    assert (reported.substituted, reported.reported) == ("12500", str(measured + 12_500))
+    pack = plant.pack(row, tmp_path / "packs")
+    assert verify_pack(pack, KEY.public_key()).difference is None
+    done = recompute(pack, tmp_path)
+    assert done.stdout.splitlines()[-1] == "equal", done.stdout + done.stderr
+
+
+def test_a_substitution_beside_a_gap_of_powers_is_refused(tmp_path: Path) -> None:
+    first = SPAN.start_ms + 9 * 96 * QUARTER_MS
+    plant = Plant(tmp_path, silent=Span(first, first + 5 * QUARTER_MS))
+    plant.facts = Facts(substituted(first - 2 * QUARTER_MS, first + 6 * QUARTER_MS, "12.5"))
+    document = parse(plant.close()[-1].document)
+    assert [line.refused_en for line in document.substitutions] == ["the time is measured"]
+    assert document.energy.purchased_wh is None

@@ -1,5 +1,6 @@
 """The balance of an integrated total: a second integral, from the journal's frames alone, agrees with what the stream stored."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,7 @@ from tests.stream.test_power import TOTAL, births, changes, minutely, park, powe
 from tests.stream.test_runner import write_journal
 from verification.balance import JournalMonth
 from verification.completeness import MonthTotal
+from verification.intervals import on_quarters
 from verification.measure import measure
 
 NO_FACTS = Facts([])
@@ -77,3 +79,19 @@ def test_a_month_with_a_gap_has_no_figure(tmp_path: Path) -> None:
     [total] = [t for t in measured(tmp_path, powers("inverter", *pairs), span) if t.meter.id == "inverter"]
     assert (total.energy, total.journal.energy) == (None, None)
     assert total.stored == 600 * (16 + 17) // 60
+
+
+_TIMES = st.integers(-2 * QUARTER_MS, 8 * QUARTER_MS)
+
+
+@given(st.lists(st.tuples(_TIMES, _TIMES), max_size=4))
+def test_gaps_reach_into_the_quarter_hours_that_a_clock_would_tick_off(pairs: list[tuple[int, int]]) -> None:
+    gaps = sorted(Span(min(pair), max(pair)) for pair in pairs if pair[0] != pair[1])
+    span = Span(0, 6 * QUARTER_MS)
+    touched = [
+        any(gap.start_ms < at + QUARTER_MS and gap.end_ms > at for gap in gaps)
+        for at in range(0, span.end_ms, QUARTER_MS)
+    ]
+    found = on_quarters(gaps, span)
+    assert touched == [any(s <= at < e for s, e in found) for at in range(0, span.end_ms, QUARTER_MS)]
+    assert all(before.end_ms < after.start_ms for before, after in pairwise(found))

@@ -71,6 +71,22 @@ def test_who_only_answered_a_finding_has_prepared_too(document: MonthDocument) -
     )
 
 
+def test_a_minor_finding_may_be_answered_and_keeps_nothing_from_being_verified(
+    document: MonthDocument,
+) -> None:
+    """V06 is minor: losses are normal, and whoever sees it may say why."""
+    checks = tuple(
+        msgspec.structs.replace(c, outcome="FINDING" if c.id == "V06" else "PASS") for c in document.checks
+    )
+    finding = msgspec.structs.replace(document, checks=checks)
+    acts = live(finding, *PREPARED)
+    assert obstacles(finding, acts) == []
+    said = Wish(Action.ANSWER, "zhao", "enterprise", 9, "losses of the old line", "V06")
+    assert act(OF, finding, acts, said).subject == "V06"
+    unknown = Wish(Action.ANSWER, "zhao", "enterprise", 9, "why not", "V05")
+    assert refusals(finding, acts, unknown) == ["there is no finding V05"]
+
+
 def test_an_unanswered_finding_blocks_and_its_answer_opens(document: MonthDocument) -> None:
     checks = tuple(
         msgspec.structs.replace(c, outcome="FINDING" if c.id == "V01" else "PASS") for c in document.checks

@@ -211,7 +211,11 @@ def test_months_that_have_not_occurred_show_a_dash_and_never_zero(month_rows: li
     assert set(shown["2026-11"]) == {"—"}
     assert set(shown["2026-12"]) == {"—"}
     assert isinstance(shown["2026-10"][4], float)
+    assert shown["2026-10"][0] == f"r{row.revision}"  # its own one is not closed before it is
     lines_ = {line[0]: line[1:] for line in read_csv(row, "T1.3")}
+    (so_far,) = [line for line in read_csv(row, "T1.3") if line[0].startswith("本年累计")]
+    known = [m.emission_ug for m in parse(row.document).year if m.emission_ug is not None]
+    assert Fraction(so_far[4]) * 10**12 == sum(map(int, known)) > 0
     assert lines_["2026-12"] == ["—", "", "", "", ""]
 
 
@@ -237,9 +241,15 @@ def test_a_restated_revision_shows_its_reason_and_every_difference(month_rows: l
         ("meters[w/volume_total].energy_wh", "1500", "", ["表计 w/累计体积：本期量", "m3", "1.500", "—", "—"]),
         ("totals[market].heat_ug", "1000000", "3000000", ["排放合计 市场法：热力排放", "tCO2", "0.000001", "0.000003", "0.000002"]),
         ("reported[purchased_wh].substituted", "0", "812500", ["上报 购入电量：数据替代", "kWh", "0.000", "812.500", "812.500"]),
+        ("renewable.share", "1/3", "26970/68449", ["可再生能源：占比", "%", "33.33", "39.40", "6.07"]),
+        ("intensities[tce_per_10k_output].value", "null", "50977691/7715625000",
+         ["强度 单位产值综合能耗：值", "tce/万元", "—", "0.006607", "—"]),
+        ("production[output].amount", "null", "1234.5", ["产值产量 工业总产值：数量", "万元", "—", "1,234.500", "—"]),
+        ("bills[B7].multiplier", "60", "80", ["结算票据 B7：倍率", "—", "60.0000", "80.0000", "20.0000"]),
+        ("certificates[GEC1].accepted", "false", "true", ["绿电绿证 GEC1", "—", "否", "是", "—"]),
         ("outcome", "PASS", "FAIL", ["核查结论", "—", "通过", "不通过", "—"]),
         ("checks[V16].value", "5 / 5", "4 / 5", ["校核 V16：值", "—", "5 / 5", "4 / 5", "—"]),
-        ("energy_types[electricity].coefficient_kgce", "0.1", "0.2", ["能源品种 电力", "—", "0.1", "0.2", "—"]),
+        ("energy_types[electricity].coefficient_kgce", "0.1", "0.2", ["能源品种 电力（当量值）", "—", "0.1", "0.2", "—"]),
     ],
 )  # fmt: skip
 def test_a_difference_is_told_in_words_and_with_its_unit(

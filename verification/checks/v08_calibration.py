@@ -22,11 +22,13 @@ def check(case: Case) -> CheckLine:
     if expired:
         outcome = "FAIL"
     valid = len(meters) - len(unknown) - len(expired)
+    taken_away = [meter for meter in unknown if _is_of_the_old_meter(case, meter)]
     return RULE.line(
         outcome,
         f"{valid} / {len(meters)}",
-        f"{valid} 块表检定有效，过期 {len(expired)}，未登记 {len(unknown)}",
-        f"{valid} valid, {len(expired)} expired, {len(unknown)} not in the registry",
+        f"{valid} 块表检定有效，过期 {len(expired)}，未登记 {len(unknown)}（其中换表后台账仍为旧表 {len(taken_away)}）",
+        f"{valid} valid, {len(expired)} expired, {len(unknown)} not in the registry, {len(taken_away)} of them exchanged and still "
+        "recorded under the old meter's serial number",
         meters=[*expired, *unknown],
         inputs={"meters": len(meters), "valid": valid},
         evidence=(
@@ -37,7 +39,17 @@ def check(case: Case) -> CheckLine:
 
 
 def _valid_until(case: Case, meter: str) -> str | None:
-    """The earliest end of the calibrations in force over the month, ISO; None unless each of them has one."""
+    """The earliest end of the calibrations in force over the month, ISO; None unless each of them has one, and is this meter's."""
+    if _is_of_the_old_meter(case, meter):
+        return None
     ends = [state.calibrated_until for state in case.books.meter_states(meter)]
     known = [end.isoformat() for end in ends if end is not None]
     return min(known) if known and len(known) == len(ends) else None
+
+
+def _is_of_the_old_meter(case: Case, meter: str) -> bool:
+    """Whether the record at the month's end names another serial number than the meter that was put in place since."""
+    found = next(total.meter for total in case.meters if total.meter.id == meter)
+    placed = [e for e in found.exchanges if e.serial and e.at.date() <= case.books.last]
+    record = case.books.meter(meter)
+    return bool(placed) and record is not None and record.serial != max(placed, key=lambda e: e.at).serial

@@ -12,7 +12,7 @@ from verification.document import CheckLine, CheckOutcome, MonthDocument, half_u
 from verification.lines import Evidence
 
 RULE = Rule(
-    "V13", "环比、同比突变", "Jump against other months", "minor",
+    "V13", "环比、同比突变", "Jump against other months", "major",
     "x ÷ x of the other month − 1, x = electricity per 万元 of output where both months have it, else electricity per day; and "
     "|x − mean| ÷ σ over closed months",
     ("V13_share", "V13_sigma"),

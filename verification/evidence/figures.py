@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from factors.series import Part
 from metering.dated import transformer_ratio
 from metering.intervals import QUARTER_MS, Span, iso, local_day
-from metering.reading_types import READING_TYPES
+from metering.reading_types import INTEGRATED, READING_TYPES
 from metering.roles import Role
 from verification.accounting.substitutions import Holes
 from verification.document import Bracket, FactorLine, MeterLine, MonthDocument, count_text
@@ -26,7 +26,7 @@ from verification.evidence.replay import Replay, Where
 from verification.evidence.stored import NOTHING_STORED, Stored
 from verification.evidence.sums import Sums
 from verification.evidence.total import ADJUSTING, TOLD, Reading, Told
-from verification.intervals import PeriodSum, holes_between
+from verification.intervals import PeriodSum, holes_between, on_quarters
 from verification.substitution_line import SubstitutionLine
 
 _PLACES = 10_000
@@ -271,16 +271,29 @@ class Recount:
         return self._filled(key) if energy is None else energy
 
     def _filled(self, key: Key) -> int | None:
-        sums, nearest = self._sums[key], self._replay.totals[key].told.nearest
+        nearest = self._replay.totals[key].told.nearest
         enclosed = nearest[0] is not None, nearest[3] is not None
-        if not self._filling.fills(key, sums.runs, *enclosed):
+        if not self._filling.fills(key, self._holes(key), *enclosed):
             return None
-        return _measured(sums) + self.substituted(key)
+        return self._measured(key) + self.substituted(key)
 
     def holes(self, meter: str, reading_type: str) -> list[Span] | None:
-        """What no closed interval covers; None for a total that is not here."""
-        sums = self._sums.get((meter, reading_type))
-        return None if sums is None else holes_between(sums.runs, self._span)
+        """What substitutions may stand for; None for a total that is not here."""
+        key = meter, reading_type
+        return self._holes(key) if key in self._sums else None
+
+    def _holes(self, key: Key) -> list[Span]:
+        """What no closed interval covers; of powers, the quarter hours that a gap reaches into."""
+        if key[1] in INTEGRATED.values():
+            return on_quarters(sorted(self._replay.totals[key].told.gaps), self._span)
+        return holes_between(self._sums[key].runs, self._span)
+
+    def _measured(self, key: Key) -> int:
+        """Base units beside substitutions: of the closed intervals; of powers, all that was integrated."""
+        sums = self._sums[key]
+        if key[1] in INTEGRATED.values():
+            return sums.energy
+        return sum(energy for energy, _covered in sums.days.values())
 
     def opening(self, key: Key) -> int | None:
         """Where a total's first interval begins, if that is the month's first one."""
@@ -311,7 +324,7 @@ class Recount:
             yield from unlike(f"{place}.ledger_wh", balance.ledger_wh, str(sums.energy))
         elif self.reported(key) is not None:
             for name in ("journal_wh", "ledger_wh"):
-                yield from unlike(f"{place}.{name}", getattr(balance, name), str(_measured(sums)))
+                yield from unlike(f"{place}.{name}", getattr(balance, name), str(self._measured(key)))
 
     def _of_adjustments(self, key: Key, line: MeterLine, place: str) -> Iterator[Difference]:
         """What changed the register besides energy; a total without a figure lists what the ledger knew."""
@@ -336,11 +349,6 @@ def _days(span: Span, zone: ZoneInfo) -> Iterator[Span]:
     while at < span.end_ms:
         yield (day := local_day(at, zone))
         at = day.end_ms
-
-
-def _measured(sums: Sums) -> int:
-    """Base units of the closed intervals."""
-    return sum(energy for energy, _covered in sums.days.values())
 
 
 def _named(key: Key) -> str:

@@ -3,10 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from metering.intervals import Span
-from metering.reading_types import INTEGRATED
 from verification.accounting.substitutions import accepted_amount, fills
 from verification.evidence.births import Key
-from verification.intervals import holes_between
 from verification.substitution_line import SubstitutionLine
 
 
@@ -23,10 +21,9 @@ class Filling:
         """Base units of the accepted ones."""
         return accepted_amount(self._written.get(key, ()))
 
-    def fills(self, key: Key, runs: Sequence[Span], opened: bool, ended: bool) -> bool:
-        """Whether they stand for every hole between the runs; `opened` and `ended`: readings enclose the month's edges."""
-        holes = holes_between(runs, self._span)
-        if key[1] in INTEGRATED.values() or not fills(self._written.get(key, ()), holes):
+    def fills(self, key: Key, holes: Sequence[Span], opened: bool, ended: bool) -> bool:
+        """Whether they stand for every hole; `opened` and `ended`: readings enclose the month's edges."""
+        if not fills(self._written.get(key, ()), holes):
             return False
         begins, ends = holes[0].start_ms == self._span.start_ms, holes[-1].end_ms == self._span.end_ms
         return (begins or opened) and (ends or ended)

@@ -18,6 +18,7 @@ from metering.dated import DeclaredTotal, Segment, Swap, declared_total
 from metering.i18n import _
 from metering.intervals import QUARTER_MS, Span
 from metering.quality import Quality
+from metering.reading_types import INTEGRATED
 from metering.registry import Meter, Park
 from storage.facts.state import Facts
 from storage.journal import Offset
@@ -235,6 +236,9 @@ class _Content:
         filled = {r.id for r in self.document.reported if r.kind == "total" and r.reported is not None}
         for line in self.document.meters:
             rows, partly = self._rows(line), f"{line.meter}/{line.reading_type}" in filled
+            partly = (
+                partly and line.reading_type not in INTEGRATED.values()
+            )  # of powers all of it is measured
             counted = [row.energy for row in rows if row.closed or not partly]
             stored = str(sum(counted)) if rows or partly else None
             if stored != line.balance.ledger_wh:

@@ -272,6 +272,8 @@ class Pack:
     def beside(self, key: Key, holes: list[tuple[int, int]]) -> int | None:
         """What the frames give of the month outside some times, which are in order; None where they do not reach."""
         judge = self.judged(key)
+        if isinstance(judge, Integral):  # over a gap nothing is integrated: what was, lies beside it
+            return judge.at(self.span[1]) - judge.at(self.span[0])
         edges = [self.span[0], *(edge for hole in holes for edge in hole), self.span[1]]
         whole = 0
         for start, end in zip(edges[::2], edges[1::2]):  # noqa: B905  two lists of one length

@@ -1,6 +1,6 @@
 """Tables T1 (energy by kind) and T2 (electricity) of the monthly report; T2.7 and T2.8 are in tables_tariff.py."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from metering.reading_types import READING_TYPES
@@ -27,7 +27,7 @@ from verification.formats.cells import (
     unit,
     wan_kwh,
 )
-from verification.lines import EnergyLine, MeterFacts, PowerLine
+from verification.lines import EnergyLine, MeterFacts, PowerLine, YearMonth
 
 
 def tables(document: MonthDocument) -> Iterator[Table]:
@@ -148,10 +148,10 @@ def _t1_year(document: MonthDocument) -> Table:
         Column("排放 tCO2", "As closed", 30, "right"),
         Column("按本月因子 tCO2", "Under this month's factor", 34, "right"),
     )
-    lines = [
+    lines: list[tuple[Cell, ...]] = [
         (
             text(m.month),
-            text(None if m.revision is None else f"r{m.revision}"),
+            text(_revision(document, m)),
             wan_kwh(m.purchased_wh),
             tce(m.standard_coal_kgce),
             tonnes(m.emission_ug),
@@ -159,6 +159,7 @@ def _t1_year(document: MonthDocument) -> Table:
         )
         for m in document.year
     ]
+    lines.append(_so_far(document.year))
     names = {"previous_month": ("上月", "month before"), "last_year": ("上年同月", "same month last year")}
     for c in document.comparisons:
         zh, en = names[c.id]
@@ -175,6 +176,30 @@ def _t1_year(document: MonthDocument) -> Table:
         "尚未发生或未关账的月份显示“—”，不补零、不插值。",
         "A month that has not occurred or is not closed shows —: neither zero nor interpolated.",
     )
+
+
+def _so_far(year: Sequence[YearMonth]) -> tuple[Cell, ...]:
+    """The months that are closed, together; a month without a figure leaves its sum without one."""
+    closed = [m for m in year if m.emission_ug is not None or m.purchased_wh is not None]
+    sums = [
+        None
+        if not closed or None in told
+        else str(sum(Fraction(value) for value in told if value is not None))
+        for told in (
+            [m.purchased_wh for m in closed],
+            [m.standard_coal_kgce for m in closed],
+            [m.emission_ug for m in closed],
+            [m.restated_emission_ug for m in closed],
+        )
+    ]
+    label = text(f"本年累计（已关账 {len(closed)} 个月）", "closed months together")
+    return label, text(None), wan_kwh(sums[0]), tce(sums[1]), tonnes(sums[2]), tonnes(sums[3])
+
+
+def _revision(document: MonthDocument, line: YearMonth) -> str | None:
+    """The closed one; of the document's own month, its own."""
+    revision = document.revision if line.month == document.month else line.revision
+    return None if revision is None else f"r{revision}"
 
 
 def _t2(document: MonthDocument) -> Table:

@@ -9,7 +9,7 @@ import pytest
 
 from metering.registry import Park
 from storage.facts.kinds import KINDS, BillFact, EnterpriseFact
-from storage.facts.sheets import RefusedError, export_csv, export_workbook, parse, read
+from storage.facts.sheets import RefusedError, columns, export_csv, export_workbook, parse, read
 from storage.facts.state import Facts
 
 Make = Callable[..., Any]
@@ -167,3 +167,28 @@ def test_an_enterprise_sheet_starts_with_its_id_and_ends_with_its_validity() -> 
     names = [name for name, _label in columns(EnterpriseFact)]
     assert names[0] == "enterprise"
     assert names[-2:] == ["valid_from", "valid_to"]
+
+
+@pytest.mark.parametrize("name", list(KINDS))
+def test_mistakes_of_every_kind_are_told_by_row_and_column(name: str, park: Park, tmp_path: Path) -> None:
+    """The template's sheet, a row with its subject alone and a row of nonsense: each required field, each typed one."""
+    kind, file = KINDS[name], tmp_path / "facts.xlsx"
+    file.write_bytes(export_workbook(Facts(), (name,)))
+    book = openpyxl.load_workbook(file)
+    sheet = book.active
+    assert sheet is not None
+    fields = [field for field, _label in columns(kind)]
+    first = (sheet.max_row or 0) + 1
+    sheet.append(["a" if field == kind.SUBJECT else None for field in fields])
+    sheet.append(["?!" for _field in fields])
+    book.save(file)
+    with pytest.raises(RefusedError) as refused:
+        parse("f", read(file), Facts(), park)
+    told = refused.value.mistakes
+    for field in fields:
+        model = kind.model_fields[field]
+        if model.is_required() and field != kind.SUBJECT:
+            assert any(line.startswith(f"{sheet.title} {first}: {model.title}") for line in told), field
+    wrong = [line for line in told if line.startswith(f"{sheet.title} {first + 1}: ")]
+    assert any(f"{kind.model_fields[kind.SUBJECT].title}: " in line for line in wrong), told
+    assert all("'?!'" in line for line in wrong), wrong
