@@ -217,7 +217,9 @@ def the_server_works(office: Office, folder: Path) -> None:
     office.type("backup", str(folder / "backup"))
     assert office.type("doctor", "--json", fails=True).startswith("[")  # the mirror is no InfluxDB
     assert "session.begin" in office.type("audit", "show", "--json")
-    office.type("gateway", "revoke", GATEWAY, "--data", str(office.folder / "broker"), fails=True)  # no broker has these files
+    office.type(
+        "gateway", "revoke", GATEWAY, "--data", str(office.folder / "broker"), fails=True
+    )  # no broker has these files
 
 
 def it_breaks(office: Office, answers: Answers, folder: Path) -> None:
