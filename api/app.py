@@ -33,6 +33,7 @@ from api.routes import (
     live,
     months,
     page,
+    people,
     periods,
     readings,
     registry,
@@ -99,7 +100,7 @@ def _include(app: FastAPI, metrics: CollectorRegistry) -> None:
     routes = APIRouter(prefix=API)
     for module in (
         registry, facts, readings, emissions, periods, declared, months, life, forms, exchange_routes,
-        events, live, session, sign_in_elsewhere, admin,
+        events, live, session, sign_in_elsewhere, admin, people,
         enrolment, health,
     ):  # fmt: skip
         routes.include_router(module.router)

@@ -1,26 +1,29 @@
 """Signing in elsewhere: OpenID Connect, authorization code flow with PKCE (RFC 7636), as a confidential client.
 
-The ID token comes straight from the provider's token endpoint over TLS, which may stand in for checking its signature
-(OpenID Connect Core 3.1.3.7, 6): so no keys are fetched, and nothing that a browser carried is believed.
+The ID token comes straight from the provider's token endpoint over TLS, and its signature is checked besides with the keys that
+the provider publishes at that moment: a key that was rotated is found, one that was withdrawn is not. Nothing that a browser
+carried is believed.
 """
 
 import base64
 import hashlib
 import hmac
-import json
+import math
 import secrets
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 from urllib.parse import urlencode
 
 import httpx
 
+from api.id_token import TokenError, claims_of
 from api.settings import OidcSettings
 
+ENDPOINTS: Final = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 PENDING_S: Final = 600.0
 _KEPT: Final = 10_000
 _SKEW_S: Final = 120
@@ -82,25 +85,30 @@ class Oidc:
         }  # fmt: skip
         auth = httpx.BasicAuth(self._settings.client_id, self._settings.client_secret.get_secret_value())
         with self._client() as http:
-            answer = http.post(self._endpoints(http)["token_endpoint"], data=form, auth=auth)
+            endpoints = self._endpoints(http)
+            answer = http.post(endpoints["token_endpoint"], data=form, auth=auth)
             answer.raise_for_status()
-            return self._subject(claims_of(answer.json()), attempt.nonce)
+            keys = http.get(endpoints["jwks_uri"])
+            keys.raise_for_status()
+            return self._subject(_claims(answer.json(), keys.json()), attempt.nonce)
 
     def _subject(self, claims: dict[str, Any], nonce: str) -> str:
         settings, now_s, audience = self._settings, self._clock(), claims.get("aud")
         ours = audience in (settings.client_id, [settings.client_id])
-        expires = claims.get("exp")
+        expires, issued, sub = claims.get("exp"), claims.get("iat", now_s), claims.get("sub")
         checks = {
             "iss": claims.get("iss") == settings.issuer,
             "aud": ours,
-            "exp": isinstance(expires, (int, float)) and expires > now_s - _SKEW_S,
-            "nonce": hmac.compare_digest(str(claims.get("nonce")).encode(), nonce.encode()),
-            "sub": isinstance(claims.get("sub"), str) and 0 < len(claims["sub"]) <= 255,  # noqa: PLR2004  Core 2
+            "azp": claims.get("azp", settings.client_id) == settings.client_id,
+            "exp": _is_number(expires) and expires > now_s - _SKEW_S,
+            "iat": _is_number(issued) and issued < now_s + _SKEW_S,
+            "nonce": hmac.compare_digest(repr(claims.get("nonce")).encode(), repr(nonce).encode()),
+            "sub": isinstance(sub, str) and 0 < len(sub) <= 255 and sub.isascii(),  # noqa: PLR2004  Core 2
         }
         wrong = [name for name, good in checks.items() if not good]
         if wrong:
             raise OidcError(f"the ID token's {', '.join(wrong)} is not right")
-        return f"{settings.issuer}|{claims['sub']}"
+        return f"{settings.issuer}|{sub}"
 
     def _endpoints(self, http: httpx.Client) -> dict[str, str]:
         issuer = self._settings.issuer
@@ -109,7 +117,7 @@ class Oidc:
         found = answer.json()
         if not isinstance(found, dict) or found.get("issuer") != issuer:
             raise OidcError("the provider calls itself something else")
-        endpoints = {name: str(found.get(name, "")) for name in ("authorization_endpoint", "token_endpoint")}
+        endpoints = {name: str(found.get(name, "")) for name in ENDPOINTS}
         if not all(url.startswith(self._settings.scheme) for url in endpoints.values()):
             raise OidcError("an endpoint of the provider is not https")
         return endpoints
@@ -119,13 +127,19 @@ class Oidc:
         return httpx.Client(timeout=_TIMEOUT_S, follow_redirects=False, verify=ca)
 
 
-def claims_of(answer: Any) -> dict[str, Any]:
+def _claims(answer: Any, keys: Any) -> dict[str, Any]:
     """The claims of the ID token in a token endpoint's answer. OidcError."""
+    if (
+        not isinstance(answer, dict)
+        or not isinstance(answer.get("id_token"), str)
+        or not isinstance(keys, dict)
+    ):
+        raise OidcError("there is no ID token in the answer, or there are no keys")
     try:
-        payload = str(answer["id_token"]).split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise OidcError("there is no ID token in the answer") from error
-    if not isinstance(claims, dict):
-        raise OidcError("the ID token's claims are no object")
-    return claims
+        return claims_of(answer["id_token"], keys)
+    except TokenError as error:
+        raise OidcError(str(error)) from error
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -45,10 +45,15 @@ def uri(secret: bytes, user: str, issuer: str) -> str:
     return f"otpauth://totp/{quote(issuer)}:{quote(user)}?secret={key}&issuer={quote(issuer)}&digits={DIGITS}&period={STEP_MS // 1000}"
 
 
+def new_code() -> str:
+    """Something to type once: a recovery code, or the code with which a user makes a password."""
+    text = base64.b32encode(secrets.token_bytes(_RECOVERY_BYTES)).decode()
+    return "-".join(text[i : i + 4] for i in range(0, len(text), 4)).lower()
+
+
 def new_recovery_codes() -> list[str]:
     """For the day on which the phone is lost; each is good once."""
-    made = (base64.b32encode(secrets.token_bytes(_RECOVERY_BYTES)).decode() for _ in range(RECOVERY_CODES))
-    return ["-".join(text[i : i + 4] for i in range(0, len(text), 4)).lower() for text in made]
+    return [new_code() for _ in range(RECOVERY_CODES)]
 
 
 def recovery_digest(code: str) -> bytes:

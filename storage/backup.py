@@ -130,8 +130,8 @@ def read_manifest(folder: Path) -> Manifest:
 def restore(folder: Path, to: Path, now_ms: int) -> Manifest:
     """Put a backup's stores into a data folder that has none of them; all of them or none, and its attachments before them.
 
-    The journal is marked as restored and says so with an event. FileExistsError names what is in the way. What root
-    restores belongs to the owner of the data folder, whose programs write it.
+    The journal is marked as restored and says so with an event; nobody is signed in any more. FileExistsError names what is in
+    the way. What root restores belongs to the owner of the data folder, whose programs write it.
     """
     manifest = check(folder)
     stores = manifest.of(STORE)
@@ -148,6 +148,8 @@ def restore(folder: Path, to: Path, now_ms: int) -> Manifest:
             _copy_file(folder / item.name, draft)
             if item.name == "journal.db":
                 _mark_restored(draft, now_ms)
+            if item.name == "users.db":
+                _end_what_opens(draft)
             _look_whole(draft)
         for draft, path in drafts:
             draft.rename(path)
@@ -234,6 +236,19 @@ def _mark_restored(path: Path, now_ms: int) -> None:
             detail = msgspec.json.encode({"segments": row[0]}).decode()
             sql = "INSERT INTO event(t_ms, gateway, kind, detail) VALUES(?, '', 'journal_restored', ?)"
             db.execute(sql, (now_ms, detail))
+    finally:
+        db.close()
+    _sync(path)
+
+
+def _end_what_opens(path: Path) -> None:
+    """Sessions and one-time codes that were open then: some were ended or used since, and nobody knows which."""
+    db = sqlite3.connect(path)
+    try:
+        with db:
+            there = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type='table'")}
+            for table in sorted(there & {"session", "invitation", "welcome"}):
+                db.execute(f"DELETE FROM {table}")  # noqa: S608  one of these three
     finally:
         db.close()
     _sync(path)

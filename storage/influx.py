@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 import httpx
 import msgspec
 
+from metering.hidden import without, without_credentials
 from storage.errors import StoreError
 
 log = logging.getLogger("tanyun.influx")
@@ -102,11 +103,17 @@ def request(client: httpx.Client, method: str, path: str, **more: Any) -> httpx.
     try:
         answer = client.request(method, path, **more)
     except httpx.HTTPError as error:
-        msg = f"{client.base_url}: {str(error) or type(error).__name__}"
-        raise InfluxDownError(msg) from error
+        said = without_credentials(str(error), client.headers.get("Authorization", ""))
+        msg = f"{client.base_url}: {said or type(error).__name__}"
+        raise InfluxDownError(msg) from None  # the original repeats a header that cannot be sent
     if answer.is_error:
-        raise judged(answer.status_code, answer.text, str(client.base_url))
+        raise judged(answer.status_code, refusal(answer), str(client.base_url))
     return answer
+
+
+def refusal(answer: httpx.Response) -> str:
+    """A refusal's body; a server or a proxy that repeats what it was sent tells no secret."""
+    return without_credentials(answer.text, answer.request.headers.get("Authorization", ""))
 
 
 def judged(status: int, body: str, url: str) -> StoreError:
@@ -138,8 +145,9 @@ def detect(target: Target) -> str:
         try:
             answer = client.get("/ping")
         except httpx.HTTPError as error:
-            msg = f"{target.url}: {str(error) or type(error).__name__}"
-            raise InfluxDownError(msg) from error
+            said = without(str(error), target.secret)
+            msg = f"{target.url}: {said or type(error).__name__}"
+            raise InfluxDownError(msg) from None
         version = answer.headers.get("X-Influxdb-Version", "") or _from_json(answer)
         return (version or _from_json(client.get("/health"))).removeprefix("v")
 
@@ -229,7 +237,7 @@ class WriterV2(_Base):
         from influxdb_client.domain.write_precision import WritePrecision  # noqa: PLC0415
 
         super().__init__(target)
-        self._org, self._url = target.org or DATABASE, target.url
+        self._org, self._target = target.org or DATABASE, target
         self._influx = InfluxDBClient(
             url=target.url, token=target.secret, org=self._org, enable_gzip=True, timeout=int(TIMEOUT_S * 1000),
             ssl_ca_cert=target.ca_file or None,
@@ -249,10 +257,11 @@ class WriterV2(_Base):
                 if isinstance(error.body, bytes)
                 else str(error.body or "")
             )
-            raise judged(error.status or 500, body_text, self._url) from error
+            said = without(body_text, self._target.secret)
+            raise judged(error.status or 500, said, self._target.url) from None  # it holds the server's words
         except HTTPError as error:
-            msg = f"{self._url}: {error}"
-            raise InfluxDownError(msg) from error
+            msg = f"{self._target.url}: {without(str(error), self._target.secret)}"
+            raise InfluxDownError(msg) from None
 
     def close(self) -> None:
         """Close the connections."""

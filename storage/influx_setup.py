@@ -20,6 +20,7 @@ from storage.influx import (
     http_client,
     judged,
     major_of,
+    refusal,
     request,
 )
 
@@ -155,7 +156,7 @@ def _bucket(client: httpx.Client, org: str, name: Retention) -> dict[str, Any] |
     """A server answers 404 or an empty list for a name it does not know."""
     answer = client.get("/api/v2/buckets", params={"orgID": org, "name": f"{DATABASE}/{name}"})
     if answer.is_error and answer.status_code != httpx.codes.NOT_FOUND:
-        raise judged(answer.status_code, answer.text, str(client.base_url))
+        raise judged(answer.status_code, refusal(answer), str(client.base_url))
     found: list[dict[str, Any]] = answer.json().get("buckets", [])
     return found[0] if found else None
 

@@ -13,14 +13,17 @@ import msgspec
 
 from storage.sqlite import Store, create_private, open_writer, transaction
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 _SECOND_FACTOR: Final = """
 CREATE TABLE second_factor(
   user TEXT PRIMARY KEY, secret BLOB NOT NULL, used_step INTEGER NOT NULL, created_ms INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE recovery_code(
   user TEXT NOT NULL, digest BLOB NOT NULL, PRIMARY KEY(user, digest)) WITHOUT ROWID;
 """
-_STEPS: Final = {1: _SECOND_FACTOR}
+_WELCOME: Final = """
+CREATE TABLE welcome(user TEXT PRIMARY KEY, digest BLOB NOT NULL, expires_ms INTEGER NOT NULL) WITHOUT ROWID;
+"""
+_STEPS: Final = {1: _SECOND_FACTOR, 2: _WELCOME}
 _SCHEMA: Final = (
     """
 CREATE TABLE user(
@@ -42,6 +45,11 @@ CREATE TABLE invitation(
   gateway TEXT PRIMARY KEY, digest BLOB NOT NULL UNIQUE, sealed BLOB NOT NULL, expires_ms INTEGER NOT NULL) WITHOUT ROWID;
 """
     + _SECOND_FACTOR
+    + _WELCOME
+)
+_IS_WELCOME: Final = (
+    "SELECT 1 FROM welcome JOIN user ON user.name=welcome.user "
+    "WHERE user.name=? AND digest=? AND expires_ms>? AND NOT disabled AND subject IS NULL"
 )
 DEVICES_KEPT: Final = 10
 """Known devices of one user; the oldest is forgotten first."""
@@ -119,9 +127,10 @@ class UserStore(Store):
         return [row for name in names if (row := self.user(name)) is not None]
 
     def set_password(self, name: str, hashed: str, *, keep_session: bytes = b"") -> bool:
-        """Another password; ends the user's sessions but the one kept, and forgets the devices. False: no such user."""
+        """Another password; ends the user's sessions but the one kept, forgets the devices and a one-time code. False: no such user."""
         with transaction(self._db):
             found = self._db.execute("UPDATE user SET password=? WHERE name=?", (hashed, name)).rowcount
+            self._db.execute("DELETE FROM welcome WHERE user=?", (name,))
             self._end(name, keep_session)
         return bool(found)
 
@@ -136,6 +145,7 @@ class UserStore(Store):
             found = self._db.execute("UPDATE user SET disabled=? WHERE name=?", (disabled, name)).rowcount
             if disabled:
                 self._end(name)
+                self._db.execute("DELETE FROM welcome WHERE user=?", (name,))
         return bool(found)
 
     def set_grants(self, name: str, grants: Grants) -> bool:
@@ -146,6 +156,32 @@ class UserStore(Store):
                 self._db.execute("DELETE FROM user_grant WHERE user=?", (name,))
                 self._grant("user", name, grants)
         return bool(found)
+
+    # One-time codes with which a user makes a password.
+
+    def set_welcome(self, name: str, digest: bytes, expires_ms: int) -> None:
+        """A code in place of any before."""
+        with transaction(self._db):
+            self._db.execute("INSERT OR REPLACE INTO welcome VALUES(?,?,?)", (name, digest, expires_ms))
+
+    def welcome_ends_ms(self, name: str) -> int | None:
+        """When the user's code ends or ended; None without one."""
+        row = self._db.execute("SELECT expires_ms FROM welcome WHERE user=?", (name,)).fetchone()
+        return int(row[0]) if row else None
+
+    def is_welcome(self, name: str, digest: bytes, now_ms: int) -> bool:
+        """Whether that code would open now."""
+        return self._db.execute(_IS_WELCOME, (name, digest, now_ms)).fetchone() is not None
+
+    def redeem_welcome(self, name: str, digest: bytes, hashed: str, now_ms: int) -> bool:
+        """The code's use: the password that its bearer has chosen; ends the user's sessions. False: it does not open (any more)."""
+        with transaction(self._db):
+            if self._db.execute(_IS_WELCOME, (name, digest, now_ms)).fetchone() is None:
+                return False
+            self._db.execute("DELETE FROM welcome WHERE user=?", (name,))
+            self._db.execute("UPDATE user SET password=? WHERE name=?", (hashed, name))
+            self._end(name)
+        return True
 
     # Second factors.
 

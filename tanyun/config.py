@@ -1,11 +1,11 @@
 """Configuration of the server roles: one TOML file names the registry, the data folder, the broker and the API."""
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from api.rights import Role
 from metering.config import ConfigPath, Id, Strict, load_toml
@@ -49,6 +49,19 @@ class ApiSection(Strict):
     """Whoever has one of these roles and a password needs a second factor (`tanyun user second-factor`)."""
     trusted_network: bool = False
     """True: passwords may cross the network to `host` unencrypted, e.g. from a TLS proxy within one machine's containers."""
+    proxies: tuple[str, ...] = ("127.0.0.1", "::1")
+    """Addresses or networks of reverse proxies: what they say in X-Forwarded-For is who asks."""
+
+    @field_validator("proxies")
+    @classmethod
+    def _are_networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            try:
+                ip_network(proxy, strict=False)
+            except ValueError:
+                text = _("{proxy!r} is no address or network, e.g. 127.0.0.1 or 172.16.0.0/12")
+                raise ValueError(text.format(proxy=proxy)) from None
+        return proxies
 
     @model_validator(mode="before")
     @classmethod

@@ -9,9 +9,9 @@ from tanyun.broker import LOOPBACK
 DEADLINE_S = 20.0
 
 
-def until(true: Callable[[], object]) -> None:
+def until(true: Callable[[], object], seconds: float = DEADLINE_S) -> None:
     """Wait for it; an assertion when it does not come."""
-    end = time.monotonic() + DEADLINE_S
+    end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.005)

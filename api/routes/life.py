@@ -221,6 +221,7 @@ async def upload(
     except ValueError as error:
         raise Problem(422, "unusable file", str(error), "body") from error
     state.uploads.note(who, digest)
+    await run_in_threadpool(audit, request, who, "file.upload", digest, size=len(data), name=name)
     return _json({"sha256": digest, "size": len(data), "name": name})
 
 

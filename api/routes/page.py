@@ -36,3 +36,13 @@ def months() -> FileResponse:
 @router.get("/form")
 def form() -> FileResponse:
     return FileResponse(STATIC / "form.html", media_type="text/html")
+
+
+@router.get("/users")
+def users() -> FileResponse:
+    return FileResponse(STATIC / "users.html", media_type="text/html")
+
+
+@router.get("/welcome")
+def welcome() -> FileResponse:
+    return FileResponse(STATIC / "welcome.html", media_type="text/html")

@@ -48,6 +48,14 @@ class NewPassword(_In):
     new: Password
 
 
+class FirstPassword(_In):
+    """A one-time code of the administrator's, and the password from now on."""
+
+    name: Name
+    code: Annotated[SecretStr, Field(min_length=1, max_length=40)]
+    password: Password
+
+
 class PermissionOut(BaseModel):
     """What a permission is held for."""
 
@@ -75,12 +83,7 @@ def begin(request: Request, response: Response, login: Login) -> SessionOut:
         raise Problem(403, "forbidden", _("sign in on the page itself"))
     state, address = request.app.state, address_of(request)
     known = _is_known(request, login.name)
-    wait_s = state.guard.wait_s(login.name, address, known=known)
-    if wait_s:
-        if not state.limits.noted.take(network_of(address)):
-            audit(request, login.name, "session.begin", outcome="refused", why="too many attempts")
-        text = _("too many attempts: try again in {seconds} s").format(seconds=wait_s)
-        raise HTTPException(429, text, {"Retry-After": str(wait_s)})
+    _insist_on_patience(request, login.name, known=known)
     user = _checked(request, login)
     _check_second_factor(request, user, login.code.get_secret_value())
     state.guard.succeeded(login.name, address, known=known)
@@ -134,6 +137,36 @@ def change_password(request: Request, access: AccessDep, change: NewPassword) ->
     audit(request, name, "password.change")
 
 
+@router.post(
+    "/session/code",
+    summary="Make a password with a one-time code",
+    status_code=204,
+    dependencies=[public()],
+)
+def redeem(request: Request, first: FirstPassword) -> None:
+    """Ends the user's sessions and the code. 401 for a code that is wrong, used or too old, and for an unknown name alike."""
+    if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
+        raise Problem(403, "forbidden", _("sign in on the page itself"))
+    _insist_on_patience(request, first.name, known=False)
+    password = first.password.get_secret_value()
+    mistake = passwords.password_mistake(password, first.name)
+    if mistake is not None:
+        raise invalid("password", mistake)
+    state, digest = request.app.state, recovery_digest(first.code.get_secret_value())
+    with UserStore(state.settings.users) as store:
+        welcome = store.is_welcome(first.name, digest, state.clock())
+        hashed = passwords.hash_password(password) if welcome else ""
+        if not welcome or not store.redeem_welcome(first.name, digest, hashed, state.clock()):
+            audit(request, first.name, "session.code", outcome="refused", why="name or code")
+            raise HTTPException(
+                401,
+                _("name or code is not right, or the code is used or too old"),
+                {"WWW-Authenticate": "Bearer"},
+            )
+    state.guard.succeeded(first.name, address_of(request), known=False)
+    audit(request, first.name, "session.code")
+
+
 def session_out(principal: Principal, csrf: str) -> SessionOut:
     """A principal as the API tells it."""
     held = principal.permissions().items()
@@ -147,6 +180,17 @@ def session_out(principal: Principal, csrf: str) -> SessionOut:
         },
         csrf=csrf,
     )
+
+
+def _insist_on_patience(request: Request, name: str, *, known: bool) -> None:
+    """429 for who has guessed too often."""
+    state, address = request.app.state, address_of(request)
+    wait_s = state.guard.wait_s(name, address, known=known)
+    if wait_s:
+        if not state.limits.noted.take(network_of(address)):
+            audit(request, name, "session.begin", outcome="refused", why="too many attempts")
+        text = _("too many attempts: try again in {seconds} s").format(seconds=wait_s)
+        raise HTTPException(429, text, {"Retry-After": str(wait_s)})
 
 
 def _is_known(request: Request, name: str) -> bool:

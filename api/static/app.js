@@ -9,7 +9,7 @@ import { mayAnywhere, session, signOut } from "./session.js";
 import { FactorsView, GatewaysView, showMonths } from "./tables.js";
 
 const MONTHS_EVERY_MS = 60_000;
-const LINKS = { "to-months": "month.view", "to-form": "finding.answer" };
+const LINKS = { "to-months": "month.view", "to-form": "finding.answer", "to-users": "users.manage" };
 const $ = (id) => document.getElementById(id);
 const page = { live: null, months: [], skew: 0, state: "connecting", views: [] };
 

@@ -153,10 +153,14 @@ def connection_of(settings: Bus) -> Connection:
 
 
 async def _open_tcp(settings: Bus) -> tuple[Wire, Line]:
-    connecting = asyncio.get_running_loop().create_connection(Line, settings.host, settings.port)
-    wire, line = await asyncio.wait_for(connecting, settings.timeout_s)
-    if settings.connect_delay_s:
+    """`timeout`, not `wait_for`: Python 3.11's takes no notice of being cancelled in the turn in which the connection is there."""
+    async with asyncio.timeout(settings.timeout_s):
+        wire, line = await asyncio.get_running_loop().create_connection(Line, settings.host, settings.port)
+    try:
         await asyncio.sleep(settings.connect_delay_s)
+    except asyncio.CancelledError:
+        wire.close()
+        raise
     return wire, line
 
 

@@ -15,6 +15,8 @@ from tanyun.commands.common import config_option, errors_as_sentences, fail, loa
 from tanyun.commands.text import example
 from tanyun.config import ServerConfig, load_server_config
 from tanyun.environment import VERSION
+from tanyun.moving import move_in, not_here
+from tanyun.people import record
 
 _LAST: Final = ("months.db", "ledger.db", "journal.db")
 """In this order: each may be older than the next, never newer."""
@@ -52,24 +54,42 @@ def backup(folder: Path, config_file: Path) -> None:
     help=_("Check the backup in FOLDER against its manifest and put its stores into the data folder of the configuration. "
            "Where there is no configuration yet, as on a new machine, that of the backup and its registry are put there first. "
            "Stop tanyun before. A store that is there is never overwritten: move it away yourself. Afterwards the gateways send "
-           "again what the restored journal does not have.")
-         + example("tanyun restore /mnt/backup/tanyun-2026-11-20 --config /etc/tanyun/server.toml"),
+           "again what the restored journal does not have. Nobody is signed in any more, and no one-time code opens.")
+         + example("tanyun restore /mnt/backup/tanyun-2026-11-20 --config /etc/tanyun/server.toml",
+                   "tanyun restore ./tanyun-2026-11-20 --into ~/tanyun"),
 )  # fmt: skip
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path, file_okay=False),
+    help=_(
+        "On another machine, as another user: everything goes below this folder, and the paths in its server.toml say so."
+    ),
+)
 @config_option
-def restore(folder: Path, config_file: Path) -> None:
+def restore(folder: Path, into: Path | None, config_file: Path) -> None:
     """Put back."""
     with errors_as_sentences():
         try:
             manifest = copies.check(folder)
+            if into is not None:
+                config_file = into / _CONFIG
+                move_in(folder, config_file)
             written = _put_configs(folder, config_file)
             config = load_server_config(config_file)
             copies.restore(folder, config.data, _now_ms())
+            record(config.audit, "backup.restore", str(folder), made=iso(manifest.created_ms, UTC))
         except FileExistsError as error:
             fail(f"{error.filename}: {error.strerror}")
     _say(manifest)
     for path in written:
         click.echo(_("written: {path}; check its addresses and password files").format(path=path))
+    for key, path in not_here(config):
+        click.echo(_("not here yet: {path} ({key})").format(path=path, key=key))
+    text = _(
+        "Users and keys are as they were at {time}: look whether somebody was shut out since (`tanyun user list`, `tanyun key list`)."
+    )
+    click.echo(text.format(time=iso(manifest.created_ms, UTC)))
     text = _("Restored into {data}. Start tanyun; the gateways send what came after the backup.")
     click.echo(text.format(data=config.data))
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from api.people import PeopleError
 from api.rights import Permission, Role
 from metering.i18n import _
 from storage.audit import AuditLog, Entry
@@ -40,7 +41,7 @@ def _sentences() -> Iterator[None]:
     try:
         with errors_as_sentences():
             yield
-    except people.PeopleError as error:
+    except PeopleError as error:
         fail(str(error))
 
 
@@ -103,7 +104,7 @@ def add_user(
         config, park = load_server(config_file)
         grants = people.grants_for(park, roles, enterprises)
         password = _password(password_file, generate=generate) if subject is None else None
-        people.add_user(config, name, password, grants, subject)
+        people.acting_on(config).add(name, grants, password, subject)
     click.echo(_("added {name}: {grants}").format(name=name, grants=_told(grants)))
 
 
@@ -133,7 +134,7 @@ def list_users(as_json: bool, config_file: Path) -> None:
 def disable_user(name: str, config_file: Path) -> None:
     """Disable a user."""
     with _sentences():
-        people.set_disabled(load_server_config(config_file), name, disabled=True)
+        people.acting_on(load_server_config(config_file)).set_disabled(name, disabled=True)
 
 
 @user.command("enable", short_help=_("Let a user in again."), help=_("Let a disabled user in again."))
@@ -142,7 +143,7 @@ def disable_user(name: str, config_file: Path) -> None:
 def enable_user(name: str, config_file: Path) -> None:
     """Enable a user."""
     with _sentences():
-        people.set_disabled(load_server_config(config_file), name, disabled=False)
+        people.acting_on(load_server_config(config_file)).set_disabled(name, disabled=False)
 
 
 @user.command(
@@ -155,7 +156,7 @@ def passwd(name: str, password_file: Any, generate: bool, config_file: Path) -> 
     """Set a password."""
     with _sentences():
         config = load_server_config(config_file)
-        people.set_password(config, name, _password(password_file, generate=generate))
+        people.acting_on(config).set_password(name, _password(password_file, generate=generate))
 
 
 @user.command(
@@ -175,9 +176,9 @@ def second_factor(name: str, *, off: bool, config_file: Path) -> None:
     with _sentences():
         config, park = load_server(config_file)
         if off:
-            people.drop_second_factor(config, name)
+            people.acting_on(config).drop_second_factor(name)
             return
-        link, codes = people.set_second_factor(config, name, f"tanyun {park.id}")
+        link, codes = people.acting_on(config).set_second_factor(name, f"tanyun {park.id}")
     click.echo(link)
     click.echo(_("recovery codes, each good once (shown this once):"), err=True)
     for code in codes:
@@ -195,7 +196,7 @@ def role(name: str, roles: tuple[str, ...], enterprises: tuple[str, ...], config
     with _sentences():
         config, park = load_server(config_file)
         grants = people.grants_for(park, roles, enterprises)
-        people.set_grants(config, name, grants)
+        people.acting_on(config).set_grants(name, grants)
     click.echo(f"{name}: {_told(grants)}")
 
 
@@ -232,9 +233,8 @@ def add_key(
     """Make a key."""
     with _sentences():
         config, park = load_server(config_file)
-        id_, text = people.add_key(
-            config, label, people.grants_for(park, roles, enterprises), permissions, days=days
-        )
+        grants = people.grants_for(park, roles, enterprises)
+        id_, text = people.acting_on(config).add_key(label, grants, permissions, days=days)
     click.echo(_("key {id}; it is shown this once, on the next line").format(id=id_), err=True)
     click.echo(text)
 
@@ -268,7 +268,7 @@ def list_keys(as_json: bool, config_file: Path) -> None:
 def revoke_key(id: str, config_file: Path) -> None:
     """Revoke a key."""
     with _sentences():
-        people.revoke_key(load_server_config(config_file), id)
+        people.acting_on(load_server_config(config_file)).revoke_key(id)
 
 
 @click.group(

@@ -24,8 +24,6 @@ from tanyun.commands.text import example
 from tanyun.config import ServerConfig
 from tanyun.supervisor import EX_CONFIG, Child, ChildConfigError, Supervisor
 
-_CONNECTIONS = 500
-"""Beyond so many open connections the API answers 503 at once."""
 _FIRST_SANE_MS = 1_735_689_600_000
 """2025-01-01: no server of ours ran before."""
 
@@ -131,6 +129,7 @@ def run_api(config_file: Path) -> None:
     import uvicorn  # noqa: PLC0415
 
     from api.app import create_app  # noqa: PLC0415
+    from api.listening import listening  # noqa: PLC0415
     from api.sources import system_clock  # noqa: PLC0415
     from tanyun.desk import desk_of  # noqa: PLC0415
     from tanyun.exchanges import exchanges_of  # noqa: PLC0415
@@ -140,9 +139,8 @@ def run_api(config_file: Path) -> None:
         config, _park = load_role(config_file)
         uvicorn.run(
             create_app(api_settings(config), desk=desk_of(config, system_clock), exchanges=exchanges_of(config, system_clock)),
-            host=config.api.host, port=config.api.port, log_config=None, access_log=False,
-            timeout_graceful_shutdown=2, server_header=False, limit_concurrency=_CONNECTIONS,
-            ssl_certfile=config.api.cert_file, ssl_keyfile=config.api.key_file,
+            host=config.api.host, port=config.api.port, ssl_certfile=config.api.cert_file, ssl_keyfile=config.api.key_file,
+            **listening(config.api.proxies),
         )  # fmt: skip
 
 

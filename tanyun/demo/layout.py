@@ -123,8 +123,8 @@ def login(server: Path) -> tuple[str, str]:
         roles = [role.value for role in Role if role not in ENTERPRISE_ONLY]
         grants = people.grants_for(park, roles, ())
         write_private(password, secrets.token_urlsafe(15) + "\n")
-        people.add_user(config, DEMO_USER, read_password(password), grants)
-        write_private(key, people.add_key(config, "demo", grants)[1] + "\n")
+        people.acting_on(config).add(DEMO_USER, grants, read_password(password))
+        write_private(key, people.acting_on(config).add_key("demo", grants)[1] + "\n")
     return DEMO_USER, read_password(password)
 
 

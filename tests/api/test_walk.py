@@ -32,6 +32,7 @@ PUBLIC = {
     ("get", "/api/v1/health/live"),
     ("get", "/api/v1/health/ready"),
     ("post", "/api/v1/session"),
+    ("post", "/api/v1/session/code"),
     ("get", "/api/v1/session/ways"),
     ("get", "/api/v1/session/oidc"),
     ("get", "/api/v1/session/oidc/back"),
@@ -42,7 +43,7 @@ PUBLIC = {
 OWN = {
     "meter": "a-in", "enterprise": "ent-a", "gateway": "gw-a", "id": "ent-a", "scope": "ent-a", "kind": "enterprise",
     "month": "2026-10", "format": "json", "by": "enterprise", "digest": "0" * 64, "code": "0000-0000-0000-0000",
-    "verdict": "approve", "cause": "0" * 16,
+    "verdict": "approve", "cause": "0" * 16, "name": "nobody", "key": "none",
 }  # fmt: skip
 FOREIGN = OWN | {"meter": "b-in", "enterprise": "ent-b", "gateway": "gw-b", "id": "ent-b", "scope": "ent-b"}
 NOWHERE = OWN | {"meter": "x-in", "enterprise": "ent-x", "gateway": "gw-x", "id": "ent-x", "scope": "ent-x"}

@@ -68,7 +68,7 @@ def test_the_sandbox_scores_well(unit: Path) -> None:
 
 
 @pytest.mark.parametrize("unit", SERVICES, ids=ids)
-def test_nobody_is_root_and_everything_comes_back(unit: Path) -> None:
+def test_nobody_is_root_everything_comes_back_and_no_memory_is_written_to_a_file(unit: Path) -> None:
     service = parsed(unit)["Service"]
     assert service["User"] not in {"", "root", "0"}
     assert (service["Restart"], service["NoNewPrivileges"], service["ProtectSystem"]) == (
@@ -77,6 +77,7 @@ def test_nobody_is_root_and_everything_comes_back(unit: Path) -> None:
         "strict",
     )
     assert parsed(unit)["Unit"]["StartLimitIntervalSec"] == "0"
+    assert service["LimitCORE"] == "0"
 
 
 @pytest.mark.parametrize("unit", ROLES, ids=ids)

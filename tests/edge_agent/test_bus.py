@@ -23,6 +23,7 @@ from edge_agent.buses.frames import (
     take_tcp_frame,
     tcp_request,
 )
+from edge_agent.buses.line import Line, connection_of
 from edge_agent.buses.pace import Pace
 from edge_agent.config import Bus, EdgeConfig
 from edge_agent.plan import Block
@@ -287,6 +288,46 @@ def test_a_read_that_is_cancelled_leaves_no_reply_for_the_next() -> None:
             return words
 
     assert run(test) == [20, 21]
+
+
+class Wired:
+    """A connection that is there when it is told to be, and whether it was hung up."""
+
+    def __init__(self) -> None:
+        self.there = asyncio.get_running_loop().create_future()
+        self.closed = False
+
+    async def connect(self, *_what: object) -> tuple[object, Line]:
+        await self.there
+        return self, Line()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize("turns", range(6))
+@pytest.mark.parametrize("delay_s", [0, 10])
+def test_who_is_cancelled_while_a_connection_opens_ends_in_whatever_turn_of_the_loop(
+    monkeypatch: pytest.MonkeyPatch, turns: int, delay_s: float
+) -> None:
+    """`wait_for` of Python 3.11 gives the connection instead, when it was there in the same turn: a stop that is never heeded."""
+
+    async def test() -> None:
+        wired = Wired()
+        monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", wired.connect)
+        settings = Bus(id="b", kind="tcp", host="127.0.0.1", connect_delay_s=delay_s)
+        opening = asyncio.ensure_future(connection_of(settings).line())
+        await asyncio.sleep(0)
+        wired.there.set_result(None)
+        for _turn in range(turns):
+            await asyncio.sleep(0)
+        if opening.cancel():
+            with pytest.raises(asyncio.CancelledError):
+                await opening
+            assert wired.closed or turns == 0
+        assert delay_s == 0 or opening.cancelled()
+
+    run(test)
 
 
 def test_a_path_that_is_no_serial_port_is_named(tmp_path: Path) -> None:

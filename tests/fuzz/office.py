@@ -189,6 +189,11 @@ _BODIES: tuple[tuple[str, str, object], ...] = (
     ("POST", "months/2026-10/enterprise/ent-a/review/approve", _DECISION),
     ("POST", "uploads/files?name=a.pdf", "%PDF-1.7"),
     ("POST", "restatements/0123456789abcdef/approve", {}),
+    ("POST", "session/code", {"name": "ann", "code": "abcd-efgh", "password": "long enough to be one"}),
+    ("POST", "users", {"name": "li", "grants": [{"role": "verifier", "tenant": "*"}], "subject": "s"}),
+    ("PUT", "users/li/grants", {"grants": [{"role": "operator", "tenant": "ent-a"}]}),
+    ("PUT", "users/li/disabled", {"disabled": True}),
+    ("POST", "keys", {"label": "l", "grants": [], "permissions": ["data.view"], "days": 1}),
 )
 _NOT_HANDED_OVER = 503
 

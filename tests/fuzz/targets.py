@@ -3,6 +3,8 @@
 A target takes bytes and returns nothing; whatever else it raises is a finding. Where two decoders exist, they must agree.
 """
 
+import base64
+import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
@@ -12,6 +14,7 @@ import msgspec
 import numpy as np
 
 from api.errors import Problem
+from api.id_token import TokenError, claims_of
 from api.times import Size, parse_moment, parse_range
 from edge_agent.buses.frames import Ask, Desynchronised, answer, take_rtu_frames, take_tcp_frame, tcp_request
 from edge_agent.buses.frames import crc as modbus_crc
@@ -262,6 +265,31 @@ def _times() -> list[bytes]:
     ]  # fmt: skip
 
 
+def id_token(data: bytes) -> None:
+    """A token and the provider's keys, in any bytes: claims, or the one error that there is."""
+    token, _, said_keys = data.decode("utf-8", "surrogateescape").partition("\n")
+    try:
+        keys = json.loads(said_keys)
+    except (ValueError, RecursionError):
+        keys = said_keys
+    with suppress(TokenError):
+        claims_of(token, keys if isinstance(keys, dict) else {"keys": keys})
+
+
+def _tokens() -> list[bytes]:
+    def part(value: object) -> str:
+        return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+
+    keys: list[dict[str, str]] = [
+        {"kty": "RSA", "n": "_" * 342, "e": "AQAB"}, {"kty": "EC", "crv": "P-256", "x": "A" * 43, "y": "B" * 43},
+        {"kty": "OKP", "crv": "Ed25519", "x": "A" * 42 + "E", "kid": "k", "use": "sig"},
+    ]  # fmt: skip
+    return [
+        f"{part({'alg': name, 'kid': 'k'})}.{part({'sub': '7'})}.{'A' * 86}\n{json.dumps({'keys': keys})}".encode()
+        for name in ("RS256", "ES256", "EdDSA", "none")
+    ]
+
+
 def _with_kind(seeds: Callable[[], list[bytes]]) -> Callable[[], list[bytes]]:
     return lambda: [bytes([i % 8]) + seed for i, seed in enumerate(seeds() * 2)]
 
@@ -287,6 +315,7 @@ TARGETS: Mapping[str, Target] = {
     "evidence_pack": Target(files.evidence_pack, files.pack_seeds, 1),
     "journal_segment": Target(files.journal_segment, lambda: [pack(r) for r in said.births()], 100),
     "api_times": Target(api_times, _times, 80),
+    "id_token": Target(id_token, _tokens, 20),
     "api_bodies": Target(office.api_bodies, office.body_seeds, 1),
     "fact_csv": Target(office.fact_csv, office.csv_seeds, 4),
     "fact_workbook": Target(office.fact_workbook, office.sheet_seeds, 1),

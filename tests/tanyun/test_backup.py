@@ -243,11 +243,11 @@ def test_backups_made_while_the_journal_grows_are_each_whole_and_never_behind_th
 
 
 @contextmanager
-def ingesting(broker: Mosquitto, folder: Path, journal: Path) -> Iterator[None]:
+def ingesting(broker: Mosquitto, folder: Path, journal: Path, park: str = REGISTRY) -> Iterator[None]:
     """Ingest in a thread of its own, until left; leaving it is a clean stop."""
     password = folder / "mqtt-host"
     password.write_text(broker.password(SERVER_USER), encoding="ascii")
-    (folder / "park.toml").write_text(REGISTRY, encoding="utf-8")
+    (folder / "park.toml").write_text(park, encoding="utf-8")
     settings = BrokerSettings(port=broker.port, user=SERVER_USER, password_file=password)
     stop = threading.Event()
     thread = threading.Thread(

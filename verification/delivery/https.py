@@ -10,6 +10,7 @@ import ssl
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from metering.hidden import HIDDEN, without_credentials
 from metering.i18n import _
 from verification.delivery.config import HttpsTarget
 from verification.delivery.errors import DeliveryError
@@ -25,18 +26,25 @@ _MOST = 1 << 20
 def send(target: HttpsTarget, parcel: Parcel, now_ms: int, key: Ed25519PrivateKey) -> bytes:
     """Push the parcel; the receipt."""
     request = signed_request(target, parcel, now_ms, key)
+    authorization = request.headers.get("Authorization", "")
     try:
         with httpx.Client(verify=_trust(target), timeout=TIMEOUT_S) as client:
             answer = client.send(request)
     except (httpx.HTTPError, OSError) as error:
-        raise DeliveryError(f"{target.url}: {error!r}") from error
+        said = without_credentials(repr(error), authorization)
+        raise DeliveryError(
+            f"{target.url}: {said}"
+        ) from None  # the original repeats a header that cannot be sent
     if answer.status_code not in _OK:
-        raise DeliveryError(f"{target.url}: {answer.status_code} {answer.text[:200]}")
+        said = without_credentials(answer.text[:_MOST], authorization)[:200]
+        raise DeliveryError(f"{target.url}: {answer.status_code} {said}")
     if not answer.content.strip():
         raise DeliveryError(
             _("{url} answered {code} without a receipt").format(url=target.url, code=answer.status_code)
         )
-    return answer.content[:_MOST]
+    token = authorization.partition(" ")[2]
+    receipt = answer.content.replace(token.encode(), HIDDEN.encode()) if token else answer.content
+    return receipt[:_MOST]
 
 
 def signed_request(target: HttpsTarget, parcel: Parcel, now_ms: int, key: Ed25519PrivateKey) -> httpx.Request:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
 
+from metering.hidden import without
 from metering.i18n import _
 from verification.delivery.config import SmtpTarget
 from verification.delivery.errors import DeliveryError
@@ -16,13 +17,15 @@ TIMEOUT_S = 30
 
 def send(target: SmtpTarget, parcel: Parcel, now_ms: int) -> bytes:
     """Hand the parcel to the mail server; its reply. The Message-ID is the parcel's key: a repetition is recognised by it."""
+    password = target.secret_in(target.password_file)
     try:
         with _connect(target) as server:
             if target.user:
-                server.login(target.user, target.secret_in(target.password_file))
+                server.login(target.user, password)
             return _transmit(server, target, message(target, parcel, now_ms))
     except (OSError, smtplib.SMTPException, ssl.SSLError) as error:
-        raise DeliveryError(f"{target.host}:{target.port}: {error}") from error
+        said = without(str(error), password, f"\0{target.user}\0{password}")  # RFC 4616
+        raise DeliveryError(f"{target.host}:{target.port}: {said}") from None
 
 
 def message(target: SmtpTarget, parcel: Parcel, now_ms: int) -> EmailMessage:
