@@ -30,7 +30,8 @@ class Mirror(BaseHTTPRequestHandler):
         sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         mine = f"http://{self.headers['Host']}"
         if self.path.endswith("/openid-configuration"):
-            told = {"issuer": mine, "authorization_endpoint": f"{mine}/go", "token_endpoint": f"{mine}/token"}
+            places = {"authorization_endpoint": "go", "token_endpoint": "token", "jwks_uri": "keys"}
+            told = {"issuer": mine} | {name: f"{mine}/{path}" for name, path in places.items()}
             status, body = 200, json.dumps(told).encode()
         else:
             said = f"{self.command} {self.path}\n{self.headers}"
