@@ -131,6 +131,7 @@ def _alone(config: ServerConfig, park: Park, request: "Request") -> "Answer":
         Context(park, Policy(FactorTable.load(), enterprise_policy(), park.tz, today)),
     )
     click.echo(_("No stream runs on this ledger: computing here …"), err=True)
+    runner.rebuild()
     while runner.advance():
         pass
     answer = runner.carry_out(request)
