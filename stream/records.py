@@ -71,7 +71,9 @@ class Topics(Sequence[Topic | None]):
         places = np.zeros((r.PLACES, known), np.int64)
         places[r.TOPIC], places[r.PAYLOAD] = self._ends[:known], self._ends[1 : known + 1]
         tables = larger._text, larger._ends, larger._slots, larger._after
-        r.number_topics(self._text, places, 0, *tables, 0)
+        text = self._text.view()
+        text.flags.writeable = False  # as a buffer of records is: the kernel is compiled for no other
+        r.number_topics(text, places, 0, *tables, 0)
         self._text, self._ends, self._slots, self._after = tables
 
     def __len__(self) -> int:

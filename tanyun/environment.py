@@ -1,9 +1,12 @@
 """The only place that reads the process's environment: language, cache folder, systemd's socket."""
 
+import atexit
 import gettext
 import hashlib
 import os
 import platform
+import shutil
+import tempfile
 from importlib import metadata, resources
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from metering import i18n
 CLICK_DOMAIN = "click"
 """Click translates through gettext's default domain."""
 VERSION = metadata.version("tanyun")
+_CACHE_DIR = "NUMBA_CACHE_DIR"
 
 
 def language(wanted: str | None = None) -> str:
@@ -30,12 +34,19 @@ def use_language(wanted: str | None) -> None:
 
 
 def kernel_cache() -> Path:
-    """Where compiled kernels are kept: a folder per version of the kernels, of numba and of Python."""
+    """Where compiled kernels are kept: a folder per version of the kernels, of numba and of Python, and per installation.
+
+    Numba takes no code of another place or time of the source, so neither does what says that all is compiled. What its
+    variables ask for (`NUMBA_BOUNDSCHECK`) it would take from whichever cache there is.
+    """
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    key = hashlib.sha256(f"{platform.python_version()} {_numba()} {platform.machine()}".encode())
-    folder = resources.files("stream") / "kernels"
-    for name in sorted(item.name for item in folder.iterdir() if item.name.endswith(".py")):
-        key.update((folder / name).read_bytes())
+    asked = sorted(
+        item for item in os.environ.items() if item[0].startswith("NUMBA_") and item[0] != _CACHE_DIR
+    )
+    key = hashlib.sha256(f"{platform.python_version()} {_numba()} {platform.machine()} {asked}".encode())
+    folder = Path(str(resources.files("stream"))) / "kernels"
+    for path in sorted(folder.glob("*.py")):
+        key.update(f"{path} {path.stat().st_mtime_ns}".encode() + path.read_bytes())
     return Path(base) / "tanyun" / f"kernels-{VERSION}-{key.hexdigest()[:12]}"
 
 
@@ -57,4 +68,12 @@ def notify_socket() -> tuple[str | None, float | None]:
 
 def use_kernel_cache() -> None:
     """Tell numba where its cache is; before numba is imported."""
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(kernel_cache()))
+    os.environ[_CACHE_DIR] = str(kernel_cache())
+
+
+def use_passing_cache() -> Path:
+    """A cache that goes with this process."""
+    folder = tempfile.mkdtemp(prefix="tanyun-kernels-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ[_CACHE_DIR] = folder
+    return Path(folder)

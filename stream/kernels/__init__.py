@@ -2,20 +2,24 @@
 
 No fast-math, no parallel loops: results equal those of the plain function bit for bit. None of them allocates, so none counts
 references (`_nrt`). A number that a caller writes out would make numba compile one more copy of the callee for it; here it
-counts as any number of its type (docs/decisions/0022).
+counts as any number of its type (docs/decisions/0022). Only what Python calls is kept in the cache: it has its parts in it.
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from operator import attrgetter
+from typing import Any, TypeVar, cast
 
 from numba import njit, types
+from numba.core.targetconfig import TargetConfig
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+_SET = "_values"
+"""Where numba's options keep what was set."""
 
 
 def kernel(function: Function) -> Function:
     """A loop that Python calls."""
-    return _compiled(function)
+    return _compiled(function, cache=True)
 
 
 def part(function: Function) -> Function:
@@ -29,10 +33,28 @@ def inlined(function: Function) -> Function:
 
 
 def _compiled(function: Function, **options: Any) -> Function:
-    options |= {"nogil": True, "cache": True, "error_model": "numpy", "no_cfunc_wrapper": True, "_nrt": False}
+    options |= {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True, "_nrt": False}
     made: Any = njit(**options)(function)
     if hasattr(made, "get_call_template"):  # not under NUMBA_DISABLE_JIT
         resolve = made.get_call_template
         made.get_call_template = lambda args, kws: resolve(tuple(map(types.unliteral, args)), kws)
     found: Function = made
     return found
+
+
+def _compare_options_at_once() -> None:
+    """Compilation options as keys of dictionaries: by what was set, not by asking for each of them in turn.
+
+    Numba asks for them all with every operator that it types, four times and more: two fifths of a cold start.
+    """
+    options, what_was_set = cast("Any", TargetConfig), attrgetter(_SET)
+    if not hasattr(options(), _SET):
+        return
+
+    def same(one: object, other: object) -> bool:
+        return type(one) is type(other) and bool(what_was_set(one) == what_was_set(other))
+
+    options.__eq__, options.__hash__ = same, lambda one: hash(type(one))
+
+
+_compare_options_at_once()

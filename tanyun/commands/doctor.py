@@ -56,6 +56,9 @@ def doctor(config_file: Path, as_json: bool, deep: bool) -> None:
 
 
 def _deep(config_file: Path) -> list[Diagnosis]:
+    from tanyun.commands.warm import warm_once  # noqa: PLC0415
+
+    warm_once()
     from tanyun.deep import examine  # noqa: PLC0415  it brings the stream and its kernels
 
     with errors_as_sentences():

@@ -61,7 +61,6 @@ def run_projector(config_file: Path, rebuild: bool) -> None:
     from factors.table import FactorTable  # noqa: PLC0415  each role imports only what it needs
     from storage.influx import connect  # noqa: PLC0415
     from storage.influx_setup import init  # noqa: PLC0415
-    from stream.projector import Files, Loop, Projector  # noqa: PLC0415
     from tanyun.commands.warm import warm_once  # noqa: PLC0415
 
     start_logging()
@@ -70,6 +69,8 @@ def run_projector(config_file: Path, rebuild: bool) -> None:
         config, park = load_role(config_file)
         target = target_of(_section(config))
         warm_once()
+        from stream.projector import Files, Loop, Projector  # noqa: PLC0415  numba has to know its cache by now
+
         stop = stop_event()
         writer = _waiting(lambda: connect(target), stop.wait)
         if writer is None:

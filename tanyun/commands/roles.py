@@ -83,13 +83,14 @@ def run_stream(config_file: Path) -> None:
     """Run the stream."""
     from factors.policy import enterprise_policy  # noqa: PLC0415
     from factors.table import FactorTable  # noqa: PLC0415
-    from stream import runner, state  # noqa: PLC0415
     from tanyun.commands.warm import warm_once  # noqa: PLC0415
 
     start_logging()
     with errors_as_sentences():
         config, park = load_role(config_file)
         warm_once()
+        from stream import runner, state  # noqa: PLC0415  they bring numba, which has to know its cache by now
+
         try:
             runner.run(
                 park, config.journal, config.ledger, FactorTable.load(), enterprise_policy(),

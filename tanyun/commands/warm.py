@@ -1,34 +1,31 @@
 """`tanyun warm`: compile the kernels once; the roles then only read the cache."""
 
-import fcntl
+import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 from metering.i18n import _
-from tanyun.commands.common import json_option, print_json
+from tanyun import kernels
+from tanyun.commands.common import errors_as_sentences, json_option, print_json
 from tanyun.commands.text import example
-from tanyun.environment import kernel_cache
+from tanyun.environment import kernel_cache, use_passing_cache
 
-_DONE = "warm"
+log = logging.getLogger(__name__)
 
 
-def warm_once() -> float:
-    """Fill the cache unless it is full already; the seconds it took. One process compiles, the others wait for it.
+def warm_once(compiled: Callable[[Path], None] = kernels.in_two_halves) -> None:
+    """Fill the cache unless it is full already. Before numba is imported.
 
-    Several processes that fill one numba cache at once can crash each other (numba issues 4807 and 10128).
+    Where no cache can be kept, kernels are compiled for this process alone: that costs a start some seconds, not the role.
     """
-    cache, started = kernel_cache(), time.perf_counter()
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (cache / _DONE).exists():
-            from stream.warm import warm as compile_all  # noqa: PLC0415  numba is only needed here
-
-            compile_all()
-            (cache / _DONE).touch()
-    return time.perf_counter() - started
+    try:
+        kernels.fill(kernel_cache(), compiled)
+    except OSError as error:
+        log.warning("no_kernel_cache folder=%s reason=%s: every start compiles again", kernel_cache(), error)
+        kernels.fill(use_passing_cache(), compiled)
 
 
 @click.command(
@@ -40,8 +37,10 @@ def warm_once() -> float:
 @json_option
 def warm(as_json: bool) -> None:
     """Fill the cache."""
-    seconds = warm_once()
-    folder: Path = kernel_cache()
+    folder, started = kernel_cache(), time.perf_counter()
+    with errors_as_sentences():
+        kernels.fill(folder, kernels.in_two_halves)
+    seconds = time.perf_counter() - started
     if as_json:
         print_json({"cache": str(folder), "seconds": round(seconds, 3)})
     else:
