@@ -191,8 +191,9 @@ def test_verified_months_show_outcome_both_park_figures_and_reports(tab: Tab, ur
     for words in ("通过（有提示）", "数据不足", "全国平均（企业口径）", "省级平均（园区口径）", "PDF"):
         assert words in text
     hrefs = tab.run("[...document.querySelectorAll('#months a')].map(a => a.getAttribute('href'))")
-    assert "/api/v1/reports/2026-10/enterprise/ent-a/pdf?revision=2" in hrefs
-    assert len(hrefs) == 12
+    for kind in ("pdf", "xlsx", "json", "csv"):
+        assert f"/api/v1/reports/2026-10/enterprise/ent-a/{kind}?revision=2" in hrefs
+    assert len(hrefs) == 4 * 4  # each of the four months on the page in each form
 
 
 def test_language_follows_the_browser_and_the_choice_is_remembered(tab: Tab, url: str) -> None:
