@@ -150,9 +150,9 @@ def plain_pipeline(journal: Path, out: Path, park: Park) -> tuple[float, Rows]:
     db = sqlite3.connect(out)
     db.execute("CREATE TABLE interval(meter, reading_type, start_ms, opening, closing, emission_ug)")
     begun = time.process_time()
-    meaning: dict[int, tuple[str, str]] = {}
+    meaning: dict[tuple[str, int], tuple[str, str]] = {}
     reads: dict[tuple[str, str], dict[int, int]] = defaultdict(dict)
-    latest: dict[int, tuple[int, object]] = {}
+    latest: dict[tuple[str, int], tuple[int, object]] = {}
     with JournalReader(journal) as reader:
         for _segment, records in reader.segments(START, 1 << 40):
             for record in records:
@@ -165,19 +165,20 @@ def plain_pipeline(journal: Path, out: Path, park: Park) -> tuple[float, Rows]:
 
 
 def _take(
-    record: Record, meaning: dict[int, tuple[str, str]], reads: dict[tuple[str, str], dict[int, int]],
-    latest: dict[int, tuple[int, object]],
+    record: Record, meaning: dict[tuple[str, int], tuple[str, str]],
+    reads: dict[tuple[str, str], dict[int, int]], latest: dict[tuple[str, int], tuple[int, object]],
 ) -> None:  # fmt: skip
-    _, _, kind, _gateway, meter = record.topic.split("/")
+    _, _, kind, gateway, meter = record.topic.split("/")
     for metric in parse(record.payload).metrics:
+        alias = gateway, metric.alias
         if kind == "DBIRTH":
-            meaning[metric.alias] = (meter, metric.name)
+            meaning[alias] = (meter, metric.name)
             continue
         t_ms, value = metric.timestamp, value_of(metric)
-        if metric.alias not in latest or t_ms >= latest[metric.alias][0]:
-            latest[metric.alias] = (t_ms, value)
-        if meaning[metric.alias][1].endswith("_total"):
-            reads[meaning[metric.alias]][t_ms] = value * 10 * CT  # 0.01 kWh
+        if alias not in latest or t_ms >= latest[alias][0]:
+            latest[alias] = (t_ms, value)
+        if meaning[alias][1].endswith("_total"):
+            reads[meaning[alias]][t_ms] = value * 10 * CT  # 0.01 kWh
 
 
 def _intervals(reads: dict[tuple[str, str], dict[int, int]], park: Park) -> Rows:
