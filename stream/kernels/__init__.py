@@ -12,6 +12,8 @@ from typing import Any, TypeVar, cast
 from numba import njit, types
 from numba.core.targetconfig import TargetConfig
 
+from stream.kernels.linked import PartCompiler
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 _SET = "_values"
 """Where numba's options keep what was set."""
@@ -22,14 +24,14 @@ def kernel(function: Function) -> Function:
     return _compiled(function, cache=True)
 
 
-def part(function: Function) -> Function:
-    """A function that only kernels call: there is nothing to call it from Python, which costs as much to compile."""
-    return _compiled(function, no_cpython_wrapper=True)
+def part(function: Function, **options: Any) -> Function:
+    """A function that only kernels call: there is no machine code of its own, nor anything to call it from Python."""
+    return _compiled(function, no_cpython_wrapper=True, pipeline_class=PartCompiler, **options)
 
 
 def inlined(function: Function) -> Function:
     """A part of an innermost loop."""
-    return _compiled(function, no_cpython_wrapper=True, forceinline=True)
+    return part(function, forceinline=True)
 
 
 def _compiled(function: Function, **options: Any) -> Function:
