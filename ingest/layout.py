@@ -1,14 +1,16 @@
 """A message whose bytes lie as those of one before it, cut by one `struct` instead of a pattern: most of a meter's are.
 
-Keys, lengths, aliases and flags have to be the very same bytes; times and values are judged as the pattern would.
+Keys, lengths, aliases and flags have to be the very same bytes, which is one comparison of long integers; times and values are
+judged as the pattern would.
 """
 
 import math
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Final, NamedTuple
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
 
 from metering.protobuf_wire import read_varint
 
@@ -21,9 +23,7 @@ SENT: Final = 0x08
 """Key of the payload's own time, seven bytes with it."""
 _TIME, _INTEGER, _TAIL = (re.compile(pattern, re.DOTALL) for pattern in (TIME, INTEGER, TAIL))
 NO_TIME: Final = -1
-_FIELDS: Final = 4
-"""Of a metric: what stands before its time (with the flag of the metric before), time, key of the value, value."""
-_KEY, _HEAD, _DOUBLE_KEY = b"\x58", 5, b"\x69"
+_INTEGER_KEY, _DOUBLE_KEY, _DOUBLE = b"\x58", b"\x69", 8
 
 
 @lru_cache(maxsize=4096)
@@ -32,11 +32,12 @@ def moment(time: bytes) -> int:
     return read_varint(time, 0, len(time))[0] if _TIME.fullmatch(time) else NO_TIME
 
 
-def widened(singles: bytes) -> bytes:
-    """Floats as doubles; none when one of them is no number. No sum of so few floats leaves a double."""
-    size = len(singles) // 4
-    numbers = struct.unpack(f"<{size}f", singles)
-    return struct.pack(f"<{size}d", *numbers) if math.isfinite(sum(numbers)) else b""
+def values_at(places: Sequence[int]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """The values of such metrics, among times and values in turn."""
+    at = [2 * place + 1 for place in places]
+    if len(at) > 1:
+        return itemgetter(*at)
+    return lambda parts: tuple(parts[i] for i in at)
 
 
 class Known(NamedTuple):
@@ -61,59 +62,52 @@ class Layout:
 
         `doubtful`: place and data type of the integers that only their value tells whether they fit.
         """
-        self._doubtful = doubtful
         self._begin = at = 7 if data[0] == SENT else 0
-        self._said: list[bytes] = []
-        self._integers: list[int] = []
-        self._singles: list[int] = []
-        self._doubles: list[int] = []
-        self._named: list[tuple[int, str]] = []
-        cuts, flagged = "", 0
+        places: dict[str, list[int]] = {"s": [], "d": [], "f": []}
+        cuts, saids, heads, flagged = [f"{at}x"], [], [], 0
+        same = [b"\xff", bytes(6)] if at else []
         for place, (_size, alias, _time, integer, double, single, flag) in enumerate(found):
+            kind = "s" if integer else "d" if double else "f"
+            places[kind].append(place)
             value, before = integer or double or single, flagged + 4 + len(alias)
-            cuts += f"{before}s6s1s{len(value)}s"
+            said = len(integer) or _DOUBLE
+            cuts.append(f"{before}x6sx{len(integer) or ''}{kind}")
+            saids.append(f"{4 + len(alias)}x6sx{len(integer) or ''}{'s' if integer else 'd'}")
+            heads.append(b"\x12" + bytes((4 + len(alias) + 5 + said, 0x10)) + alias + b"\x18" + bytes(6))
+            heads.append((_INTEGER_KEY if integer else _DOUBLE_KEY) + bytes(said))
+            same += [b"\xff" * before, bytes(6), b"\xff", bytes(len(value))]
             at, flagged = at + before + 7 + len(value), len(flag)
-            kind = self._integers if integer else self._doubles if double else self._singles
-            kind.append(place)
-            if integer and alias in names:
-                self._named.append((place, names[alias]))
-            length = 4 + len(alias) + 6 - 1 + (len(integer) if integer else 8)
-            head = b"\x12" + bytes((length, 0x10)) + alias + b"\x18"
-            self._said += [head, b"", _KEY if integer else _DOUBLE_KEY, b""]
         self._end = at + flagged
-        self._cut = struct.Struct(f"<{cuts}{flagged}s")
-        parts = self._cut.unpack_from(data, self._begin)
-        self._heads, self._keys = parts[0::_FIELDS], parts[2::_FIELDS]
+        self._cut, self._said = struct.Struct("<" + "".join(cuts)), struct.Struct("<" + "".join(saids))
+        self._heads = int.from_bytes(b"".join(heads), "little")
+        self._mask = int.from_bytes(b"".join([*same, b"\xff" * flagged]), "little")
+        self._same = int.from_bytes(data, "little") & self._mask
+        self._integers, self._doubles, self._singles = (values_at(places[kind]) for kind in "sdf")
+        self._named = [
+            (names[row[1]], 2 * i + 1) for i, row in enumerate(found) if row[3] and row[1] in names
+        ]
+        self._doubtful = [(2 * place + 1, kind) for place, kind in doubtful]
 
     def read(self, data: bytes) -> Known | None:
         """What it says; None when it lies otherwise, or has what is no number."""
-        begin = self._begin
-        if begin and (data[0] != SENT or moment(data[1:begin]) == NO_TIME):
+        if int.from_bytes(data, "little") & self._mask != self._same:
             return None
-        parts = self._cut.unpack_from(data, begin)
-        if parts[0::_FIELDS] != self._heads or parts[2::_FIELDS] != self._keys:
+        parts = self._cut.unpack_from(data)
+        moments = [moment(time) for time in set(parts[::2])]
+        if NO_TIME in moments or not self._judged(parts) or not _TAIL.fullmatch(data, self._end):
             return None
-        values, times = [*parts[3::_FIELDS]], parts[1::_FIELDS]
-        moments = [moment(time) for time in set(times)]
-        if NO_TIME in moments or not _TAIL.fullmatch(data, self._end) or not self._judged(values):
+        if self._begin and moment(data[1:7]) == NO_TIME:
             return None
-        said = self._said.copy()
-        said[1::_FIELDS], said[3::_FIELDS] = times, values
-        named = {name: values[place] for place, name in self._named}
+        said = int.from_bytes(self._said.pack(*parts), "little") | self._heads
         return Known(
-            b"".join(said), moments, named, [(values[place], kind) for place, kind in self._doubtful]
-        )
+            said.to_bytes(self._said.size, "little"), moments, {name: parts[at] for name, at in self._named},
+            [(parts[at], kind) for at, kind in self._doubtful],
+        )  # fmt: skip
 
-    def _judged(self, values: list[bytes]) -> bool:
-        """Whether they are numbers; floats become doubles."""
-        if not all(_INTEGER.fullmatch(values[place]) for place in self._integers):
-            return False
-        if self._singles:
-            doubles = widened(b"".join([values[place] for place in self._singles]))
-            for i, place in enumerate(self._singles):
-                values[place] = doubles[8 * i : 8 * i + 8]
-            if not doubles:
-                return False
-        size = len(self._doubles)
-        numbers = struct.unpack(f"<{size}d", b"".join([values[place] for place in self._doubles]))
-        return all(map(math.isfinite, numbers))
+    def _judged(self, parts: tuple[Any, ...]) -> bool:
+        """Whether they are numbers. No sum of so few floats leaves a double."""
+        return (
+            math.isfinite(sum(self._singles(parts)))
+            and all(map(math.isfinite, self._doubles(parts)))
+            and all(map(_INTEGER.fullmatch, self._integers(parts)))
+        )

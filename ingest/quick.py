@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Final
 
 from ingest.admission import Admitted, Declarations, Declared, numbered, untimely
-from ingest.layout import INTEGER, SENT, TAIL, TIME, Layout, moment, widened
+from ingest.layout import INTEGER, SENT, TAIL, TIME, Layout, moment
 from metering import frames
 from metering.mqtt import MESSAGE_BYTES
 from metering.protobuf_wire import DecodeError, read_varint, varint
@@ -30,6 +30,7 @@ Every field tells its own end, so there is one way at most to read a message so.
 _METRICS: Final = re.compile(_METRIC, re.DOTALL)
 _WHOLE: Final = re.compile(rb"(?:\x08" + TIME + rb")?(?:" + _METRIC + rb")++" + TAIL, re.DOTALL)
 _DOUBLE: Final = struct.Struct("<d")
+_SINGLE: Final = struct.Struct("<f")
 _HEADS: Final = [b"\x12" + bytes((size, 0x10)) for size in range(0x80)]
 _NO_INTEGER: Final = -1
 _UNKNOWN: Final = -2
@@ -132,7 +133,7 @@ def _said(found: Iterable[tuple[bytes, ...]], rules: Rules, values: dict[str, Va
             length = written = _FIXED + len(alias) + len(integer)
             add((_HEADS[length], alias, b"\x18", time, b"\x58", integer))
         else:
-            whole = _finite(double or widened(single))
+            whole = _finite(double) if double else _widened(single)
             if most != _NO_INTEGER or not whole:
                 return []
             length = _FIXED + len(alias) + 8
@@ -154,6 +155,11 @@ def _fits(integer: bytes, datatype: int) -> bool:
         return isinstance(typed_value(_value(integer), datatype), int)
     except DecodeError:
         return False
+
+
+def _widened(single: bytes) -> bytes:
+    """The double of the same value; none when it is no number."""
+    return _finite(_DOUBLE.pack(*_SINGLE.unpack(single)))
 
 
 def _finite(double: bytes) -> bytes:

@@ -80,6 +80,8 @@ def test_a_user_is_invited_and_makes_a_password_of_his_own(
     tab.click("#told-close")
     tab.wait(f"{row('chen')}.innerText.includes('一次性代码有效至')")
     assert "企业 · 示范精密机械有限公司" in tab.run(f"{row('chen')}.innerText")
+    # A dialog tells that it was closed afterwards.
+    tab.wait("document.querySelector('#told-what').innerText === ''")
     assert code not in tab.run("document.documentElement.outerHTML")
     tab.screenshot(tmp_path / "users.png")
     assert tab.problems == []
