@@ -3,7 +3,7 @@
 Frames of 20 readings, two of them totals, every meter every 15 s. What is run are a part of the journal and all of it; the month
 follows from the difference, so starting the workers and reading the births, once per rebuild, is told apart. CPU time of all
 four processes, shared by two cores: what a machine takes on which nothing else runs, and where they keep both cores busy; and,
-as `…_by_clock`, the time that went by.
+as `…_by_clock`, the time that went by, in which so short a run writes its rows when the workers are done, a month meanwhile.
 """
 
 import os
