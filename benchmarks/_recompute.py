@@ -48,7 +48,8 @@ def measure(folder: Path, world: Callable[[int], Context]) -> dict[str, float]:
     (part_s, _), (whole_s, wall_s) = (
         map(median, zip(*some, strict=True)) for some in zip(*runs, strict=True)
     )
-    most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # this process has records of its own to hold
+    # Not this process, which has records of its own to hold.
+    most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     print(
         f"rebuild of {METERS} meters: {head.frames} frames, {whole_s:.1f} s of CPU in {WORKERS + 2} processes ({wall_s:.1f} s), "
         f"{part_s:.1f} s for their first 1/{PART}; at most {most >> 10} MB in a worker or the reader; "

@@ -23,13 +23,21 @@ SENT: Final = 0x08
 """Key of the payload's own time, seven bytes with it."""
 _TIME, _INTEGER, _TAIL = (re.compile(pattern, re.DOTALL) for pattern in (TIME, INTEGER, TAIL))
 NO_TIME: Final = -1
-_INTEGER_KEY, _DOUBLE_KEY, _DOUBLE = b"\x58", b"\x69", 8
+INTEGER_KEY, DOUBLE_KEY = b"\x58", b"\x69"
+FIXED: Final = 9
+"""Bytes of a metric beside its alias and an integer's digits: three keys, six of the time. One byte more is the value's."""
+DOUBLE_BYTES: Final = 8
 
 
 @lru_cache(maxsize=4096)
 def moment(time: bytes) -> int:
     """UTC ms; `NO_TIME` for what is none that the pattern would take."""
     return read_varint(time, 0, len(time))[0] if _TIME.fullmatch(time) else NO_TIME
+
+
+def head(alias: bytes, size: int) -> bytes:
+    """How a metric with a value of so many bytes begins, up to its time, as `body_digest` takes it."""
+    return b"\x12" + bytes((FIXED + len(alias) + size, 0x10)) + alias + b"\x18"
 
 
 def values_at(places: Sequence[int]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
@@ -70,11 +78,10 @@ class Layout:
             kind = "s" if integer else "d" if double else "f"
             places[kind].append(place)
             value, before = integer or double or single, flagged + 4 + len(alias)
-            said = len(integer) or _DOUBLE
+            said = len(integer) or DOUBLE_BYTES
             cuts.append(f"{before}x6sx{len(integer) or ''}{kind}")
             saids.append(f"{4 + len(alias)}x6sx{len(integer) or ''}{'s' if integer else 'd'}")
-            heads.append(b"\x12" + bytes((4 + len(alias) + 5 + said, 0x10)) + alias + b"\x18" + bytes(6))
-            heads.append((_INTEGER_KEY if integer else _DOUBLE_KEY) + bytes(said))
+            heads += [head(alias, said), bytes(6), INTEGER_KEY if integer else DOUBLE_KEY, bytes(said)]
             same += [b"\xff" * before, bytes(6), b"\xff", bytes(len(value))]
             at, flagged = at + before + 7 + len(value), len(flag)
         self._end = at + flagged

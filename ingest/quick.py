@@ -12,7 +12,19 @@ from functools import lru_cache
 from typing import Final
 
 from ingest.admission import Admitted, Declarations, Declared, numbered, untimely
-from ingest.layout import INTEGER, SENT, TAIL, TIME, Layout, moment
+from ingest.layout import (
+    DOUBLE_BYTES,
+    DOUBLE_KEY,
+    FIXED,
+    INTEGER,
+    INTEGER_KEY,
+    SENT,
+    TAIL,
+    TIME,
+    Layout,
+    head,
+    moment,
+)
 from metering import frames
 from metering.mqtt import MESSAGE_BYTES
 from metering.protobuf_wire import DecodeError, read_varint, varint
@@ -31,7 +43,6 @@ _METRICS: Final = re.compile(_METRIC, re.DOTALL)
 _WHOLE: Final = re.compile(rb"(?:\x08" + TIME + rb")?(?:" + _METRIC + rb")++" + TAIL, re.DOTALL)
 _DOUBLE: Final = struct.Struct("<d")
 _SINGLE: Final = struct.Struct("<f")
-_HEADS: Final = [b"\x12" + bytes((size, 0x10)) for size in range(0x80)]
 _NO_INTEGER: Final = -1
 _UNKNOWN: Final = -2
 _LAYOUTS: Final = 8
@@ -39,8 +50,6 @@ _LAYOUTS: Final = 8
 _LARGEST: Final = 256
 """Metrics of a message whose layout is remembered (ours): it takes some 20 KB."""
 _LONGEST: Final = 10
-_FIXED: Final = 9
-"""Bytes of a metric beside its alias and an integer's digits: three keys, six of the time. One byte more is the value's."""
 _NAMED: Final = frozenset({frames.FRAME_EPOCH, frames.FRAME_NUMBER})
 _SPECIAL: Final = frozenset({frames.LOST_FROM, frames.FRAME_THINNED, frames.TIME_REQUEST, frames.SERIAL})
 """What is rare takes the long way."""
@@ -130,15 +139,14 @@ def _said(found: Iterable[tuple[bytes, ...]], rules: Rules, values: dict[str, Va
                 return []
             if alias in names:
                 values[names[alias]] = _value(integer)
-            length = written = _FIXED + len(alias) + len(integer)
-            add((_HEADS[length], alias, b"\x18", time, b"\x58", integer))
+            written = FIXED + len(alias) + len(integer)
+            add((head(alias, len(integer)), time, INTEGER_KEY, integer))
         else:
             whole = _finite(double) if double else _widened(single)
             if most != _NO_INTEGER or not whole:
                 return []
-            length = _FIXED + len(alias) + 8
-            written = length if double else length - 4
-            add((_HEADS[length], alias, b"\x18", time, b"\x69", whole))
+            written = FIXED + len(alias) + len(double or single)
+            add((head(alias, DOUBLE_BYTES), time, DOUBLE_KEY, whole))
         if size[0] != written + len(flag):
             return []
     return pieces

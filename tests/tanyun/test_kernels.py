@@ -154,3 +154,37 @@ def test_what_numba_is_asked_for_has_a_cache_of_its_own(monkeypatch: pytest.Monk
     assert kernel_cache() != usual
     use_kernel_cache()
     assert os.environ["NUMBA_CACHE_DIR"] == str(kernel_cache())
+
+
+PART = """
+import numpy as np
+from stream.kernels import kernel, part
+from stream.kernels.linked import Linked
+
+@part
+def one(numbers, i):
+    return numbers[i]
+
+@kernel
+def outer(numbers, i):
+    return one(numbers, i) + 1
+
+assert outer(np.arange(3), 2) == 3
+print([type(made.library) is Linked for made in one.overloads.values()])
+try:
+    outer(np.arange(3), 7)
+except IndexError as error:
+    print(error)
+"""
+
+
+def test_a_part_has_no_machine_code_and_its_error_comes_out_of_the_kernel(tmp_path: Path) -> None:
+    (tmp_path / "part.py").write_text(PART, encoding="utf-8")
+    world = {
+        "NUMBA_BOUNDSCHECK": "1",
+        "NUMBA_CACHE_DIR": str(tmp_path / "cache"),
+        "PYTHONPATH": str(Path.cwd()),
+    }
+    for parts in ("[True]", "[]"):  # compiled, then the kernel from the cache
+        told = tanyun([sys.executable, str(tmp_path / "part.py")], **world)
+        assert told.stdout == f"{parts}\nindex is out of bounds\n"
