@@ -101,14 +101,19 @@ function tell(title, why, ...what) {
   $("told").showModal();
 }
 
-function sure(text) {
+/** What an open dialog is closed with. A closing is told afterwards: one told while it is open again is that of the question before. */
+function closedWith(dialog) {
+  dialog.returnValue = "";
+  return new Promise((answer) => {
+    dialog.onclose = () => dialog.open || answer(dialog.returnValue);
+  });
+}
+
+async function sure(text) {
   say($("sure-what"), text);
   $("sure").showModal();
   $("sure-no").focus();
-  return new Promise((answer) => {
-    $("sure").onclose = () => answer($("sure").returnValue === "yes");
-    $("sure").returnValue = "";
-  });
+  return (await closedWith($("sure"))) === "yes";
 }
 
 function act(key, user, work) {
@@ -151,26 +156,23 @@ function userRow(user) {
   );
 }
 
-function changeRoles(user) {
+async function changeRoles(user) {
   say($("change-title"), w("roles_of", user.name));
   editRoles($("change-roles"), user.grants);
   $("change").showModal();
-  return new Promise((answer) => {
-    $("change").onclose = () => answer($("change").returnValue === "saved");
-    $("change").returnValue = "";
-    $("change-form").onsubmit = (event) => {
-      event.preventDefault();
-      guarded(async () => {
-        try {
-          await sent("PUT", `/users/${encodeURIComponent(user.name)}/grants`, { grants: grantsOf($("change-roles")) });
-          $("change").close("saved");
-        } catch (error) {
-          $("change").close();
-          throw error;
-        }
-      });
-    };
-  });
+  $("change-form").onsubmit = (event) => {
+    event.preventDefault();
+    guarded(async () => {
+      try {
+        await sent("PUT", `/users/${encodeURIComponent(user.name)}/grants`, { grants: grantsOf($("change-roles")) });
+        $("change").close("saved");
+      } catch (error) {
+        $("change").close();
+        throw error;
+      }
+    });
+  };
+  return (await closedWith($("change"))) === "saved";
 }
 
 function keyRow(key) {
@@ -225,7 +227,7 @@ $("add-key").addEventListener("submit", (event) => {
   });
 });
 $("told-close").addEventListener("click", () => $("told").close());
-$("told").addEventListener("close", () => $("told-what").replaceChildren());
+$("told").addEventListener("close", () => $("told").open || $("told-what").replaceChildren());
 $("sure-yes").addEventListener("click", () => $("sure").close("yes"));
 $("sure-no").addEventListener("click", () => $("sure").close());
 $("change-no").addEventListener("click", () => $("change").close());

@@ -153,6 +153,19 @@ def test_roles_second_factor_and_being_kept_out_are_changed_with_the_keyboard_al
     assert tab.problems == []
 
 
+def test_a_closing_that_is_told_late_does_not_answer_the_next_question(tab: Tab) -> None:
+    give = f"{row('old-li')}.querySelector('[data-act=give_factor]').click()"
+    tab.run(f"{give}; document.querySelector('#sure-no').click(); {give}")
+    tab.wait("document.querySelector('#sure').open")
+    tab.click("#sure-yes")
+    tab.wait("document.querySelector('#told').open")
+    assert tab.run(
+        "document.querySelector('#told').close(); document.querySelector('#told').showModal();"
+        "new Promise((done) => setTimeout(() => done(document.querySelectorAll('#told .secret').length), 200))"
+    )
+    assert tab.problems == []
+
+
 def test_a_mistake_is_told_and_nobody_can_lock_himself_out(tab: Tab) -> None:
     assert not tab.run(f"!!{row('ann')}.querySelector('[data-act=disable]')")
     tab.run("document.querySelector('#add-name').value = 'ann'")
