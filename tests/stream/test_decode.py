@@ -74,6 +74,22 @@ PAYLOAD = st.lists(
     ),
     max_size=6,
 ).map(b"".join)
+NOW = 1_793_458_800_000
+TIMES = st.sampled_from(
+    [NOW, NOW, NOW, NOW + 1, NOW + (1 << 35), NOW & ~127, 1 << 35, (1 << 42) - 1, 1 << 42, 5]
+)
+SPUN_OUT = TIMES.map(lambda t: (head := wire.uint_field(3, t))[:-1] + bytes([head[-1] | 0x80, 0x80, 0]))
+"""The same time in more bytes than it needs."""
+AS_SENT = st.lists(
+    st.tuples(
+        st.integers(0, 20_000).map(lambda alias: wire.uint_field(2, alias)),
+        st.one_of(TIMES.map(lambda t: wire.uint_field(3, t)), SPUN_OUT, st.just(b"")),
+        st.sampled_from([b"", wire.uint_field(4, 9), wire.uint_field(4, 300)]),
+        VALUE,
+    ).map(lambda parts: wire.bytes_field(2, b"".join(parts))),
+    max_size=8,
+).map(b"".join)
+"""Frames as gateways send them: metric after metric of one time, but for some."""
 FUZZED = st.one_of(
     st.binary(max_size=40),
     st.tuples(PAYLOAD, st.integers(0, 60)).map(lambda pair: pair[0][: pair[1]]),
@@ -153,6 +169,14 @@ def test_payloads_of_every_shape_decode_as_by_the_plain_codec(payloads: list[byt
 
 
 @settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(AS_SENT, st.integers(0, 200)), max_size=4))
+def test_frames_as_gateways_send_them_and_their_beginnings_do_too(frames: list[tuple[bytes, int]]) -> None:
+    payloads = [payload[: cut or None] for payload, cut in frames]
+    columns, status = decode_columns(payloads)
+    for i, payload in enumerate(payloads):
+        agree(payload, columns[columns[:, d.FRAME] == i], status[i])
+
+
 @given(FUZZED)
 @example(b"")
 @example(b"\x12\x00")
