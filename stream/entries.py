@@ -61,7 +61,7 @@ def entered(state: State, terms: Terms, rows: I64) -> Entries:
 
 def scaled(rows: I64, table: I64) -> Entries:
     """A kernel's rows as entries. Products beyond 62 bits are Python's; what leaves a register's limit is left out."""
-    term, t, register, kind = np.ascontiguousarray(rows.T)
+    term, t, register, kind = rows.T.copy()
     made = Entries(term, kind.astype(np.int8), t, register, table)
     held = np.ones(len(rows), np.bool_)
     for i in np.flatnonzero(made.kind == c.UNSCALED).tolist():

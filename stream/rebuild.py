@@ -21,13 +21,13 @@ import msgspec
 
 from metering.registry import Park
 from storage.journal import JournalReader, Offset
-from storage.ledger import RebuildPoint
+from storage.ledger import SCHEMA_VERSION, RebuildPoint
 from stream.batch import Birth, runs
 from stream.context import Context
 from stream.messages import put, take
 from stream.policy import Policy
 from stream.share import ROWS, SLICE, Point, Share, Told
-from stream.sources.handed import CHUNK_BYTES, SLOT_BYTES, SLOTS, Handed, Range, Reader
+from stream.sources.handed import CHUNK_BYTES, MEMORY_BYTES, Handed, Range, Reader
 from stream.sources.partition import Partition, worker_of
 from stream.sources.replay import Replay
 from stream.sources.source import Source
@@ -89,7 +89,7 @@ def cores() -> int:
 
 def made_of(journal_id: str, context: Context) -> str:
     """What the results of a rebuild follow from, as one word."""
-    said = repr((journal_id, SCHEMA, context.policy.made_of)) + context.park.model_dump_json()
+    said = repr((journal_id, SCHEMA, SCHEMA_VERSION, context.policy.made_of)) + context.park.model_dump_json()
     return blake2b(said.encode(), digest_size=16).hexdigest()
 
 
@@ -109,11 +109,12 @@ def told_by(
 
 
 def share(work: Work, source: Source | None = None) -> Iterator[Told]:
-    """What one worker finds."""
+    """What one worker finds, of all records of `source`."""
     with JournalReader(work.journal) as journal:
         if source is None:
-            source = Partition(Replay(journal, work.end, times=work.workers), work.worker, work.workers)
-        mine = Share(source, Context(work.park, work.policy), work.size, work.rows, work.worker)
+            source = Replay(journal, work.end, times=work.workers)
+        source, world = Partition(source, work.worker, work.workers), Context(work.park, work.policy)
+        mine = Share(source, world, work.size, work.rows, work.worker)
         if work.point:
             births = (
                 run for run in runs(journal.births_before(work.begin.segment)) if isinstance(run, Birth)
@@ -167,7 +168,7 @@ def _memory(stack: ExitStack) -> int:
         fd, name = tempfile.mkstemp()
         stack.callback(os.close, fd)
         Path(name).unlink()
-    os.ftruncate(fd, SLOTS * SLOT_BYTES)
+    os.ftruncate(fd, MEMORY_BYTES)
     return fd
 
 
@@ -199,7 +200,7 @@ def main() -> None:
     """A child: what to do comes in on stdin, what was found goes out on stdout."""
     job = pickle.load(sys.stdin.buffer)  # noqa: S301  our own parent's
     gc.disable()  # it makes no cycles, and looking for them among its rows takes a tenth of the time
-    with mmap.mmap(job.memory, SLOTS * SLOT_BYTES) as memory:
+    with mmap.mmap(job.memory, MEMORY_BYTES) as memory:
         if isinstance(job, Reading):
             _read(job, memory)
         else:

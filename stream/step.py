@@ -47,6 +47,8 @@ class Heard:
         self._seen: dict[str, int] = {}
         self.newest = Newest(context)
         self._state, self._known = state, len(state.channels)
+        self._rows: I64 = np.empty((0, ENTRY_COLUMNS), np.int64)
+        """Room for the totals of one run of messages, used again for the next."""
 
     def asked(self) -> tuple[dict[str, int], int]:
         """(meter → the quarter from which on it has to be looked at closely, channels there were) when this was asked last."""
@@ -69,11 +71,12 @@ class Heard:
         table = known.table
         bindings, terms, watch = state.bound(table, context), state.terms(table, context), state.watch
         again = np.full(len(watch.meters), NEVER, np.int64)
-        rows = np.empty((data.room, ENTRY_COLUMNS), np.int64)
+        if len(self._rows) < data.room:
+            self._rows = np.empty((data.room, ENTRY_COLUMNS), np.int64)
         memory = self.newest.of(table), watch.of_registers, watch.of_meters, again
-        _readings, k = read(data, known, bindings, Ears(memory=memory, entries=(rows, terms.table)))
+        _readings, k = read(data, known, bindings, Ears(memory=memory, entries=(self._rows, terms.table)))
         keep_earliest(self._seen, watch.asked(again).items())
-        self.parts.append(entered(state, terms, rows[:k]))
+        self.parts.append(entered(state, terms, self._rows[:k]))
 
 
 def step(state: State, records: Sequence[Record], context: Context) -> Results:

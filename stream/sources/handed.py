@@ -1,11 +1,11 @@
-"""The source of one worker of several when one process reads the journal for all of them, into memory that they share.
+"""The source of workers when one process reads the journal for all of them, into memory that they share.
 
-A chunk of whole segments goes into a slot. Each worker is told where in it its own records lie, and gives the slot back when
-it has taken them in; the reader fills it again once everybody has.
+A chunk of whole segments goes into a slot, with the places of the records in it. Every worker is told, takes in what it needs,
+and gives the slot back; the reader fills it again once everybody has.
 """
 
 import mmap
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from itertools import cycle
 from typing import IO, NamedTuple, cast
@@ -14,37 +14,35 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from metering.topics import Topic
 from storage.errors import CorruptError
 from storage.journal import JournalReader, Offset
 from storage.segment import unpack_all
 from stream.kernels import decode as d
 from stream.kernels import records as r
 from stream.messages import put, take
-from stream.records import Block, ByTopic, Topics
-from stream.sources.partition import worker_of
+from stream.records import Block, Topics
 
 I64 = NDArray[np.int64]
 U8 = NDArray[np.uint8]
 CHUNK_BYTES = 8 << 20
 """As a chunk has (ours): what is done once per chunk and topic does not count, and processor caches hold a part of it."""
-SLOT_BYTES = 64 << 20
-"""A chunk has no more. Only what is used of it takes memory: a chunk, and its last segment."""
+DATA_BYTES = 64 << 20
+"""A chunk has no more."""
+SLOT_BYTES = DATA_BYTES + DATA_BYTES // r.HEAD_BYTES * r.PLACES * 8
+"""With the places of as many records as that may be. Only what is used of it takes memory: a chunk, and its last segment."""
 SLOTS = 4
-EVERYBODY = -1
-"""Instead of a worker: messages of no meter."""
+MEMORY_BYTES = SLOTS * SLOT_BYTES
 
 
 class Chunk(msgspec.Struct):
-    """What a worker is told: its records in a slot; none and no slot when there are no more."""
+    """What a worker is told: how many records are in a slot; no slot when there are no more."""
 
     slot: int
+    records: int
     after: Offset
     """Of the journal, everything before it is in this chunk or one before."""
     topics: list[bytes]
     """New ones; they get the next numbers."""
-    places: bytes
-    """(`PLACES`, records) int64, in bytes of the whole memory."""
 
 
 class Range(NamedTuple):
@@ -58,7 +56,7 @@ class Range(NamedTuple):
 
 
 class Handed:
-    """The worker's side: its records, chunk after chunk."""
+    """The worker's side: all records, chunk after chunk."""
 
     def __init__(self, memory: mmap.mmap, told: IO[bytes], done: IO[bytes]) -> None:
         """`done` takes the numbers of slots that are not needed any more."""
@@ -80,11 +78,17 @@ class Handed:
                 self._slot = None
                 return Block.of(()), cursor
             _learn(self._topics, chunk.topics)
-            if chunk.places and chunk.after > cursor:
-                places = np.frombuffer(chunk.places, np.int64).reshape(r.PLACES, -1).copy()
+            if chunk.records and chunk.after > cursor:
                 data = cast("bytes", self._memory)  # a slice of it is bytes
+                places = _places(self._memory, chunk.slot, chunk.records)
                 return Block(data, self._buf, places, self._topics), chunk.after
             cursor = max(cursor, chunk.after)
+
+
+def _places(memory: mmap.mmap, slot: int, records: int) -> I64:
+    """The table of places in a slot: (`PLACES`, records), in bytes of the whole memory."""
+    first = slot * SLOT_BYTES + DATA_BYTES
+    return np.frombuffer(memory, np.int64, r.PLACES * records, first).reshape(r.PLACES, records)
 
 
 def _learn(topics: Topics, names: list[bytes]) -> None:
@@ -95,22 +99,14 @@ def _learn(topics: Topics, names: list[bytes]) -> None:
     topics.number(np.frombuffer(b"".join([*names, bytes(d.PADDING)]), np.uint8), places)
 
 
-class Filled(NamedTuple):
-    """A slot's contents: every record's place, and the topics that are new."""
-
-    after: Offset
-    places: I64
-    topics: list[bytes]
-
-
 class Reader:
-    """The reader's side: fills slots and tells every worker what is its own."""
+    """The reader's side: fills slots and tells every worker."""
 
     def __init__(
         self, journal: JournalReader, memory: mmap.mmap, workers: Sequence[IO[bytes]], done: IO[bytes]
     ) -> None:
         self._journal, self._memory, self._workers, self._done = journal, memory, workers, done
-        self._topics, self._owner = Topics(), ByTopic(self._owner_of)
+        self._topics = Topics()
         self._in_use = [0] * SLOTS
         """Slot → workers that still need it."""
 
@@ -120,16 +116,18 @@ class Reader:
         for slot in cycle(range(SLOTS)):
             while self._in_use[slot]:
                 self._in_use[self._next_done()] -= 1
-            filled = self._fill(slot, cursor, span)
-            if filled is None:
+            chunk = self._fill(slot, cursor, span)
+            if chunk is None:
                 break
-            cursor, self._in_use[slot] = filled.after, len(self._workers)
-            for chunk, pipe in zip(self._shares(slot, filled), self._workers, strict=True):
-                put(pipe, msgspec.msgpack.encode(chunk))
-        for pipe in self._workers:
-            put(pipe, msgspec.msgpack.encode(Chunk(-1, cursor, [], b"")))
+            cursor, self._in_use[slot] = chunk.after, len(self._workers)
+            self._tell(chunk)
+        self._tell(Chunk(-1, 0, cursor, []))
         while any(self._in_use):
             self._in_use[self._next_done()] -= 1
+
+    def _tell(self, chunk: Chunk) -> None:
+        for pipe in self._workers:
+            put(pipe, msgspec.msgpack.encode(chunk))
 
     def _next_done(self) -> int:
         told = self._done.read(1)
@@ -138,18 +136,7 @@ class Reader:
             raise EOFError(msg)
         return told[0]
 
-    def _owner_of(self, topic: Topic | None) -> int:
-        if topic is None or not topic.meter:
-            return EVERYBODY
-        return worker_of(topic.gateway, topic.meter, len(self._workers))
-
-    def _shares(self, slot: int, filled: Filled) -> Iterator[Chunk]:
-        owner = self._owner(self._topics)[filled.places[r.CODE]]
-        for worker in range(len(self._workers)):
-            mine = np.flatnonzero((owner == worker) | (owner == EVERYBODY))
-            yield Chunk(slot, filled.after, filled.topics, filled.places.take(mine, axis=1).tobytes())
-
-    def _fill(self, slot: int, cursor: Offset, span: Range) -> Filled | None:
+    def _fill(self, slot: int, cursor: Offset, span: Range) -> Chunk | None:
         """The segments from a cursor on; None at the end."""
         first, at, ends = slot * SLOT_BYTES, 0, list[int]()
         with closing(self._journal.each_body(cursor.segment)) as bodies:
@@ -165,18 +152,23 @@ class Reader:
         after = Offset(cursor.segment + len(ends), 0)
         counts = np.zeros(len(ends), np.int64)
         buf = np.frombuffer(self._memory, np.uint8, at + d.PADDING, first)
-        places = _split(buf, np.array(ends, np.int64), counts)
+        rows = _split(buf, np.array(ends, np.int64), counts)
         if span.end < after:
             after, left = span.end, int(counts[-1]) - min(span.end.index, int(counts[-1]))
-            places = places[:, : places.shape[1] - left].copy()
+            rows = rows[: len(rows) - left]
+        places = _places(self._memory, slot, len(rows))
+        places[:] = rows.T
         topics = self._numbered(buf, places)
-        places[[r.TOPIC, r.PAYLOAD, r.END]] += first
-        return Filled(after, places, topics)
+        for row in (r.TOPIC, r.PAYLOAD, r.END):
+            places[row] += first
+        return Chunk(slot, len(rows), after, topics)
 
     def _numbered(self, buf: U8, places: I64) -> list[bytes]:
         """Number the topics in `places`; those that are new."""
         known = len(self._topics)
         self._topics.number(buf, places)
+        if len(self._topics) == known:
+            return []
         new = np.flatnonzero(places[r.CODE] >= known)
         firsts = new[np.unique(places[r.CODE, new], return_index=True)[1]]
         starts, ends = places[r.TOPIC : r.PAYLOAD + 1, firsts].tolist()
@@ -185,7 +177,7 @@ class Reader:
 
 def _beyond(size: int, segment: int, before: int) -> bool:
     """Whether a slot has no room for so much; CorruptError when it would not hold the segment alone."""
-    if size <= SLOT_BYTES - d.PADDING:
+    if size <= DATA_BYTES - d.PADDING:
         return False
     if not before:
         msg = f"journal segment {segment} has {size} bytes, more than a rebuild takes at once"
@@ -194,6 +186,7 @@ def _beyond(size: int, segment: int, before: int) -> bool:
 
 
 def _split(buf: U8, ends: I64, counts: I64) -> I64:
+    """A row for each record of the bodies that end at `ends`; `counts` are their numbers."""
     buf.flags.writeable = False
     rows = np.empty((buf.size // r.HEAD_BYTES, r.PLACES), np.int64)
     found = r.split(buf, ends, counts, rows)
@@ -202,4 +195,4 @@ def _split(buf: U8, ends: I64, counts: I64) -> I64:
         unpack_all(buf[ends[at - 1] if at else 0 : ends[at]].tobytes())  # tells what is wrong
         msg = "a segment body does not add up"
         raise CorruptError(msg)
-    return np.ascontiguousarray(rows[:found].T)
+    return rows[:found]
