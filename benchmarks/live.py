@@ -15,6 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from storage.ledger import latest_of
+
 LIMIT_MS = 1000
 _LOOK_S = 0.005
 _READY_S = 120
@@ -28,10 +30,11 @@ def watch(ledger: Path, seconds: float) -> list[float]:
     first, deadline = True, time.monotonic() + seconds
     while time.monotonic() < deadline:
         now_ms = time.time() * 1000
-        for meter, reading_type, t_ms in database.execute("SELECT meter, reading_type, t_ms FROM latest"):
-            if known.get((meter, reading_type)) != t_ms and not first:
-                delays.append(now_ms - t_ms)
-            known[meter, reading_type] = t_ms
+        for (readings,) in database.execute("SELECT readings FROM latest"):
+            for row in latest_of(readings):
+                if known.get((row.meter, row.reading_type)) != row.t_ms and not first:
+                    delays.append(now_ms - row.t_ms)
+                known[row.meter, row.reading_type] = row.t_ms
         first = False
         time.sleep(_LOOK_S)
     database.close()

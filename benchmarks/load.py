@@ -38,6 +38,7 @@ from edge_agent.device import make_device
 from edge_agent.outbox import Outbox
 from metering.registry import load_registry
 from storage.journal import JournalReader, Offset
+from storage.ledger import latest_of
 from tanyun.broker import BrokerPlan, plan_broker
 from tests.fakes.gateway import config_for, toy_profile
 
@@ -214,17 +215,19 @@ async def latency(bench: Bench, rate: float, seconds: float) -> list[float]:
     """Milliseconds from the time of readings to their rows, of a few hundred meters all over the park."""
     wanted = [g.meters[0] for g in bench.fleet[:: max(1, len(bench.fleet) // 200)]]
     marks = ",".join("?" * len(wanted))
-    query = (
-        f"SELECT meter, t_ms FROM latest WHERE reading_type = 'energy_import_total' AND meter IN ({marks})"  # noqa: S608  question marks
-    )
+    query = f"SELECT readings FROM latest WHERE meter IN ({marks})"  # noqa: S608  question marks
     known: dict[str, int] = {}
     found: list[float] = []
 
     async def watch() -> None:
         while True:
             with suppress(sqlite3.OperationalError), bench.ledger() as db:
-                rows = db.execute(query, wanted).fetchall()
+                stored = db.execute(query, wanted).fetchall()
                 now_ms = time.time() * 1000
+                rows = [
+                    (row.meter, row.t_ms) for (readings,) in stored for row in latest_of(readings)
+                    if row.reading_type == "energy_import_total"
+                ]  # fmt: skip
                 found.extend(now_ms - t for meter, t in rows if known.get(meter, t) != t)
                 known.update(rows)
             bench.server.look()

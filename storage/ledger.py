@@ -12,7 +12,9 @@ from metering.quality import Quality
 from storage.journal import Offset
 from storage.sqlite import Store, open_reader
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+OLDEST_VERSION = 2
+"""That its writer brings forward. An older ledger is made again from the journal."""
 FOREVER = 1 << 62
 """After every commit."""
 _QUARTER = f"""
@@ -83,7 +85,7 @@ class EventGroup(msgspec.Struct, frozen=True, gc=False):
     detail: str
 
 
-class LatestRow(msgspec.Struct, frozen=True, gc=False):
+class LatestRow(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """The newest reading of a type, in its base unit, on the primary side."""
 
     meter: str
@@ -202,6 +204,16 @@ def joined_results(*parts: Results) -> Results:
     return joined
 
 
+def packed_latest(rows: Iterable[LatestRow]) -> bytes:
+    """The newest readings of one meter, as stored: they change together, and one row is written in a tenth of the time of twenty."""
+    return msgspec.msgpack.encode(sorted(rows, key=lambda row: row.reading_type))
+
+
+def latest_of(readings: bytes) -> list[LatestRow]:
+    """The same read back, by reading type."""
+    return msgspec.msgpack.decode(readings, type=list[LatestRow])
+
+
 def detail_text(detail: dict[str, Any]) -> str:
     """An event's evidence as stored."""
     return json.dumps(detail, ensure_ascii=False)
@@ -239,10 +251,8 @@ class LedgerReader(Store):
 
     def latest(self) -> list[LatestRow]:
         """The newest reading of every meter and type."""
-        query = (
-            "SELECT meter, reading_type, t_ms, value, received_ms FROM latest ORDER BY meter, reading_type"
-        )
-        return [LatestRow(*row) for row in self._db.execute(query)]
+        found = self._db.execute("SELECT readings FROM latest ORDER BY meter")
+        return [row for (readings,) in found for row in latest_of(readings)]
 
     def progress(self) -> list[ProgressRow]:
         """How far every total has been accounted."""

@@ -3,10 +3,13 @@
 Every changed row carries the `change_seq` of its commit, which projectors follow.
 """
 
+import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import repeat
+from itertools import groupby, repeat
+from operator import attrgetter, itemgetter
 from pathlib import Path
+from typing import Final
 
 from metering.intervals import QUARTER_MS
 from storage.journal import Offset
@@ -14,14 +17,18 @@ from storage.ledger import (
     SCHEMA_VERSION,
     ClosedIntervals,
     IntervalRow,
+    LatestRow,
     RebuildPoint,
     Results,
     Snapshot,
     detail_text,
+    latest_of,
+    packed_latest,
 )
 from storage.sqlite import Store, open_writer, transaction
 
-_SCHEMA = """
+_LATEST = "CREATE TABLE latest(meter TEXT PRIMARY KEY, readings BLOB NOT NULL, change_seq INTEGER NOT NULL) WITHOUT ROWID"
+_SCHEMA = f"""
 CREATE TABLE snapshot(
   id INTEGER PRIMARY KEY CHECK(id = 1), journal_id TEXT NOT NULL, segment INTEGER NOT NULL, idx INTEGER NOT NULL,
   change_seq INTEGER NOT NULL, state BLOB NOT NULL);
@@ -31,11 +38,8 @@ CREATE TABLE interval(
   emission_ug INTEGER, factor_id TEXT, coverage_ms INTEGER NOT NULL, edge_read INTEGER NOT NULL,
   quality INTEGER NOT NULL, closed INTEGER NOT NULL, change_seq INTEGER NOT NULL,
   PRIMARY KEY(meter, reading_type, start_ms, part, revision)) WITHOUT ROWID;
-CREATE INDEX interval_change ON interval(change_seq);
 CREATE INDEX interval_restated ON interval(meter, reading_type, end_ms) WHERE revision > 1;
-CREATE TABLE latest(
-  meter TEXT NOT NULL, reading_type TEXT NOT NULL, t_ms INTEGER NOT NULL, value REAL NOT NULL,
-  received_ms INTEGER NOT NULL, change_seq INTEGER NOT NULL, PRIMARY KEY(meter, reading_type)) WITHOUT ROWID;
+{_LATEST};
 CREATE TABLE progress(
   meter TEXT NOT NULL, reading_type TEXT NOT NULL, t_ms INTEGER NOT NULL, position INTEGER NOT NULL,
   pending INTEGER NOT NULL, change_seq INTEGER NOT NULL, PRIMARY KEY(meter, reading_type)) WITHOUT ROWID;
@@ -49,6 +53,21 @@ CREATE TABLE checkpoint(
   meter TEXT NOT NULL, reading_type TEXT NOT NULL, heard_ms INTEGER NOT NULL, state BLOB NOT NULL,
   PRIMARY KEY(meter, reading_type, heard_ms)) WITHOUT ROWID;
 """
+
+
+def _latest_by_meter(db: sqlite3.Connection) -> None:
+    """Version 2 had a row for every newest reading."""
+    rows = db.execute(
+        "SELECT meter, reading_type, t_ms, value, received_ms FROM latest ORDER BY meter"
+    ).fetchall()
+    db.execute("DROP TABLE latest")
+    db.execute(_LATEST)
+    for meter, found in groupby(rows, itemgetter(0)):
+        packed = packed_latest(LatestRow(*row) for row in found)
+        db.execute("INSERT INTO latest VALUES(?,?,0)", (meter, packed))
+
+
+_STEPS: Final = {2: _latest_by_meter}
 _IDENTITY = """
 CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 INSERT OR IGNORE INTO meta VALUES('ledger_id', lower(hex(randomblob(8))));
@@ -59,6 +78,8 @@ CREATE TABLE IF NOT EXISTS rebuild_point(
   worker INTEGER PRIMARY KEY, workers INTEGER NOT NULL, made_of TEXT NOT NULL, change_seq INTEGER NOT NULL, data BLOB NOT NULL);
 """
 """Empty but while a ledger without a snapshot is being rebuilt. Older files get it too."""
+_CHANGES = "CREATE INDEX IF NOT EXISTS interval_change ON interval(change_seq);"
+"""Not there while a rebuild fills the ledger: made afterwards it costs a quarter. One that was broken off left it out."""
 _FILLED = "interval", "latest", "progress", "event", "checkpoint", "rebuild_point"
 _FILL_CACHE_KB = 65_536
 
@@ -67,8 +88,8 @@ class LedgerWriter(Store):
     """The one writer."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(open_writer(path, _SCHEMA, SCHEMA_VERSION))
-        self._db.executescript(f"BEGIN IMMEDIATE;{_IDENTITY}{_POINTS}COMMIT;")
+        super().__init__(open_writer(path, _SCHEMA, SCHEMA_VERSION, _STEPS))
+        self._db.executescript(f"BEGIN IMMEDIATE;{_IDENTITY}{_POINTS}{_CHANGES}COMMIT;")
         query = "SELECT meter, reading_type, max(end_ms) FROM interval WHERE revision > 1 GROUP BY meter, reading_type"
         self._restated = {(meter, kind): end_ms for meter, kind, end_ms in self._db.execute(query)}
         """Total → the end of its last interval with more than one revision."""
@@ -86,12 +107,17 @@ class LedgerWriter(Store):
 
     @contextmanager
     def filling(self) -> Iterator[None]:
-        """While it lasts a commit may be lost with the power, but none before it alone: SQLite syncs before it moves pages."""
+        """While it lasts a commit may be lost with the power, but none before it alone: SQLite syncs before it moves pages.
+
+        What follows changes has to wait, which it does anyway: nothing counts before a rebuild's last commit.
+        """
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.execute(f"PRAGMA cache_size=-{_FILL_CACHE_KB}")
+        self._db.execute("DROP INDEX IF EXISTS interval_change")
         try:
             yield
         finally:
+            self._db.execute(_CHANGES)
             self._db.execute("PRAGMA synchronous=FULL")
 
     def fill(
@@ -143,11 +169,7 @@ class LedgerWriter(Store):
             "INSERT OR REPLACE INTO interval VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
             (_interval_values(row, self._revision(row), seq) for row in results.intervals),
         )
-        self._db.executemany(
-            "INSERT INTO latest VALUES(?,?,?,?,?,?) ON CONFLICT DO UPDATE SET t_ms=excluded.t_ms, value=excluded.value, "
-            "received_ms=excluded.received_ms, change_seq=excluded.change_seq WHERE excluded.t_ms >= latest.t_ms",
-            ((r.meter, r.reading_type, r.t_ms, r.value, r.received_ms, seq) for r in results.latest),
-        )
+        self._write_latest(results.latest, seq)
         self._db.executemany(
             "INSERT OR REPLACE INTO progress VALUES(?,?,?,?,?,?)",
             ((r.meter, r.reading_type, r.t_ms, r.position, r.pending, seq) for r in results.progress),
@@ -160,6 +182,21 @@ class LedgerWriter(Store):
             "INSERT OR REPLACE INTO checkpoint VALUES(?,?,?,?)",
             ((r.meter, r.reading_type, r.heard_ms, r.state) for r in results.checkpoints),
         )
+
+    def _write_latest(self, rows: Iterable[LatestRow], seq: int) -> None:
+        """Of two readings with the same time the later one counts; none takes the place of a newer one."""
+        for meter, found in groupby(rows, attrgetter("meter")):
+            known = self._latest_of(meter)
+            for row in found:
+                before = known.get(row.reading_type)
+                if before is None or row.t_ms >= before.t_ms:
+                    known[row.reading_type] = row
+            value = meter, packed_latest(known.values()), seq
+            self._db.execute("INSERT OR REPLACE INTO latest VALUES(?,?,?)", value)
+
+    def _latest_of(self, meter: str) -> dict[str, LatestRow]:
+        row = self._db.execute("SELECT readings FROM latest WHERE meter=?", (meter,)).fetchone()
+        return {row.reading_type: row for row in latest_of(row[0])} if row else {}
 
     def _write_events(self, results: Results, seq: int) -> None:
         self._db.executemany(

@@ -2,13 +2,16 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Self
 
 from storage.errors import SchemaError, StoreError
+
+Step = str | Callable[[sqlite3.Connection], None]
+"""What brings a file one version forward: SQL, or what SQL cannot do, within the same transaction."""
 
 
 class Store:
@@ -43,12 +46,12 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def open_writer(
-    path: Path, schema: str, version: int, steps: Mapping[int, str] = MappingProxyType({})
+    path: Path, schema: str, version: int, steps: Mapping[int, Step] = MappingProxyType({})
 ) -> sqlite3.Connection:
     """A connection in autocommit mode (transactions are explicit) to a file that has `schema`; created when missing.
 
     Args:
-        steps: Older version → the SQL that makes the next one of it. A file of an older version is brought forward, all
+        steps: Older version → what makes the next one of it. A file of an older version is brought forward, all
             the way or not at all.
     """
     try:
@@ -64,7 +67,7 @@ def open_writer(
 
 
 def _ensure_schema(
-    connection: sqlite3.Connection, path: Path, schema: str, version: int, steps: Mapping[int, str]
+    connection: sqlite3.Connection, path: Path, schema: str, version: int, steps: Mapping[int, Step]
 ) -> None:
     found = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if found == 0:
@@ -75,12 +78,16 @@ def _ensure_schema(
         raise SchemaError(_wrong_version(path, found, version))
 
 
-def _bring_forward(connection: sqlite3.Connection, version: int, steps: Mapping[int, str]) -> None:
+def _bring_forward(connection: sqlite3.Connection, version: int, steps: Mapping[int, Step]) -> None:
     """Another process may be about to do the same: who comes second finds it done."""
     with transaction(connection):
         found = int(connection.execute("PRAGMA user_version").fetchone()[0])
         for older in range(found, version):
-            for statement in steps[older].split(";"):
+            step = steps[older]
+            if callable(step):
+                step(connection)
+                continue
+            for statement in step.split(";"):
                 connection.execute(statement)
         connection.execute(f"PRAGMA user_version={version}")
 
@@ -126,7 +133,10 @@ def open_reader(path: Path, version: int) -> sqlite3.Connection:
         raise StoreError(msg) from error
     if found != version:
         connection.close()
-        raise SchemaError(_wrong_version(path, found, version)) if found else FileNotFoundError(missing)
+        if not found:
+            raise FileNotFoundError(missing)
+        older = f"{path}: schema version {found}, of an older release; the service that writes it brings it forward when it starts"
+        raise SchemaError(older if found < version else _wrong_version(path, found, version))
     return connection
 
 

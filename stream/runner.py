@@ -14,7 +14,7 @@ from metering.intervals import local_month
 from metering.registry import Park
 from storage.journal import JournalReader, Offset
 from storage.ledger import (
-    SCHEMA_VERSION,
+    OLDEST_VERSION,
     LedgerReader,
     RebuildPoint,
     Results,
@@ -301,7 +301,7 @@ def run(
     if not wait_for_journal(journal, stopped):
         return
     with only_one(ledger):
-        aside = set_aside_older(ledger, SCHEMA_VERSION)
+        aside = set_aside_older(ledger, OLDEST_VERSION)
         if aside is not None:
             log.warning(
                 "ledger_set_aside file=%s: of an older release; a new one is made from the journal", aside

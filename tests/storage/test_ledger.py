@@ -60,6 +60,25 @@ def test_a_restart_resumes_at_the_last_snapshot(tmp_path: Path, ledger: LedgerWr
     again.close()
 
 
+def test_who_follows_changes_finds_the_index_after_a_rebuild_and_after_one_that_was_killed(
+    tmp_path: Path, ledger: LedgerWriter
+) -> None:
+    file = sqlite3.connect(tmp_path / "ledger.db")
+
+    def indexed() -> bool:
+        query = "SELECT 1 FROM sqlite_master WHERE type='index' AND name='interval_change'"
+        return file.execute(query).fetchone() is not None
+
+    assert indexed()
+    with ledger.filling():
+        assert not indexed()
+    assert indexed()
+    file.execute("DROP INDEX interval_change")
+    LedgerWriter(tmp_path / "ledger.db").close()
+    assert indexed()
+    file.close()
+
+
 def test_rows_read_back_as_they_were_written(ledger: LedgerWriter, reader: LedgerReader) -> None:
     open_row = msgspec.structs.replace(
         ROW, start_ms=QUARTER_MS, end_ms=2 * QUARTER_MS, opening=BIG - 1, closing=BIG, emission_ug=None, factor_id=None,
@@ -127,6 +146,29 @@ def test_the_latest_reading_never_goes_back_in_time(ledger: LedgerWriter, reader
     assert reader.latest() == [LatestRow("m", "power_active", 30, 3.5, 4)]
 
 
+def test_newest_readings_of_a_ledger_of_the_release_before_are_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    rows = [LatestRow("m", "power", 30, 0.1, 40), LatestRow("n", "flow", 9, 1 / 3, 10)]
+    with LedgerWriter(path) as ledger:
+        ledger.commit(at(1), Results([ROW]))
+    older = sqlite3.connect(path)
+    older.executescript(
+        "DROP TABLE latest; CREATE TABLE latest(meter TEXT NOT NULL, reading_type TEXT NOT NULL, t_ms INTEGER NOT NULL, "
+        "value REAL NOT NULL, received_ms INTEGER NOT NULL, change_seq INTEGER NOT NULL, "
+        "PRIMARY KEY(meter, reading_type)) WITHOUT ROWID; PRAGMA user_version=2"
+    )
+    with older:
+        older.executemany(
+            "INSERT INTO latest VALUES(?,?,?,?,?,1)", map(msgspec.structs.astuple, reversed(rows))
+        )
+    older.close()
+    with LedgerWriter(path) as ledger, LedgerReader(path) as reader:
+        assert reader.latest() == rows
+        ledger.commit(at(2), Results(latest=[newer := LatestRow("n", "power", 11, 5.0, 12)]))
+        assert reader.latest() == [*rows, newer]
+        assert reader.intervals("m", TOTAL, 0, QUARTER_MS) == [ROW]
+
+
 def test_within_one_commit_it_does_not_either(ledger: LedgerWriter, reader: LedgerReader) -> None:
     rows = [LatestRow("m", "power_active", t_ms, float(t_ms), 1) for t_ms in (20, 30, 10)]
     ledger.commit(at(1), Results(latest=rows))
@@ -135,13 +177,14 @@ def test_within_one_commit_it_does_not_either(ledger: LedgerWriter, reader: Ledg
 
 def test_a_commit_that_fails_changes_nothing(ledger: LedgerWriter, reader: LedgerReader) -> None:
     ledger.commit(at(1), Results([ROW]))
-    too_big = LatestRow("m", "power_active", 1 << 63, 1.0, 1)
+    newest, too_big = LatestRow("m", "power_active", 1, 1.0, 1), ProgressRow("m", TOTAL, 1 << 63, 1, False)
     with pytest.raises(OverflowError):
-        ledger.commit(at(2), Results([msgspec.structs.replace(ROW, revision=2)], [too_big]))
+        ledger.commit(at(2), Results([msgspec.structs.replace(ROW, revision=2)], [newest], [too_big]))
     nameless = msgspec.structs.replace(NewLedgerEvent(1, "m", TOTAL, "x", {}), meter=None)
     with pytest.raises(sqlite3.IntegrityError):
         ledger.commit(at(3), Results([msgspec.structs.replace(ROW, revision=3)], events=[nameless]))
     assert ledger.snapshot() == at(1)
+    assert reader.latest() == []
     assert reader.intervals("m", TOTAL, 0, QUARTER_MS) == [ROW]
     ledger.commit(at(2), Results())
     assert reader.change_seq() == 2

@@ -14,7 +14,7 @@ from edge_agent.outbox import Outbox
 from storage.errors import SchemaError
 from storage.journal import Commit, JournalReader
 from storage.journal_writer import JournalWriter
-from storage.ledger import SCHEMA_VERSION, LedgerReader
+from storage.ledger import OLDEST_VERSION, LedgerReader
 from storage.ledger_writer import LedgerWriter
 from storage.months import MonthStore, digest_of
 from storage.sqlite import set_aside_older
@@ -93,6 +93,9 @@ def test_an_old_ledger_opens_or_is_refused_with_its_name_and_a_cure(sql: Path, t
     with LedgerReader(path) as ledger:
         rows = ledger.intervals("pv", "energy_generation_total", 0, 1 << 60)
         assert len([row for row in rows if row.closed]) == 5
+        assert [(row.reading_type, row.value) for row in ledger.latest()] == [
+            ("energy_generation_total", 500.0)
+        ]
 
 
 @pytest.mark.parametrize("store", ["journal", "ledger", "months", "outbox"])
@@ -109,14 +112,16 @@ def test_a_file_of_a_later_release_is_refused_untouched(store: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("sql", released("ledger"), ids=lambda path: path.stem)
-def test_an_old_ledger_is_set_aside_whole_and_a_new_one_begins(sql: Path, tmp_path: Path) -> None:
+def test_a_ledger_too_old_to_be_brought_forward_is_set_aside_whole_and_a_new_one_begins(
+    sql: Path, tmp_path: Path
+) -> None:
     path = built(sql, tmp_path)
     with closing(sqlite3.connect(path)) as db:
         (old,) = db.execute("PRAGMA user_version").fetchone()
-    aside = set_aside_older(path, SCHEMA_VERSION)
-    assert aside == (path.with_name(f"{path.name}.v{old}") if old < SCHEMA_VERSION else None)
+    aside = set_aside_older(path, OLDEST_VERSION)
+    assert aside == (path.with_name(f"{path.name}.v{old}") if old < OLDEST_VERSION else None)
     if aside is not None:
         with closing(sqlite3.connect(aside)) as db:
             assert db.execute("SELECT count(*) FROM interval").fetchone()[0] > 0
     LedgerWriter(path).close()
-    assert set_aside_older(path, SCHEMA_VERSION) is None
+    assert set_aside_older(path, OLDEST_VERSION) is None
