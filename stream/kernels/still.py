@@ -34,11 +34,11 @@ def observe(at: int, t: int, bits: int, repeats: bool, registers: I64, meters: I
     """Take up a reading of a register, in any order; again[m] becomes the earliest quarter of meter m to be looked at closely.
 
     `bits` are those of its value; `repeats`: equal to the one before it would repeat a value that is not zero, of a gauge.
-    The newest reading of a register in the running quarter goes a short way.
+    The newest reading of a register that had one in the running quarter goes a short way.
     """
     owner, before = registers[at, OWNER], registers[at, T]
     start = meters[owner, NOW] * QUARTER_MS
-    if start <= t < start + QUARTER_MS and before < t and before >= max(start - LOOK_BACK * QUARTER_MS, 0):
+    if start <= before < t < start + QUARTER_MS:
         if bits != registers[at, BITS]:
             meters[owner, CHANGES] += 1
             registers[at, BITS] = bits
