@@ -78,8 +78,8 @@ CREATE TABLE IF NOT EXISTS rebuild_point(
   worker INTEGER PRIMARY KEY, workers INTEGER NOT NULL, made_of TEXT NOT NULL, change_seq INTEGER NOT NULL, data BLOB NOT NULL);
 """
 """Empty but while a ledger without a snapshot is being rebuilt. Older files get it too."""
-_CHANGES = "CREATE INDEX IF NOT EXISTS interval_change ON interval(change_seq);"
-"""Not there while a rebuild fills the ledger: made afterwards it costs a quarter. One that was broken off left it out."""
+_CHANGES = "CREATE INDEX IF NOT EXISTS interval_change ON interval(change_seq)"
+"""Not there while a rebuild fills the ledger: made when all rows are there it takes a quarter of the time."""
 _FILLED = "interval", "latest", "progress", "event", "checkpoint", "rebuild_point"
 _FILL_CACHE_KB = 65_536
 
@@ -89,10 +89,14 @@ class LedgerWriter(Store):
 
     def __init__(self, path: Path) -> None:
         super().__init__(open_writer(path, _SCHEMA, SCHEMA_VERSION, _STEPS))
-        self._db.executescript(f"BEGIN IMMEDIATE;{_IDENTITY}{_POINTS}{_CHANGES}COMMIT;")
+        self._db.executescript(f"BEGIN IMMEDIATE;{_IDENTITY}{_POINTS}COMMIT;")
         query = "SELECT meter, reading_type, max(end_ms) FROM interval WHERE revision > 1 GROUP BY meter, reading_type"
         self._restated = {(meter, kind): end_ms for meter, kind, end_ms in self._db.execute(query)}
         """Total → the end of its last interval with more than one revision."""
+        self._indexed = False
+        """Whether `_CHANGES` is surely there."""
+        if not self.last_fill():
+            self._index_changes()
 
     def snapshot(self) -> Snapshot | None:
         """The last committed snapshot; None in a new ledger."""
@@ -101,6 +105,7 @@ class LedgerWriter(Store):
 
     def commit(self, snapshot: Snapshot, results: Results) -> None:
         """State, cursor and results in one transaction. Rows of the same key and revision are replaced. It ends a rebuild."""
+        self._index_changes()
         with transaction(self._db):
             self._write(snapshot, results)
             self._db.execute("DELETE FROM rebuild_point")
@@ -109,15 +114,15 @@ class LedgerWriter(Store):
     def filling(self) -> Iterator[None]:
         """While it lasts a commit may be lost with the power, but none before it alone: SQLite syncs before it moves pages.
 
-        What follows changes has to wait, which it does anyway: nothing counts before a rebuild's last commit.
+        Who follows changes has none to follow: nothing counts before a rebuild's last commit, which makes their index again.
         """
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.execute(f"PRAGMA cache_size=-{_FILL_CACHE_KB}")
         self._db.execute("DROP INDEX IF EXISTS interval_change")
+        self._indexed = False
         try:
             yield
         finally:
-            self._db.execute(_CHANGES)
             self._db.execute("PRAGMA synchronous=FULL")
 
     def fill(
@@ -155,6 +160,12 @@ class LedgerWriter(Store):
             for table in _FILLED:
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608  our own names
         self._restated.clear()
+        self._index_changes()
+
+    def _index_changes(self) -> None:
+        if not self._indexed:
+            self._db.execute(_CHANGES)
+            self._indexed = True
 
     def _write(self, snapshot: Snapshot, results: Results) -> None:
         cursor = snapshot.cursor

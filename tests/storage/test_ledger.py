@@ -16,6 +16,7 @@ from storage.ledger import (
     LedgerReader,
     NewLedgerEvent,
     ProgressRow,
+    RebuildPoint,
     Results,
     Snapshot,
 )
@@ -60,7 +61,7 @@ def test_a_restart_resumes_at_the_last_snapshot(tmp_path: Path, ledger: LedgerWr
     again.close()
 
 
-def test_who_follows_changes_finds_the_index_after_a_rebuild_and_after_one_that_was_killed(
+def test_a_rebuild_leaves_the_index_of_changes_to_its_last_commit(
     tmp_path: Path, ledger: LedgerWriter
 ) -> None:
     file = sqlite3.connect(tmp_path / "ledger.db")
@@ -71,12 +72,25 @@ def test_who_follows_changes_finds_the_index_after_a_rebuild_and_after_one_that_
 
     assert indexed()
     with ledger.filling():
+        ledger.fill([], Results([ROW]), RebuildPoint(0, 1, b"here"), "of this")
         assert not indexed()
+    LedgerWriter(tmp_path / "ledger.db").close()  # goes on where it was broken off
+    assert not indexed()
+    ledger.commit(at(1), Results())
     assert indexed()
-    file.execute("DROP INDEX interval_change")
+    file.execute("DROP INDEX interval_change")  # broken off before anything was filled in
     LedgerWriter(tmp_path / "ledger.db").close()
     assert indexed()
     file.close()
+
+
+def test_a_rebuild_that_is_given_up_leaves_an_index_of_changes(tmp_path: Path, ledger: LedgerWriter) -> None:
+    with ledger.filling():
+        ledger.fill([], Results([ROW]), RebuildPoint(0, 1, b"here"), "of this")
+    ledger.clear()
+    with sqlite3.connect(tmp_path / "ledger.db") as file:
+        assert file.execute("SELECT 1 FROM sqlite_master WHERE name='interval_change'").fetchone()
+    ledger.commit(at(1), Results([ROW]))
 
 
 def test_rows_read_back_as_they_were_written(ledger: LedgerWriter, reader: LedgerReader) -> None:
